@@ -1,1 +1,15 @@
 //! Pure mechanisms used by two crates or more. Time and entropy are arguments.
+
+mod backoff;
+mod canonical;
+mod redact;
+mod secret;
+mod suspicious;
+mod token_bucket;
+
+pub use backoff::{Backoff, keyed_jitter};
+pub use canonical::{CanonicalError, canonical_json};
+pub use redact::REDACTED;
+pub use secret::{SecretBytes, SecretText};
+pub use suspicious::{Finding, InvalidDetector, MAX_FINDINGS, SuspicionDetector};
+pub use token_bucket::{Bucket, BucketState, Draw, DrawError, InvalidBucket, draw_all};

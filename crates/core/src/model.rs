@@ -1,14 +1,43 @@
 //! The vocabulary: ids, value types, tasks, agents, principals, records.
 
+mod agent;
+mod decision;
 mod digest;
 mod ids;
 mod json;
+mod kind;
+mod lane;
+mod numbers;
+mod principal;
+mod record;
+mod review;
+mod spec;
+mod task;
 mod time;
 
+pub use agent::{
+    AgentBeat, AgentCost, AgentMode, AgentProfile, AgentRecord, Capabilities, Health, InvalidProfile, OutcomeDelta,
+    RegisteredAgent, Transport,
+};
+pub use decision::{Alternative, Decision, ScorePart};
 pub use digest::{Digest, InvalidDigest};
 pub use ids::{
     AgentId, BatchId, CommandId, DecisionId, Fence, InvalidId, LaneId, NodeId, OrderKey, OutboxId, PrincipalId,
     TaskId, TenantId, Version,
 };
 pub use json::{InvalidJson, Json};
+pub use kind::{InvalidKind, TaskKind};
+pub use lane::{LaneKey, Shape, Work};
+pub use numbers::{Band, OutOfRange, Priority, Ratio};
+pub use principal::{Operation, Principal, PrincipalKind, Role, Target, TenantScope};
+pub use record::{AuditAction, Record, RecordDraft, RecordOutcome, Resource};
+pub use review::{StageOutcome, StageReport};
+pub use spec::{
+    ArtifactRef, Budget, CompliancePlan, Constraints, InvalidTraceContext, OnPrerequisiteFailure, Requires,
+    ReviewPlan, SecurityLevel, Stage, TaskSpec, TraceContext, Usage, VerificationPlan,
+};
+pub use task::{
+    Attempt, AttemptEnd, DeadReason, FailReason, Failure, FailureClass, HoldReason, Holder, Lease, OpenAttempt,
+    Progress, Release, Report, Resume, State, StateName, StoredTask, Task, Terms, Wait,
+};
 pub use time::{InvalidTime, Timestamp};

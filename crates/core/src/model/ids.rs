@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 /// A text that is not the canonical form of an identifier.
@@ -118,6 +119,28 @@ number!(
 number!(
     /// The place of a task in its lane: the moment, in microseconds, at which it first became claimable.
     OrderKey(i64));
+
+impl CommandId {
+    /// The command of one task inside a call about many: the first 16 bytes of SHA-256(command ‖ task).
+    pub fn for_task(self, task: TaskId) -> Self {
+        Self::hashed(&[self.as_bytes(), task.as_bytes()])
+    }
+
+    /// The command of a move that nobody asks for (a timer, a prerequisite's end), named by the version that it
+    /// starts from, so that a repeat is recognised: the first 16 bytes of SHA-256(task ‖ version).
+    pub fn for_version(task: TaskId, version: Version) -> Self {
+        Self::hashed(&[task.as_bytes(), &version.0.to_be_bytes()])
+    }
+
+    fn hashed(parts: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        parts.iter().for_each(|part| hash.update(part));
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        Self::from_bytes(bytes)
+    }
+}
 
 impl Fence {
     /// The token of the next assignment.

@@ -1,0 +1,160 @@
+//! Who acts, and what may be done.
+
+use std::collections::BTreeSet;
+
+use super::task::words;
+use super::{AgentId, Band, PrincipalId, SecurityLevel, TaskId, TaskKind, TenantId};
+
+words! {
+    /// The sort of a principal.
+    PrincipalKind {
+        /// A person.
+        User = "user",
+        /// An agent.
+        Agent = "agent",
+        /// Another program.
+        Service = "service",
+    }
+}
+
+words! {
+    /// A role. What each may do by default is the table in `docs/authorization.md`.
+    Role {
+        /// Submits tasks and follows its own.
+        Submitter = "submitter",
+        /// Works on what it was assigned.
+        Agent = "agent",
+        /// Decides held tasks, waivers, appeals.
+        Reviewer = "reviewer",
+        /// Runs one tenant.
+        Operator = "operator",
+        /// Reads everything of its tenant, changes nothing.
+        Auditor = "auditor",
+        /// Runs all tenants.
+        Admin = "admin",
+    }
+}
+
+/// Who acts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// Its id; the only thing of it that enters the audit log.
+    pub id: PrincipalId,
+    /// Where it belongs.
+    pub tenant: TenantId,
+    /// What sort it is.
+    pub kind: PrincipalKind,
+    /// Its roles in that tenant.
+    pub roles: BTreeSet<Role>,
+    /// The agent that it is, for [`PrincipalKind::Agent`].
+    pub agent: Option<AgentId>,
+    /// The kinds of tasks that it may submit, where that differs from its tenant's.
+    pub kinds: Option<BTreeSet<TaskKind>>,
+    /// The highest band that it may use.
+    pub highest_band: Band,
+}
+
+words! {
+    /// An operation that is authorised: `group.verb`, the same word in policies, interfaces and audit records.
+    Operation {
+        /// Submit one task or many.
+        TaskSubmit = "task.submit",
+        /// Read a task.
+        TaskGet = "task.get",
+        /// List tasks.
+        TaskList = "task.list",
+        /// Withdraw a task.
+        TaskCancel = "task.cancel",
+        /// Requeue a failed task.
+        TaskRetry = "task.retry",
+        /// Decide a held task.
+        TaskRelease = "task.release",
+        /// Move a task to the dead letters.
+        TaskDeadLetter = "task.dead_letter",
+        /// Requeue a dead letter.
+        TaskRequeue = "task.requeue",
+        /// Take work.
+        WorkClaim = "work.claim",
+        /// Acknowledge an assignment.
+        WorkAcknowledge = "work.acknowledge",
+        /// Extend leases.
+        WorkHeartbeat = "work.heartbeat",
+        /// Tell progress.
+        WorkProgress = "work.progress",
+        /// Hand in an output.
+        WorkReport = "work.report",
+        /// Report a failed attempt.
+        WorkFail = "work.fail",
+        /// Give an assignment back.
+        WorkDecline = "work.decline",
+        /// Register an agent.
+        AgentRegister = "agent.register",
+        /// Read agents.
+        AgentList = "agent.list",
+        /// Drain, quarantine or reinstate an agent.
+        AgentMode = "agent.mode",
+        /// Read an artifact.
+        ArtifactGet = "artifact.get",
+        /// Store an artifact.
+        ArtifactPut = "artifact.put",
+        /// Read audit records.
+        AuditQuery = "audit.query",
+        /// Export the audit log.
+        AuditExport = "audit.export",
+        /// Take proofs and heads of the audit log.
+        AuditProof = "audit.proof",
+        /// Rotate the key that signs the audit log.
+        AuditRotate = "audit.rotate",
+        /// Make a key.
+        KeyCreate = "key.create",
+        /// List keys.
+        KeyList = "key.list",
+        /// Revoke a key.
+        KeyRevoke = "key.revoke",
+    }
+}
+
+/// What an operation is done to, as far as a decision depends on it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Target {
+    /// The tenant that owns it.
+    pub tenant: Option<TenantId>,
+    /// The task.
+    pub task: Option<TaskId>,
+    /// Who submitted the task.
+    pub submitter: Option<PrincipalId>,
+    /// The agent that the operation is about.
+    pub agent: Option<AgentId>,
+    /// The agent that holds the task's lease.
+    pub holder: Option<AgentId>,
+    /// The band that is asked for.
+    pub band: Option<Band>,
+    /// The security level of the task.
+    pub security: Option<SecurityLevel>,
+}
+
+impl Target {
+    /// Something that belongs to `tenant`.
+    pub fn of(tenant: TenantId) -> Self {
+        Self { tenant: Some(tenant), ..Self::default() }
+    }
+}
+
+/// Which tenants' data a read may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TenantScope {
+    /// One tenant's.
+    Tenant(TenantId),
+    /// Every tenant's: for the engine itself and for administrators.
+    All,
+}
+
+impl TenantScope {
+    /// Whether data of `tenant` may be seen.
+    pub fn covers(self, tenant: TenantId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Tenant(own) => own == tenant,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What the domains need from outside. One port per file; each trait's documentation is its contract, and each
+//! sentence there has a case in the contract suite of `arbiter-testkit`.
+
+mod access;
+mod agent_registry;
+mod agent_transport;
+mod artifact_store;
+mod audit_log;
+mod documents;
+mod error;
+mod lease_store;
+mod metrics;
+mod outbox;
+mod rate_limiter;
+mod signer;
+mod system;
+mod task_reader;
+mod task_store;
+mod wakeups;
+
+pub use access::{
+    AuthenticationError, Authenticator, AuthorizationError, Authorizer, Credential, Verdict,
+};
+pub use agent_registry::{AgentChanges, AgentRegistry, Registered, RegistryError, Revision};
+pub use agent_transport::{
+    AgentTransport, ContextItem, Delivered, Delivery, ProgressSink, StopSignal, TransportError,
+};
+pub use artifact_store::{ArtifactError, ArtifactStore, ByteSource, Bytes, Stored};
+pub use audit_log::{AuditDetail, AuditEntry, AuditLog, AuditPage, AuditQuery, AuditTree, TreeHead};
+pub use documents::{
+    Document, DocumentContent, DocumentError, DocumentKey, DocumentQuery, DocumentWrite, Documents, Precondition,
+};
+pub use error::{Applied, BoxError, Retry, StoreError};
+pub use lease_store::{LeaseStore, Turn};
+pub use metrics::{Metrics, NoMetrics};
+pub use outbox::{Outbox, OutboxEntry};
+pub use rate_limiter::{Draw, Drawn, RateLimiter};
+pub use signer::{SignError, Signer};
+pub use system::{BoxFuture, Clock, Ended, Entropy, IdSource, Spawner, TaskHandle};
+pub use task_reader::{Tally, TaskHistory, TaskPage, TaskQuery, TaskReader};
+pub use task_store::{
+    Assignment, Candidate, Choice, Chooser, ClaimRequest, Claimed, DueDone, Effects, Idempotency, LaneHead, LaneQuota,
+    LeaseRef, LeaseStatus, NewOutboxEntry, NewTask, Retention, Scope, SubmitRefusal, SubmitRequest, Submitted,
+    TaskStore, Transition,
+};
+pub use wakeups::{Hint, HintStream, Wakeups};

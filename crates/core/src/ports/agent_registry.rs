@@ -1,0 +1,102 @@
+//! Which agents there are.
+
+use async_trait::async_trait;
+
+use super::{BoxError, StoreError};
+use crate::model::{
+    AgentBeat, AgentId, AgentMode, AgentProfile, InvalidProfile, OutcomeDelta, RecordDraft, RegisteredAgent, TenantId,
+    Timestamp,
+};
+
+/// Knows profiles, modes, heartbeats and records of agents. It never counts slots: leases do, in
+/// [`TaskStore`](super::TaskStore).
+///
+/// # Contract
+/// - `register` is idempotent by id and content; another content under the same id replaces the profile and keeps
+///   mode, records and time of registration.
+/// - Every change of an agent but a heartbeat raises the registry's revision and leaves an audit record.
+/// - `changes` gives each agent that changed after a revision once, with its latest content; removed ones are named.
+/// - An outcome is counted once, whatever is repeated.
+/// - A registry that is down says so; it never invents an agent.
+#[async_trait]
+pub trait AgentRegistry: Send + Sync + 'static {
+    /// Registers an agent.
+    async fn register(&self, profile: AgentProfile, draft: RecordDraft) -> Result<Registered, RegistryError>;
+
+    /// Sets what an agent may do. Gives false when it does not exist.
+    async fn set_mode(&self, agent: AgentId, mode: AgentMode, draft: RecordDraft) -> Result<bool, RegistryError>;
+
+    /// Notes that agents are alive; unknown ones are named in the answer.
+    async fn beat(&self, beats: Vec<AgentBeat>) -> Result<Vec<AgentId>, RegistryError>;
+
+    /// What changed after `after`, at most `limit` agents.
+    async fn changes(&self, after: Revision, limit: usize) -> Result<AgentChanges, RegistryError>;
+
+    /// Counts outcomes.
+    async fn learn(&self, outcomes: Vec<OutcomeDelta>) -> Result<(), RegistryError>;
+
+    /// Removes agents that were last heard of before `since`.
+    async fn remove_silent(&self, since: Timestamp, draft: RecordDraft) -> Result<Vec<AgentId>, RegistryError>;
+}
+
+/// Counts the changes of a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Revision(pub u64);
+
+/// What became of a registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registered {
+    /// The agent is new.
+    New,
+    /// Its profile was replaced.
+    Replaced,
+    /// Nothing changed.
+    Unchanged,
+}
+
+/// What changed.
+#[derive(Debug, Clone, Default)]
+pub struct AgentChanges {
+    /// Agents as they are now.
+    pub agents: Vec<RegisteredAgent>,
+    /// Agents that are gone.
+    pub removed: Vec<AgentId>,
+    /// Where to go on.
+    pub revision: Revision,
+    /// Whether there is more.
+    pub more: bool,
+}
+
+/// Why a registry did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// The profile breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] InvalidProfile),
+    /// The registry has as many agents as it takes.
+    #[error("the registry is full: it takes {limit} agents")]
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+    /// The id is registered for another tenant.
+    #[error("the agent `{agent}` belongs to another tenant")]
+    OtherTenant {
+        /// The agent.
+        agent: AgentId,
+        /// The tenant that it belongs to, for the log.
+        tenant: Option<TenantId>,
+    },
+    /// The registry cannot be reached.
+    #[error("the agent registry is unavailable during {operation}")]
+    Unavailable {
+        /// What was being done.
+        operation: &'static str,
+        /// Why.
+        source: BoxError,
+    },
+    /// The store of the registry failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,112 @@
+//! The audit log: appending records that belong to no transition, and reading leaves.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::model::{BatchId, Digest, Json, PrincipalId, Record, RecordDraft, TenantId, TenantScope, Timestamp};
+
+/// Appends and reads audit leaves. Transitions append theirs through the store that makes them.
+///
+/// # Contract
+/// - `append` is durable when it returns, and idempotent by batch id.
+/// - Entries are read in log order; an entry's index never changes.
+/// - `redact` removes detail and salt of an entry, keeps the leaf and every proof valid, and appends its own record
+///   in the same transaction.
+#[async_trait]
+pub trait AuditLog: Send + Sync + 'static {
+    /// Appends records as one batch.
+    async fn append(&self, batch: BatchId, records: Vec<Record>) -> Result<(), StoreError>;
+
+    /// Entries from index `from` on, at most `limit`, in order; only placed ones.
+    async fn read(&self, from: u64, limit: usize) -> Result<Vec<AuditEntry>, StoreError>;
+
+    /// Entries that match, newest first, by a bounded scan.
+    async fn search(&self, scope: TenantScope, query: AuditQuery) -> Result<AuditPage, StoreError>;
+
+    /// Removes the detail of an entry. Gives false when the entry does not exist or has no detail.
+    async fn redact(&self, index: u64, tenant: TenantId, draft: RecordDraft) -> Result<bool, StoreError>;
+}
+
+/// A leaf with its place and what stands beside it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditEntry {
+    /// Its place in the log, from 0.
+    pub index: u64,
+    /// The canonical bytes that are hashed into the tree.
+    pub leaf: Vec<u8>,
+    /// The salt and bytes of the detail, unless there is none or it was redacted.
+    pub detail: Option<AuditDetail>,
+}
+
+/// The removable detail of a leaf.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditDetail {
+    /// The random salt.
+    pub salt: [u8; 16],
+    /// The bytes.
+    pub body: Json,
+}
+
+/// Which entries to find.
+#[derive(Debug, Clone, Default)]
+pub struct AuditQuery {
+    /// At or after.
+    pub from: Option<Timestamp>,
+    /// Before.
+    pub to: Option<Timestamp>,
+    /// By this principal.
+    pub principal: Option<PrincipalId>,
+    /// With this action.
+    pub action: Option<String>,
+    /// About this resource, by id.
+    pub resource: Option<String>,
+    /// With this outcome.
+    pub outcome: Option<String>,
+    /// Only those before this index (a cursor).
+    pub before: Option<u64>,
+    /// At most so many, 1–1000.
+    pub limit: usize,
+}
+
+/// A page of entries.
+#[derive(Debug, Clone, Default)]
+pub struct AuditPage {
+    /// The entries, newest first.
+    pub entries: Vec<AuditEntry>,
+    /// Where to go on, if there may be more.
+    pub next: Option<u64>,
+}
+
+/// The Merkle tree over the leaves.
+///
+/// # Contract
+/// - `sequence` gives unplaced batches their place, in the order in which they were committed, and is correct with
+///   any number of callers; stores that place leaves in the commit itself have nothing left to do.
+/// - `tile` gives complete tiles and the right edge of the tree as it was at `size`.
+/// - `publish` keeps a signed head; a head of a smaller tree never replaces one of a larger.
+#[async_trait]
+pub trait AuditTree: Send + Sync + 'static {
+    /// Places what is not placed yet, at most `limit` batches.
+    async fn sequence(&self, limit: usize) -> Result<TreeHead, StoreError>;
+
+    /// The size and root of the tree now.
+    async fn head(&self) -> Result<TreeHead, StoreError>;
+
+    /// The first `width` hashes (1–256) of tile `index` on `level`; `None` when the tree does not have them.
+    async fn tile(&self, level: u8, index: u64, width: u16) -> Result<Option<Vec<Digest>>, StoreError>;
+
+    /// Keeps a signed head (a C2SP checkpoint).
+    async fn publish(&self, head: TreeHead, note: &str) -> Result<(), StoreError>;
+
+    /// The signed head of the largest tree that was published.
+    async fn published(&self) -> Result<Option<(TreeHead, String)>, StoreError>;
+}
+
+/// The size and root of a tree (RFC 6962 §2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TreeHead {
+    /// How many leaves it has.
+    pub size: u64,
+    /// Its root hash.
+    pub root: Digest,
+}
