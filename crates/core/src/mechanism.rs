@@ -9,7 +9,7 @@ mod token_bucket;
 
 pub use backoff::{Backoff, keyed_jitter};
 pub use canonical::{CanonicalError, canonical_json};
-pub use redact::REDACTED;
+pub use redact::{InvalidRules, NotJson, REDACTED, RedactionRules, Redactor, is_sensitive_key};
 pub use secret::{SecretBytes, SecretText};
 pub use suspicious::{Finding, InvalidDetector, MAX_FINDINGS, SuspicionDetector};
 pub use token_bucket::{Bucket, BucketState, Draw, DrawError, InvalidBucket, draw_all};

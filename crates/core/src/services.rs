@@ -12,4 +12,4 @@ pub use review::{
     Admission, AdmissionError, AdmissionRule, ContextSource, LogConsumer, ReviewError, ReviewStage, ReviewVerdict,
     ReviewWork,
 };
-pub use work::{Beat, WorkDesk, WorkError, WorkItem, WorkRef};
+pub use work::{Beat, WorkDesk, WorkError, WorkRef};

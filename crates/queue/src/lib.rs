@@ -1,1 +1,25 @@
 #![doc = include_str!("../README.md")]
+
+mod content;
+mod error;
+mod fingerprint;
+mod keys;
+mod operate;
+mod principals;
+mod read;
+mod refusals;
+mod service;
+mod settings;
+mod submission;
+mod submit;
+mod validate;
+mod work;
+
+pub use content::{ContentPolicy, SuspicionPolicy};
+pub use error::QueueError;
+pub use fingerprint::FingerprintKey;
+pub use keys::{ApiKeys, KeyError, KeyInfo, NewKey};
+pub use principals::{PrincipalRecord, Principals};
+pub use service::{QueuePorts, SecureQueue};
+pub use settings::{FieldLimits, RateLimit, Settings};
+pub use submission::{Accepted, Prerequisite, Submission};

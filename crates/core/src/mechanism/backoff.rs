@@ -20,14 +20,22 @@ pub struct Backoff {
 
 impl Backoff {
     /// The backoff of task attempts: 1 s, doubled each time, at most 60 s.
-    pub const TASK: Self = Self { base: Duration::from_secs(1), factor: 2, cap: Duration::from_secs(60) };
+    pub const TASK: Self = Self {
+        base: Duration::from_secs(1),
+        factor: 2,
+        cap: Duration::from_mins(1),
+    };
 
     /// The upper bound of the wait after `attempt` (1 is the first; 0 counts as 1).
     pub fn ceiling(&self, attempt: u32) -> Duration {
         let steps = attempt.saturating_sub(1);
         let growth = u128::from(self.factor.max(1)).saturating_pow(steps);
         let nanos = self.base.as_nanos().saturating_mul(growth);
-        if nanos >= self.cap.as_nanos() { self.cap } else { from_nanos(nanos) }
+        if nanos >= self.cap.as_nanos() {
+            self.cap
+        } else {
+            from_nanos(nanos)
+        }
     }
 
     /// The wait after `attempt` (1 is the first; 0 counts as 1). `unit` is 64 uniform random bits, read as a
@@ -45,13 +53,21 @@ impl Backoff {
 /// SHA-256(id ‖ attempt as 4 big-endian bytes). A state table can compute it without a source of chance, and every
 /// node computes the same.
 pub fn keyed_jitter(id: &[u8; 16], attempt: u32) -> u64 {
-    let digest = Sha256::new().chain_update(id).chain_update(attempt.to_be_bytes()).finalize();
-    digest.iter().take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte))
+    let digest = Sha256::new()
+        .chain_update(id)
+        .chain_update(attempt.to_be_bytes())
+        .finalize();
+    digest
+        .iter()
+        .take(8)
+        .fold(0, |bits, byte| bits << 8 | u64::from(*byte))
 }
 
 fn from_nanos(nanos: u128) -> Duration {
     const SECOND: u128 = 1_000_000_000;
-    u64::try_from(nanos / SECOND).map_or(Duration::MAX, |seconds| Duration::new(seconds, (nanos % SECOND) as u32))
+    u64::try_from(nanos / SECOND).map_or(Duration::MAX, |seconds| {
+        Duration::new(seconds, (nanos % SECOND) as u32)
+    })
 }
 
 #[cfg(test)]
@@ -64,22 +80,33 @@ mod tests {
     fn ceilings_double_up_to_the_cap() {
         let seconds: Vec<u64> = (0..=9).map(|n| Backoff::TASK.ceiling(n).as_secs()).collect();
         assert_eq!(seconds, [1, 1, 2, 4, 8, 16, 32, 60, 60, 60]);
-        assert_eq!(Backoff::TASK.ceiling(u32::MAX), Duration::from_secs(60));
+        assert_eq!(Backoff::TASK.ceiling(u32::MAX), Duration::from_mins(1));
     }
 
     #[test]
     fn the_bits_are_a_fraction_of_the_ceiling() {
         assert_eq!(Backoff::TASK.delay(1, 0), Duration::ZERO);
         assert_eq!(Backoff::TASK.delay(3, 1 << 63), Duration::from_secs(2));
-        assert_eq!(Backoff::TASK.delay(1, u64::MAX), Duration::from_nanos(999_999_999));
+        assert_eq!(
+            Backoff::TASK.delay(1, u64::MAX),
+            Duration::from_nanos(999_999_999)
+        );
     }
 
     #[test]
     fn extremes_saturate() {
-        let huge = Backoff { base: Duration::MAX, factor: u32::MAX, cap: Duration::MAX };
+        let huge = Backoff {
+            base: Duration::MAX,
+            factor: u32::MAX,
+            cap: Duration::MAX,
+        };
         assert_eq!(huge.ceiling(u32::MAX), Duration::MAX);
         assert!(huge.delay(u32::MAX, u64::MAX) < Duration::MAX);
-        let flat = Backoff { base: Duration::from_secs(3), factor: 0, cap: Duration::from_secs(60) };
+        let flat = Backoff {
+            base: Duration::from_secs(3),
+            factor: 0,
+            cap: Duration::from_mins(1),
+        };
         assert_eq!(flat.ceiling(9), Duration::from_secs(3));
     }
 
@@ -101,7 +128,10 @@ mod tests {
             quarters[delay.as_secs() as usize] += 1;
         }
         // 1 000 each is expected; the standard deviation is 27.
-        assert!(quarters.iter().all(|count| (850..1150).contains(count)), "{quarters:?}");
+        assert!(
+            quarters.iter().all(|count| (850..1150).contains(count)),
+            "{quarters:?}"
+        );
     }
 
     proptest! {

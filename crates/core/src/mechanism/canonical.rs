@@ -29,7 +29,9 @@ fn check_integers(value: &Value) -> Result<(), CanonicalError> {
         Value::Array(items) => items.iter().try_for_each(check_integers),
         Value::Object(entries) => entries.values().try_for_each(check_integers),
         Value::Number(number) => match number.as_i128() {
-            Some(integer) if (integer as f64) as i128 != integer => Err(CanonicalError::InexactInteger(integer)),
+            Some(integer) if (integer as f64) as i128 != integer => {
+                Err(CanonicalError::InexactInteger(integer))
+            }
             _ => Ok(()),
         },
         Value::Null | Value::Bool(_) | Value::String(_) => Ok(()),
@@ -70,7 +72,10 @@ mod tests {
         assert_eq!(value.as_object().map(serde_json::Map::len), Some(7));
         let text = canonical(input);
         let order = ["Carriage", "One", "Control", "Latin", "Euro", "Emoji", "Hebrew"];
-        let places: Vec<_> = order.iter().map(|word| text.find(word).expect("present")).collect();
+        let places: Vec<_> = order
+            .iter()
+            .map(|word| text.find(word).expect("present"))
+            .collect();
         assert!(places.is_sorted(), "{text}");
     }
 
@@ -109,15 +114,28 @@ mod tests {
 
     #[test]
     fn an_integer_that_would_be_rounded_is_an_error() {
-        assert_eq!(canonical("[9007199254740992, -9007199254740992, 18014398509481984]").len(), 54);
-        for bad in ["9007199254740993", "[{\"a\": -9007199254740993}]", "18446744073709551615"] {
+        assert_eq!(
+            canonical("[9007199254740992, -9007199254740992, 18014398509481984]").len(),
+            54
+        );
+        for bad in [
+            "9007199254740993",
+            "[{\"a\": -9007199254740993}]",
+            "18446744073709551615",
+        ] {
             let value: Value = serde_json::from_str(bad).expect("JSON");
-            assert!(matches!(canonical_json(&value), Err(CanonicalError::InexactInteger(_))), "{bad}");
+            assert!(
+                matches!(canonical_json(&value), Err(CanonicalError::InexactInteger(_))),
+                "{bad}"
+            );
         }
     }
 
     #[test]
     fn order_and_spelling_of_the_input_do_not_matter() {
-        assert_eq!(canonical(r#"{"b": 1.0, "a": "\u0041"}"#), canonical(r#" {"a":"A","b":1}"#));
+        assert_eq!(
+            canonical(r#"{"b": 1.0, "a": "\u0041"}"#),
+            canonical(r#" {"a":"A","b":1}"#)
+        );
     }
 }

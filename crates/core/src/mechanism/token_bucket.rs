@@ -94,9 +94,15 @@ impl Bucket {
             return Err(InvalidBucket::TooFast);
         }
         let interval = i64::try_from(per.as_nanos().div_ceil(u128::from(count)));
-        let tolerance = interval.ok().and_then(|nanos| Some((nanos, nanos.checked_mul(i64::from(burst))?)));
+        let tolerance = interval
+            .ok()
+            .and_then(|nanos| Some((nanos, nanos.checked_mul(i64::from(burst))?)));
         match tolerance {
-            Some((interval, tolerance)) if tolerance <= i64::MAX / 2 => Ok(Self { burst, interval, tolerance }),
+            Some((interval, tolerance)) if tolerance <= i64::MAX / 2 => Ok(Self {
+                burst,
+                interval,
+                tolerance,
+            }),
             _ => Err(InvalidBucket::TooSlow),
         }
     }
@@ -119,7 +125,10 @@ impl Bucket {
     /// The state after taking `cost` tokens.
     fn after(&self, state: BucketState, cost: u32, now: Timestamp) -> Result<BucketState, DrawError> {
         if cost > self.burst {
-            return Err(DrawError::CostAboveBurst { cost, burst: self.burst });
+            return Err(DrawError::CostAboveBurst {
+                cost,
+                burst: self.burst,
+            });
         }
         if cost == 0 {
             return Ok(state);
@@ -132,7 +141,9 @@ impl Bucket {
             // Past 2262 the clock of the bucket stands still, and so does the bucket.
             _ => {
                 let micros = early.max(1).unsigned_abs().div_ceil(1000);
-                Err(DrawError::RetryAfter(Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))))
+                Err(DrawError::RetryAfter(Duration::from_micros(
+                    u64::try_from(micros).unwrap_or(u64::MAX),
+                )))
             }
         }
     }
@@ -197,7 +208,10 @@ mod tests {
         }
         let refused = Err(DrawError::RetryAfter(Duration::from_millis(100)));
         assert_eq!(bucket.draw(&mut state, 1, at(0)), refused);
-        assert_eq!(bucket.draw(&mut state, 1, at(99_999)), Err(DrawError::RetryAfter(Duration::from_micros(1))));
+        assert_eq!(
+            bucket.draw(&mut state, 1, at(99_999)),
+            Err(DrawError::RetryAfter(Duration::from_micros(1)))
+        );
         assert_eq!(bucket.draw(&mut state, 1, at(100_000)), Ok(()));
         assert!(!state.is_full(at(399_999)));
         assert!(state.is_full(at(400_000)));
@@ -229,8 +243,14 @@ mod tests {
         let bucket = Bucket::new(1, SECOND, 2).expect("valid");
         let mut state = BucketState::FULL;
         assert_eq!(bucket.draw(&mut state, 2, at(10_000_000)), Ok(()));
-        assert_eq!(bucket.draw(&mut state, 1, at(0)), Err(DrawError::RetryAfter(Duration::from_secs(11))));
-        assert_eq!(bucket.draw(&mut state, 1, at(10_000_000)), Err(DrawError::RetryAfter(SECOND)));
+        assert_eq!(
+            bucket.draw(&mut state, 1, at(0)),
+            Err(DrawError::RetryAfter(Duration::from_secs(11)))
+        );
+        assert_eq!(
+            bucket.draw(&mut state, 1, at(10_000_000)),
+            Err(DrawError::RetryAfter(SECOND))
+        );
     }
 
     #[test]
@@ -239,7 +259,11 @@ mod tests {
         let mut state = BucketState::FULL;
         assert_eq!(bucket.draw(&mut state, 2, at(i64::MIN)), Ok(()));
         assert!(bucket.draw(&mut state, 1, at(i64::MAX)).is_err());
-        assert!(bucket.draw(&mut BucketState::from_nanos(i64::MAX), 1, at(i64::MIN)).is_err());
+        assert!(
+            bucket
+                .draw(&mut BucketState::from_nanos(i64::MAX), 1, at(i64::MIN))
+                .is_err()
+        );
     }
 
     #[test]
@@ -249,17 +273,34 @@ mod tests {
         let (mut first, mut second) = (BucketState::FULL, BucketState::FULL);
         let mut both = |cost, micros| {
             let mut draws = [
-                Draw { bucket: &wide, state: &mut first, cost },
-                Draw { bucket: &narrow, state: &mut second, cost: 1 },
+                Draw {
+                    bucket: &wide,
+                    state: &mut first,
+                    cost,
+                },
+                Draw {
+                    bucket: &narrow,
+                    state: &mut second,
+                    cost: 1,
+                },
             ];
             let result = draw_all(&mut draws, at(micros));
             (result, first, second)
         };
         assert_eq!(both(10, 0).0, Ok(()));
-        let before = (BucketState::from_nanos(10_000_000_000), BucketState::from_nanos(5_000_000_000));
-        assert_eq!(both(1, 0), (Err(DrawError::RetryAfter(SECOND * 5)), before.0, before.1));
+        let before = (
+            BucketState::from_nanos(10_000_000_000),
+            BucketState::from_nanos(5_000_000_000),
+        );
+        assert_eq!(
+            both(1, 0),
+            (Err(DrawError::RetryAfter(SECOND * 5)), before.0, before.1)
+        );
         assert_eq!(both(10, 0).0, Err(DrawError::RetryAfter(SECOND * 10)));
-        assert_eq!(both(11, 0).0, Err(DrawError::CostAboveBurst { cost: 11, burst: 10 }));
+        assert_eq!(
+            both(11, 0).0,
+            Err(DrawError::CostAboveBurst { cost: 11, burst: 10 })
+        );
         assert_eq!(both(1, 5_000_000).0, Ok(()));
     }
 

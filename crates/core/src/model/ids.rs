@@ -120,6 +120,11 @@ number!(
     /// The place of a task in its lane: the moment, in microseconds, at which it first became claimable.
     OrderKey(i64));
 
+impl TenantId {
+    /// Owns what belongs to no tenant: keys' look-up entries, the log's own records, settings of the deployment.
+    pub const SYSTEM: Self = Self::from_bytes([0; 16]);
+}
+
 impl CommandId {
     /// The command of one task inside a call about many: the first 16 bytes of SHA-256(command ‖ task).
     pub fn for_task(self, task: TaskId) -> Self {

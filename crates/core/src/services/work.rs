@@ -6,12 +6,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::lifecycle::Refusal;
-use crate::model::{CommandId, Failure, Fence, Principal, Progress, Report, Task, TaskId, Usage};
+use crate::model::{CommandId, Failure, Fence, Principal, Progress, Report, Task, TaskId, TenantId, Usage};
 use crate::ports::{LeaseStatus, StoreError};
 
 /// What an agent does with the work that it was assigned.
 #[async_trait]
 pub trait WorkDesk: Send + Sync + 'static {
+    /// Checks that the agent may take work at all, before it is offered any.
+    async fn may_claim(&self, agent: &Principal) -> Result<(), WorkError>;
+
     /// Takes an assignment.
     async fn acknowledge(&self, agent: &Principal, work: WorkRef) -> Result<Task, WorkError>;
 
@@ -34,6 +37,8 @@ pub trait WorkDesk: Send + Sync + 'static {
 pub struct WorkRef {
     /// The task.
     pub task: TaskId,
+    /// Its tenant, which differs from the agent's where agents are shared.
+    pub tenant: TenantId,
     /// The attempt's token.
     pub fence: Fence,
     /// Names the call, so that it can be repeated.
@@ -45,21 +50,14 @@ pub struct WorkRef {
 pub struct Beat {
     /// The task.
     pub task: TaskId,
+    /// Its tenant.
+    pub tenant: TenantId,
     /// The attempt's token.
     pub fence: Fence,
     /// What the agent tells.
     pub progress: Option<Progress>,
     /// What it has used so far.
     pub usage: Option<Usage>,
-}
-
-/// An attempt that an agent holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WorkItem {
-    /// The task.
-    pub task: TaskId,
-    /// The attempt's token.
-    pub fence: Fence,
 }
 
 /// Why an agent's call was refused.

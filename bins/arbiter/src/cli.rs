@@ -1,0 +1,276 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The control plane for fleets of AI agents.
+#[derive(Debug, Parser)]
+#[command(name = "arbiter", version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Global {
+    /// Configuration file [default: $ARBITER_CONFIG, else $XDG_CONFIG_HOME/arbiter/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Folder of the store [default: $ARBITER_DATA_DIR, else $XDG_DATA_HOME/arbiter]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Print JSON instead of text for people
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say more in the log on standard error (repeat for more)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Form of the log
+    #[arg(long, global = true, value_enum, value_name = "FORM")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a batch of tasks on this machine and write a result file
+    Run(RunArgs),
+    /// Show the main job on a fresh store: real tasks, an honest agent and one that crashes
+    Demo(DemoArgs),
+    /// Look at tasks and operate on them
+    #[command(subcommand)]
+    Task(TaskCommand),
+    /// Verify, prove and export the audit log
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Make, list and revoke API keys
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Check and show the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a completion script
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Start an exec agent's command under its limits (used by arbiter itself)
+    #[command(name = "__launch", hide = true, disable_help_flag = true)]
+    Launch {
+        /// Limits and command.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
+    /// One of the demo's agents (used by arbiter itself)
+    #[command(name = "__demo-agent", hide = true)]
+    DemoAgent {
+        /// Crash on the first attempt of some tasks
+        #[arg(long)]
+        crashing: bool,
+    },
+}
+
+/// Run a batch.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// One task a line, as JSON (`-` reads standard input)
+    pub(crate) tasks: PathBuf,
+    /// The agents that may work on them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) agents: PathBuf,
+    /// Where to write one result a line [default: <TASKS>.results.jsonl; standard output for `-`]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Start anew although this batch was run before
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Show no progress bars
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+/// Run the demo.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Keep the store and results, and say where they are
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// Which task, and why.
+#[derive(Debug, Args)]
+pub(crate) struct Operate {
+    /// The task's id
+    pub(crate) id: String,
+    /// Why; it is kept in the audit log
+    #[arg(long)]
+    pub(crate) reason: String,
+    /// Refuse unless the task has this version
+    #[arg(long, value_name = "N")]
+    pub(crate) version: Option<u64>,
+}
+
+/// What a person decides about a held task.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Decision {
+    /// Go on where it was held.
+    Resume,
+    /// Accept the output.
+    Accept,
+    /// Refuse it.
+    Reject,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TaskCommand {
+    /// Submit tasks: one JSON object a line (`-` reads standard input)
+    Submit {
+        /// The file
+        tasks: PathBuf,
+        /// Store every task or none
+        #[arg(long)]
+        all_or_nothing: bool,
+    },
+    /// Show a task with its attempts
+    Get {
+        /// The task's id
+        id: String,
+    },
+    /// List tasks, oldest first
+    List {
+        /// Only those in this state
+        #[arg(long)]
+        state: Option<String>,
+        /// Only those of this kind
+        #[arg(long)]
+        kind: Option<String>,
+        /// Only those with this label, as name=value
+        #[arg(long)]
+        label: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+        /// Only those after this task
+        #[arg(long)]
+        after: Option<String>,
+    },
+    /// Withdraw a task
+    Cancel(Operate),
+    /// Queue a failed task again
+    Retry(Operate),
+    /// Decide a held task
+    Release {
+        #[command(flatten)]
+        operate: Operate,
+        /// The decision
+        #[arg(long, value_enum)]
+        decision: Decision,
+    },
+    /// Give a task up
+    DeadLetter(Operate),
+    /// Queue a dead letter again
+    Requeue(Operate),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Verify the store's audit log, or an exported one, and name the first bad entry
+    Verify {
+        /// An export; without it the store is verified
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Trust this verifier key (needed for an export made elsewhere)
+        #[arg(long, value_name = "KEY")]
+        key: Vec<String>,
+    },
+    /// Print an entry with its inclusion proof and the signed checkpoint
+    Proof {
+        /// The entry's place in the log, from 0
+        index: u64,
+    },
+    /// Write the whole log, with checkpoint and keys, to a file
+    Export {
+        /// The file (`-` writes to standard output)
+        file: PathBuf,
+    },
+    /// Find entries, newest first
+    Search {
+        /// Only those about this resource, such as a task's id
+        #[arg(long)]
+        resource: Option<String>,
+        /// Only those with this action
+        #[arg(long)]
+        action: Option<String>,
+        /// Only those with this outcome: done or refused
+        #[arg(long)]
+        outcome: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+        /// Only those before this place (the cursor of an earlier page)
+        #[arg(long)]
+        before: Option<u64>,
+    },
+    /// Print the verifier key that signed checkpoints are checked with
+    Key,
+    /// Replace the key that signs checkpoints; the old one vouches for the new one
+    Rotate,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a principal with a key, or another key for a principal; the key is shown once
+    Create {
+        /// An existing principal's id; without it a new one is made
+        #[arg(long, conflicts_with_all = ["name", "role"])]
+        principal: Option<String>,
+        /// Name of the new principal
+        #[arg(long, required_unless_present = "principal")]
+        name: Option<String>,
+        /// Roles of the new principal
+        #[arg(long, required_unless_present = "principal")]
+        role: Vec<String>,
+        /// Days until the key expires
+        #[arg(long, value_name = "DAYS")]
+        expires_in_days: Option<u32>,
+        /// Write the key to this file (created with mode 0600) instead of printing it
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// List the keys of a principal (yours, unless another is named)
+    List {
+        /// The principal's id
+        #[arg(long)]
+        principal: Option<String>,
+    },
+    /// Revoke a key
+    Revoke {
+        /// The key's id: the 16 digits after `arb_`
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print every problem of the configuration at once
+    Check,
+    /// Print the configuration in force, where each value comes from, and which limits hold here
+    Show {
+        /// Print the reference of all settings as Markdown instead
+        #[arg(long, hide = true)]
+        reference: bool,
+    },
+}

@@ -1,0 +1,347 @@
+//! One attempt on an agent that does not pull: deliver, keep the lease, hand in.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arbiter_core::model::{
+    AttemptEnd, Failure, FailureClass, Fence, Principal, Progress, StageOutcome, StoredTask, TenantScope, Usage,
+};
+use arbiter_core::ports::{
+    AgentTransport, Assignment, Clock, ContextItem, Delivered, Delivery, IdSource, LeaseStatus, Metrics, ProgressSink,
+    TaskReader, TransportError,
+};
+use arbiter_core::services::{
+    AttemptOutcome, Beat, ContextSource, FailureEvent, FailureHandler, WorkDesk, WorkError, WorkRef,
+};
+use futures_util::future::{Either, select};
+use futures_util::{FutureExt as _, pin_mut, select_biased};
+use tokio::sync::Notify;
+
+use crate::stop::{Stop, Stopper};
+
+/// How often a lease is extended; a lease lasts three of them.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Progress is told at most this often.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+/// How long to wait before an unanswered call is repeated.
+const REPEAT_AFTER: Duration = Duration::from_millis(250);
+/// How often a call is repeated: the lease has ended by then.
+const REPEATS: u32 = 180;
+/// Bytes of context that an attempt gets.
+const CONTEXT_BUDGET: usize = 64 * 1024;
+
+/// Runs attempts.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "a bundle of trait objects has nothing to show")]
+pub struct AttemptRunner {
+    /// The agents' side of the queue.
+    pub desk: Arc<dyn WorkDesk>,
+    /// Reads earlier attempts.
+    pub reader: Arc<dyn TaskReader>,
+    /// Adds to what an attempt knows.
+    pub context: Vec<Arc<dyn ContextSource>>,
+    /// Hears of failures.
+    pub failures: Arc<dyn FailureHandler>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids.
+    pub ids: Arc<dyn IdSource>,
+    /// Takes measurements.
+    pub metrics: Arc<dyn Metrics>,
+}
+
+/// What the delivery tells while it runs.
+#[derive(Default)]
+struct Told {
+    latest: Mutex<(Option<Progress>, Option<Usage>)>,
+    changed: Notify,
+}
+
+impl ProgressSink for Told {
+    fn tell(&self, progress: Option<Progress>, usage: Option<Usage>) {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.0 = progress.or(latest.0.take());
+        latest.1 = usage.or(latest.1);
+        drop(latest);
+        self.changed.notify_one();
+    }
+}
+
+impl Told {
+    fn take(&self) -> (Option<Progress>, Option<Usage>) {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        (latest.0.take(), latest.1)
+    }
+}
+
+impl AttemptRunner {
+    /// Runs one acknowledged attempt to its end. `drain` ends it early and gives it back.
+    ///
+    /// Gives what the allocator should learn; `None` when the attempt says nothing about the agent (given back,
+    /// cancelled, lost).
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends what the transport started; the lease ends by itself.
+    pub async fn run(
+        &self,
+        agent: &Principal,
+        transport: &dyn AgentTransport,
+        assignment: Assignment,
+        drain: Stop,
+    ) -> Option<AttemptOutcome> {
+        let open = assignment.stored.task.attempt.clone()?;
+        let started = self.clock.monotonic();
+        let context = self.context(&assignment.stored).await;
+        let told = Arc::new(Told::default());
+        let stopper = Stopper::default();
+        let delivery = Delivery {
+            agent: open.agent,
+            stored: assignment.stored.clone(),
+            fence: assignment.fence,
+            number: open.number,
+            deadline: deadline(&assignment.stored),
+            context,
+            progress: Arc::clone(&told) as Arc<dyn ProgressSink>,
+            stop: Arc::new(stopper.signal()),
+        };
+        let delivered = {
+            let deliver = transport.deliver(delivery);
+            let keep = self.keep(agent, &assignment, &told, &stopper, &drain);
+            pin_mut!(deliver, keep);
+            match select(deliver, keep).await {
+                Either::Left((delivered, _)) => delivered,
+                // The lease is gone or the node drains: the transport was told to stop and says when it has.
+                Either::Right(((), deliver)) => deliver.await,
+            }
+        };
+        let latency = self.clock.monotonic().saturating_sub(started);
+        self.metrics.observe("attempt.duration_seconds", &[], latency.as_secs_f64());
+        let outcome = self.hand_in(agent, &assignment, delivered, &drain).await;
+        let (succeeded, usage) = outcome?;
+        Some(AttemptOutcome {
+            task: assignment.stored.task.id,
+            fence: assignment.fence,
+            kind: assignment.stored.spec.kind.clone(),
+            agent: open.agent,
+            decision: open.decision,
+            succeeded,
+            quality: None,
+            latency,
+            cost_micros: usage.cost_micros,
+        })
+    }
+
+    /// Extends the lease and tells progress until the attempt must stop.
+    async fn keep(
+        &self,
+        agent: &Principal,
+        assignment: &Assignment,
+        told: &Told,
+        stopper: &Stopper,
+        drain: &Stop,
+    ) {
+        let mut next_beat = self.clock.monotonic() + HEARTBEAT;
+        loop {
+            let beat = self.clock.sleep_until(next_beat);
+            let tell = async {
+                told.changed.notified().await;
+                self.clock.sleep_until(self.clock.monotonic() + TELL_EVERY).await;
+            };
+            select_biased! {
+                () = drain.wait().fuse() => {
+                    stopper.stop();
+                    return;
+                }
+                () = beat.fuse() => {}
+                () = tell.fuse() => {}
+            }
+            let (progress, usage) = told.take();
+            let task = &assignment.stored.task;
+            let item = Beat { task: task.id, tenant: task.tenant, fence: assignment.fence, progress, usage };
+            match self.desk.heartbeat(agent, vec![item]).await.as_deref() {
+                Ok([LeaseStatus::Held { .. }]) => next_beat = self.clock.monotonic() + HEARTBEAT,
+                Ok([LeaseStatus::OverBudget { .. } | LeaseStatus::Cancelled | LeaseStatus::Lost]) => {
+                    stopper.stop();
+                    return;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    // The lease outlives two missed heartbeats; the store says in time when it does not.
+                    tracing::warn!(event = "heartbeat_failed", task.id = %task.id, error = %error, "a heartbeat failed");
+                    next_beat = self.clock.monotonic() + Duration::from_secs(1);
+                }
+            }
+        }
+    }
+
+    /// Hands in how the attempt ended. Gives whether it succeeded, if it says something about the agent.
+    async fn hand_in(
+        &self,
+        agent: &Principal,
+        assignment: &Assignment,
+        delivered: Result<Delivered, TransportError>,
+        drain: &Stop,
+    ) -> Option<(bool, Usage)> {
+        let task = &assignment.stored.task;
+        let work = WorkRef {
+            task: task.id,
+            tenant: task.tenant,
+            fence: assignment.fence,
+            command: self.ids.command(),
+        };
+        match delivered {
+            Ok(Delivered::Reported(report)) => {
+                let usage = report.usage;
+                match self.repeat(|| self.desk.report(agent, work, report.clone())).await {
+                    Ok(_) => Some((true, usage)),
+                    Err(WorkError::Invalid { field, problem }) => {
+                        let failure = Failure {
+                            class: FailureClass::Protocol,
+                            code: None,
+                            message: format!("the report was refused: {field} {problem}"),
+                            usage,
+                        };
+                        self.failed(agent, assignment, work, failure).await
+                    }
+                    Err(error) => self.refused(assignment, &error),
+                }
+            }
+            Ok(Delivered::Failed(failure)) => self.failed(agent, assignment, work, failure).await,
+            // Told to stop because the lease is gone: there is nothing to hand in. Drained: the attempt is given back.
+            Ok(Delivered::Stopped) if drain.is_stopped() => {
+                let why = "the node is draining".to_owned();
+                if let Err(error) = self.repeat(|| self.desk.decline(agent, work, why.clone())).await {
+                    self.refused(assignment, &error);
+                }
+                None
+            }
+            Ok(Delivered::Stopped) => None,
+            Err(error) => {
+                let failure = Failure {
+                    class: FailureClass::Transport,
+                    code: None,
+                    message: chain(&error),
+                    usage: Usage::default(),
+                };
+                self.failed(agent, assignment, work, failure).await
+            }
+        }
+    }
+
+    async fn failed(
+        &self,
+        agent: &Principal,
+        assignment: &Assignment,
+        work: WorkRef,
+        failure: Failure,
+    ) -> Option<(bool, Usage)> {
+        let usage = failure.usage;
+        if let Some(id) = agent.agent {
+            self.failures.report(FailureEvent::Attempt {
+                task: work.task,
+                tenant: work.tenant,
+                kind: assignment.stored.spec.kind.clone(),
+                agent: id,
+                failure: failure.clone(),
+            });
+        }
+        match self.repeat(|| self.desk.fail(agent, work, failure.clone())).await {
+            Ok(_) => Some((false, usage)),
+            Err(error) => self.refused(assignment, &error),
+        }
+    }
+
+    fn refused(&self, assignment: &Assignment, error: &WorkError) -> Option<(bool, Usage)> {
+        tracing::warn!(
+            event = "report_refused",
+            task.id = %assignment.stored.task.id,
+            fence = assignment.fence.0,
+            error = %chain(error),
+            "what an attempt handed in was refused"
+        );
+        self.metrics.count("attempt.refused_total", &[], 1);
+        None
+    }
+
+    /// Repeats a call, with the same command, while the store is away or the queue is over its limits.
+    async fn repeat<T, F>(&self, call: impl Fn() -> F) -> Result<T, WorkError>
+    where
+        F: Future<Output = Result<T, WorkError>>,
+    {
+        let mut repeats = 0;
+        loop {
+            let wait = match call().await {
+                Err(WorkError::RateLimited { retry_after }) => retry_after.max(Duration::from_millis(1)),
+                Err(WorkError::Store(error)) if error.is_transient() || error.may_have_applied() => REPEAT_AFTER,
+                answer => return answer,
+            };
+            repeats += 1;
+            if repeats > REPEATS {
+                return call().await;
+            }
+            self.clock.sleep_until(self.clock.monotonic() + wait).await;
+        }
+    }
+
+    /// What earlier attempts and other domains have to say. What cannot be read is left out and logged: an attempt
+    /// does not wait for it.
+    async fn context(&self, stored: &StoredTask) -> Vec<ContextItem> {
+        let mut items = Vec::new();
+        if stored.task.attempt.as_ref().is_some_and(|open| open.fence > Fence(1)) {
+            match self.reader.history(TenantScope::Tenant(stored.task.tenant), stored.task.id).await {
+                Ok(history) => {
+                    let failed = history.attempts.iter().rev().take(3).filter_map(|attempt| match &attempt.outcome {
+                        AttemptEnd::Failed(failure) => Some(("failed_attempt", failure.message.clone())),
+                        _ => None,
+                    });
+                    let refused = history.stages.iter().rev().take(3).filter_map(|report| match &report.outcome {
+                        StageOutcome::Failed { reasons } => Some(("review", reasons.join("; "))),
+                        _ => None,
+                    });
+                    items.extend(failed.chain(refused).map(|(kind, text)| ContextItem {
+                        kind: kind.to_owned(),
+                        tenant: stored.task.tenant,
+                        text,
+                    }));
+                }
+                Err(error) => tracing::warn!(
+                    event = "context_unavailable",
+                    task.id = %stored.task.id,
+                    error = %error,
+                    "earlier attempts could not be read"
+                ),
+            }
+        }
+        let mut budget = CONTEXT_BUDGET;
+        items.retain(|item| {
+            let fits = item.text.len() <= budget;
+            budget -= if fits { item.text.len() } else { 0 };
+            fits
+        });
+        for source in &self.context {
+            let more = source.context(stored, budget).await;
+            budget = budget.saturating_sub(more.iter().map(|item| item.text.len()).sum());
+            items.extend(more);
+        }
+        items
+    }
+}
+
+/// When the attempt must have ended.
+fn deadline(stored: &StoredTask) -> arbiter_core::model::Timestamp {
+    let task = &stored.task;
+    let started = task.attempt.as_ref().map_or(task.changed_at, |open| open.started_at);
+    let end = started.plus(task.terms.attempt_timeout);
+    task.terms.deadline.map_or(end, |deadline| deadline.min(end))
+}
+
+/// An error with all its causes, for a message.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}

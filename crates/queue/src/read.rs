@@ -1,0 +1,58 @@
+//! Reading tasks, under the same rights as everything else.
+
+use arbiter_core::model::{Operation, Principal, StoredTask, Target, TaskId, TenantScope};
+use arbiter_core::ports::{Tally, TaskHistory, TaskPage, TaskQuery};
+
+use crate::error::QueueError;
+use crate::operate::target_of;
+use crate::service::SecureQueue;
+
+impl SecureQueue {
+    /// A task. Denied looks like absent.
+    ///
+    /// # Errors
+    /// See [`QueueError`].
+    pub async fn get(&self, principal: &Principal, task: TaskId) -> Result<StoredTask, QueueError> {
+        self.visible(principal, Operation::TaskGet, task).await
+    }
+
+    /// The finished attempts and stage reports of a task.
+    ///
+    /// # Errors
+    /// See [`QueueError`].
+    pub async fn history(&self, principal: &Principal, task: TaskId) -> Result<TaskHistory, QueueError> {
+        let stored = self.visible(principal, Operation::TaskGet, task).await?;
+        Ok(self.ports.reader.history(TenantScope::Tenant(stored.task.tenant), task).await?)
+    }
+
+    /// A page of the tasks that the principal may see. A page may be short, or empty, and still carry a cursor.
+    ///
+    /// # Errors
+    /// See [`QueueError`].
+    pub async fn list(&self, principal: &Principal, query: TaskQuery) -> Result<TaskPage, QueueError> {
+        if !(1..=1_000).contains(&query.limit) {
+            return Err(QueueError::invalid("limit", "must lie in 1..=1000"));
+        }
+        let target = Target { submitter: Some(principal.id), ..Target::of(principal.tenant) };
+        self.guard(principal, Operation::TaskList, &target).await?;
+        let mut page = self.ports.reader.list(self.scope(principal), query).await?;
+        let mut seen = Vec::with_capacity(page.tasks.len());
+        for stored in page.tasks {
+            if self.allows(principal, Operation::TaskGet, &target_of(&stored))? {
+                seen.push(stored);
+            }
+        }
+        page.tasks = seen;
+        Ok(page)
+    }
+
+    /// How many tasks of the principal's tenant stand where.
+    ///
+    /// # Errors
+    /// See [`QueueError`].
+    pub async fn tally(&self, principal: &Principal) -> Result<Tally, QueueError> {
+        let target = Target { submitter: Some(principal.id), ..Target::of(principal.tenant) };
+        self.guard(principal, Operation::TaskList, &target).await?;
+        Ok(self.ports.reader.tally(principal.tenant).await?)
+    }
+}

@@ -1,0 +1,355 @@
+//! A task as a submitter writes it: one JSON object, the same over HTTP, in a batch file and on the command line.
+//!
+//! Unknown fields are refused, so that a misspelt one is seen at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use arbiter_core::model::{
+    ArtifactRef, Budget, CompliancePlan, Constraints, Digest, Json, OnPrerequisiteFailure, Priority, Ratio, Requires,
+    ReviewPlan, SecurityLevel, TaskId, TaskKind, TaskSpec, Timestamp, TraceContext, VerificationPlan,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// A task to submit, read from its JSON form.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskInput {
+    /// What is asked; its `after` is empty.
+    pub spec: TaskSpec,
+    /// What must have succeeded first.
+    pub after: Vec<After>,
+    /// Recognises a repeat.
+    pub idempotency_key: Option<String>,
+}
+
+/// A prerequisite as it is written: a task id, or `#n` for the n-th task of the same submit, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// A task that exists already.
+    Task(TaskId),
+    /// Another task of the same submit, from 1.
+    Item(usize),
+}
+
+/// Why a task cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TaskInputError {
+    /// A field is not known.
+    #[error("{0}")]
+    UnsupportedField(String),
+    /// It is not one JSON object of the right form.
+    #[error("{0}")]
+    Malformed(String),
+    /// A field's value breaks a rule.
+    #[error("`{field}`: {problem}")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl TaskInputError {
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::UnsupportedField(_) => "unsupported_field",
+            Self::Malformed(_) | Self::Invalid { .. } => "invalid_task",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Form {
+    kind: String,
+    title: String,
+    #[serde(default)]
+    instructions: String,
+    input: Option<Box<RawValue>>,
+    #[serde(default)]
+    artifacts: Vec<ArtifactForm>,
+    priority: Option<PriorityForm>,
+    #[serde(default)]
+    requires: RequiresForm,
+    #[serde(default)]
+    constraints: ConstraintsForm,
+    not_before: Option<String>,
+    #[serde(default)]
+    after: Vec<String>,
+    on_prerequisite_failure: Option<OnFailureForm>,
+    #[serde(default)]
+    review: ReviewForm,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    security: Option<SecurityForm>,
+    idempotency_key: Option<String>,
+    traceparent: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ArtifactForm {
+    name: String,
+    digest: String,
+    size_bytes: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a priority is a number from 0 to 100, or low, normal, high, critical")]
+enum PriorityForm {
+    Number(u8),
+    Word(PriorityWord),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PriorityWord {
+    Low,
+    Normal,
+    High,
+    Critical,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RequiresForm {
+    languages: BTreeSet<String>,
+    specialisations: BTreeSet<String>,
+    tools: BTreeSet<String>,
+    minimum_success_rate: Option<f64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct ConstraintsForm {
+    deadline: Option<String>,
+    attempt_timeout_seconds: Option<f64>,
+    max_attempts: Option<u16>,
+    budget: BudgetForm,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct BudgetForm {
+    files: Option<u64>,
+    lines: Option<u64>,
+    tokens: Option<u64>,
+    cost_micros: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum OnFailureForm {
+    Fail,
+    Hold,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct ReviewForm {
+    verification: Option<VerificationForm>,
+    rubric: Option<String>,
+    compliance: Option<ComplianceForm>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct VerificationForm {
+    methods: Vec<String>,
+    minimum_confidence: Option<f64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct ComplianceForm {
+    gates: Vec<String>,
+    working_spec: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum SecurityForm {
+    Internal,
+    Confidential,
+    Restricted,
+}
+
+impl TaskInput {
+    /// Reads one task.
+    ///
+    /// # Errors
+    /// [`TaskInputError`] with the field and what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, TaskInputError> {
+        let form: Form = serde_json::from_str(text).map_err(|error| {
+            let message = error.to_string();
+            if message.starts_with("unknown field") {
+                TaskInputError::UnsupportedField(message)
+            } else {
+                TaskInputError::Malformed(message)
+            }
+        })?;
+        let mut spec = TaskSpec::new(or("kind", TaskKind::new(&form.kind))?, form.title, form.instructions);
+        spec.input = form.input.map(|raw| or("input", Json::parse(raw.get()))).transpose()?;
+        spec.artifacts = form.artifacts.into_iter().map(artifact).collect::<Result<_, _>>()?;
+        spec.priority = form.priority.map_or(Ok(Priority::default()), priority)?;
+        spec.requires = requires(form.requires)?;
+        spec.constraints = constraints(form.constraints)?;
+        spec.not_before = time("not_before", form.not_before)?;
+        spec.on_prerequisite_failure = match form.on_prerequisite_failure {
+            Some(OnFailureForm::Hold) => OnPrerequisiteFailure::Hold,
+            Some(OnFailureForm::Fail) | None => OnPrerequisiteFailure::Fail,
+        };
+        spec.review = review(form.review)?;
+        spec.labels = form.labels;
+        spec.security = match form.security {
+            Some(SecurityForm::Restricted) => SecurityLevel::Restricted,
+            Some(SecurityForm::Confidential) => SecurityLevel::Confidential,
+            Some(SecurityForm::Internal) | None => SecurityLevel::Internal,
+        };
+        spec.trace = form.traceparent.map(|text| or("traceparent", TraceContext::parse(&text))).transpose()?;
+        let after = form.after.iter().map(|text| prerequisite(text)).collect::<Result<_, _>>()?;
+        Ok(Self { spec, after, idempotency_key: form.idempotency_key })
+    }
+}
+
+fn or<T, E: std::fmt::Display>(field: &'static str, result: Result<T, E>) -> Result<T, TaskInputError> {
+    result.map_err(|error| TaskInputError::Invalid { field, problem: error.to_string() })
+}
+
+fn artifact(form: ArtifactForm) -> Result<ArtifactRef, TaskInputError> {
+    Ok(ArtifactRef {
+        name: form.name,
+        digest: or("artifacts.digest", form.digest.parse::<Digest>())?,
+        size_bytes: form.size_bytes,
+    })
+}
+
+fn priority(form: PriorityForm) -> Result<Priority, TaskInputError> {
+    match form {
+        PriorityForm::Number(value) => or("priority", Priority::new(value)),
+        PriorityForm::Word(PriorityWord::Low) => Ok(Priority::LOW),
+        PriorityForm::Word(PriorityWord::Normal) => Ok(Priority::NORMAL),
+        PriorityForm::Word(PriorityWord::High) => Ok(Priority::HIGH),
+        PriorityForm::Word(PriorityWord::Critical) => Ok(Priority::CRITICAL),
+    }
+}
+
+fn requires(form: RequiresForm) -> Result<Requires, TaskInputError> {
+    Ok(Requires {
+        languages: form.languages,
+        specialisations: form.specialisations,
+        tools: form.tools,
+        minimum_success_rate: ratio("requires.minimum_success_rate", form.minimum_success_rate)?,
+    })
+}
+
+fn constraints(form: ConstraintsForm) -> Result<Constraints, TaskInputError> {
+    let default = Constraints::default();
+    let attempt_timeout = match form.attempt_timeout_seconds {
+        Some(seconds) => or("constraints.attempt_timeout_seconds", Duration::try_from_secs_f64(seconds))?,
+        None => default.attempt_timeout,
+    };
+    let BudgetForm { files, lines, tokens, cost_micros } = form.budget;
+    Ok(Constraints {
+        deadline: time("constraints.deadline", form.deadline)?,
+        attempt_timeout,
+        max_attempts: form.max_attempts.unwrap_or(default.max_attempts),
+        budget: Budget { files, lines, tokens, cost_micros },
+    })
+}
+
+fn review(form: ReviewForm) -> Result<ReviewPlan, TaskInputError> {
+    let verification = match form.verification {
+        Some(plan) => Some(VerificationPlan {
+            minimum_confidence: ratio("review.verification.minimum_confidence", plan.minimum_confidence)?,
+            methods: plan.methods,
+        }),
+        None => None,
+    };
+    let compliance =
+        form.compliance.map(|plan| CompliancePlan { gates: plan.gates, working_spec: plan.working_spec });
+    Ok(ReviewPlan { verification, rubric: form.rubric, compliance })
+}
+
+fn prerequisite(text: &str) -> Result<After, TaskInputError> {
+    match text.strip_prefix('#') {
+        Some(number) => match number.parse::<usize>() {
+            Ok(number) if number > 0 => Ok(After::Item(number)),
+            _ => Err(TaskInputError::Invalid {
+                field: "after",
+                problem: format!("`{text}` is not `#` and the number of a task in the same submit, from 1"),
+            }),
+        },
+        None => Ok(After::Task(or("after", text.parse())?)),
+    }
+}
+
+fn ratio(field: &'static str, value: Option<f64>) -> Result<Option<Ratio>, TaskInputError> {
+    value.map(|value| or(field, Ratio::new(value))).transpose()
+}
+
+fn time(field: &'static str, text: Option<String>) -> Result<Option<Timestamp>, TaskInputError> {
+    text.map(|text| or(field, text.parse())).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_task_has_every_default() {
+        let input = TaskInput::parse(r#"{"kind":"analysis","title":"Count"}"#).expect("task");
+        assert_eq!(input.spec, TaskSpec::new(TaskKind::new("analysis").expect("kind"), "Count", ""));
+        assert_eq!((input.after, input.idempotency_key), (Vec::new(), None));
+    }
+
+    #[test]
+    fn every_field_is_read() {
+        let id = TaskId::from_bytes([9; 16]);
+        let text = format!(
+            r##"{{"kind":"code-review","title":"t","instructions":"i","input":{{"a":[1.50]}},
+            "artifacts":[{{"name":"document","digest":"{digest}","size_bytes":3}}],"priority":"high",
+            "requires":{{"languages":["rust"],"minimum_success_rate":0.5}},
+            "constraints":{{"deadline":"2030-01-01T00:00:00Z","attempt_timeout_seconds":1.5,"max_attempts":2,"budget":{{"tokens":7}}}},
+            "not_before":"2029-01-01T00:00:00Z","after":["#2","{id}"],"on_prerequisite_failure":"hold",
+            "review":{{"verification":{{"minimum_confidence":0.9}}}},"labels":{{"a":"b"}},"security":"restricted",
+            "idempotency_key":"k","traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}}"##,
+            digest = Digest::of(b"abc"),
+        );
+        let input = TaskInput::parse(&text).expect("task");
+        assert_eq!(input.spec.input.as_ref().map(Json::as_str), Some(r#"{"a":[1.50]}"#));
+        assert_eq!(input.spec.priority, Priority::HIGH);
+        assert_eq!(input.spec.constraints.attempt_timeout, Duration::from_millis(1500));
+        assert_eq!(input.spec.constraints.budget.tokens, Some(7));
+        assert_eq!(input.after, [After::Item(2), After::Task(id)]);
+        assert_eq!(input.spec.on_prerequisite_failure, OnPrerequisiteFailure::Hold);
+        assert_eq!(input.spec.security, SecurityLevel::Restricted);
+        assert_eq!(input.spec.review.stages().len(), 1);
+        assert_eq!(input.idempotency_key.as_deref(), Some("k"));
+        assert!(input.spec.trace.is_some());
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, code, part) in [
+            ("", "invalid_task", "EOF"),
+            ("[]", "invalid_task", "invalid"),
+            (r#"{"kind":"analysis"}"#, "invalid_task", "title"),
+            (r#"{"kind":"analysis","title":"t","titel":1}"#, "unsupported_field", "titel"),
+            (r#"{"kind":"A b","title":"t"}"#, "invalid_task", "`kind`"),
+            (r#"{"kind":"analysis","title":"t","priority":101}"#, "invalid_task", "priority"),
+            (r#"{"kind":"analysis","title":"t","priority":"urgent"}"#, "invalid_task", "priority"),
+            (r#"{"kind":"analysis","title":"t","constraints":{"attempt_timeout_seconds":-1}}"#, "invalid_task", "attempt_timeout"),
+            (r#"{"kind":"analysis","title":"t","constraints":{"timeout":1}}"#, "unsupported_field", "timeout"),
+            (r##"{"kind":"analysis","title":"t","after":["#0"]}"##, "invalid_task", "#0"),
+            (r#"{"kind":"analysis","title":"t","not_before":"tomorrow"}"#, "invalid_task", "tomorrow"),
+        ] {
+            let error = TaskInput::parse(text).expect_err(text);
+            assert_eq!(error.code(), code, "{text}");
+            assert!(error.to_string().contains(part), "{text}: {error}");
+        }
+    }
+}
