@@ -1,2 +1,60 @@
-//! The `arbiter` binary.
-fn main() {}
+//! The `arbiter` binary: parse, read the configuration, start telemetry, run a command, map its error to an exit code.
+
+mod app;
+mod batch;
+mod bootstrap;
+mod checkpoint;
+mod cli;
+mod commands;
+mod config;
+mod engine;
+mod exit;
+mod output;
+mod telemetry;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+use crate::config::Config;
+
+/// The environment of the process, read here and nowhere else.
+struct Process;
+
+impl config::Environment for Process {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    fn get(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    }
+}
+
+fn main() -> ExitCode {
+    // The launcher and the demo's agent run with an empty environment and must stay small: no configuration, no runtime.
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _printed = error.print();
+            return ExitCode::from(if error.use_stderr() { arbiter_wire::codes::EXIT_USAGE } else { 0 });
+        }
+    };
+    match cli.command {
+        Command::Launch { arguments } => return arbiter_adapter_process::launcher::main(arguments),
+        Command::DemoAgent { crashing } => return commands::demo_agent::main(crashing),
+        Command::Completions { shell } => {
+            commands::completions::run(shell);
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
+    }
+    let json = cli.global.json;
+    let result = Config::load(&cli.global, &Process).and_then(|config| {
+        telemetry::start(config.log)?;
+        commands::run(cli, config, &Process)
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(json),
+    }
+}

@@ -39,8 +39,17 @@ impl Checkpoint {
     /// Returns [`CheckpointError::Origin`] if the origin is empty or has control characters.
     pub fn new(origin: impl Into<String>, size: u64, root: Digest) -> Result<Self, CheckpointError> {
         let origin = origin.into();
-        let checkpoint = Self { origin, size, root, extensions: Vec::new() };
-        if is_line(&checkpoint.origin) { Ok(checkpoint) } else { Err(CheckpointError::Origin) }
+        let checkpoint = Self {
+            origin,
+            size,
+            root,
+            extensions: Vec::new(),
+        };
+        if is_line(&checkpoint.origin) {
+            Ok(checkpoint)
+        } else {
+            Err(CheckpointError::Origin)
+        }
     }
 
     /// Adds an extension line.
@@ -65,7 +74,10 @@ impl Checkpoint {
         let mut lines = body.split('\n');
         let origin = lines.next().unwrap_or_default();
         let size_line = lines.next().ok_or(CheckpointError::Size)?;
-        let size = size_line.parse::<u64>().ok().filter(|size| size.to_string() == size_line);
+        let size = size_line
+            .parse::<u64>()
+            .ok()
+            .filter(|size| size.to_string() == size_line);
         let root = STANDARD.decode(lines.next().ok_or(CheckpointError::Root)?).ok();
         let root: Option<[u8; 32]> = root.and_then(|bytes| bytes.try_into().ok());
         let size = size.ok_or(CheckpointError::Size)?;
@@ -101,7 +113,13 @@ fn is_line(line: &str) -> bool {
 /// The text that is signed; every line ends in a newline.
 impl fmt::Display for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}\n{}\n{}", self.origin, self.size, STANDARD.encode(self.root.as_bytes()))?;
+        writeln!(
+            f,
+            "{}\n{}\n{}",
+            self.origin,
+            self.size,
+            STANDARD.encode(self.root.as_bytes())
+        )?;
         self.extensions.iter().try_for_each(|line| writeln!(f, "{line}"))
     }
 }
@@ -111,12 +129,16 @@ mod tests {
     use super::*;
 
     /// The form of the C2SP example: origin, size, root, one extension line.
-    const TEXT: &str = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\nextra 1\n";
+    const TEXT: &str =
+        "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\nextra 1\n";
 
     #[test]
     fn the_text_form_round_trips() {
         let checkpoint = Checkpoint::parse(TEXT).unwrap();
-        assert_eq!((checkpoint.origin(), checkpoint.size()), ("example.com/behind-the-sofa", 20_852_163));
+        assert_eq!(
+            (checkpoint.origin(), checkpoint.size()),
+            ("example.com/behind-the-sofa", 20_852_163)
+        );
         assert_eq!(checkpoint.extensions(), ["extra 1"]);
         assert_eq!(checkpoint.to_string(), TEXT);
     }
@@ -136,10 +158,17 @@ mod tests {
             ("extra 1\n", "extra 1", CheckpointError::Extension),
             ("extra 1", "extra\r", CheckpointError::Extension),
         ] {
-            assert_eq!(Checkpoint::parse(&TEXT.replacen(from, to, 1)), Err(error), "{from} -> {to}");
+            assert_eq!(
+                Checkpoint::parse(&TEXT.replacen(from, to, 1)),
+                Err(error),
+                "{from} -> {to}"
+            );
         }
         assert_eq!(Checkpoint::parse("origin\n"), Err(CheckpointError::Size));
         assert_eq!(Checkpoint::parse("origin\n1\n"), Err(CheckpointError::Root));
-        assert_eq!(Checkpoint::new("a\nb", 0, Digest::of(b"")), Err(CheckpointError::Origin));
+        assert_eq!(
+            Checkpoint::new("a\nb", 0, Digest::of(b"")),
+            Err(CheckpointError::Origin)
+        );
     }
 }

@@ -34,7 +34,13 @@ impl Detail {
 
 /// SHA-256(salt ‖ body).
 pub(crate) fn digest_of(salt: &[u8; SALT_BYTES], body: &[u8]) -> Digest {
-    Digest::from_bytes(Sha256::new().chain_update(salt).chain_update(body).finalize().into())
+    Digest::from_bytes(
+        Sha256::new()
+            .chain_update(salt)
+            .chain_update(body)
+            .finalize()
+            .into(),
+    )
 }
 
 /// Shows sizes only: a body may hold what a log must not.
@@ -50,12 +56,21 @@ mod tests {
 
     #[test]
     fn digest_covers_salt_then_body() {
-        let detail = Detail { salt: [3; 16], body: b"{\"a\":1}".to_vec() };
+        let detail = Detail {
+            salt: [3; 16],
+            body: b"{\"a\":1}".to_vec(),
+        };
         let mut joined = vec![3; 16];
         joined.extend_from_slice(b"{\"a\":1}");
         assert_eq!(detail.digest(), Digest::of(&joined));
         assert!(detail.matches(&Digest::of(&joined)));
-        assert!(!Detail { salt: [4; 16], ..detail.clone() }.matches(&Digest::of(&joined)));
+        assert!(
+            !Detail {
+                salt: [4; 16],
+                ..detail.clone()
+            }
+            .matches(&Digest::of(&joined))
+        );
         assert!(!format!("{detail:?}").contains("\"a\""));
     }
 }

@@ -21,8 +21,16 @@ pub(crate) const GO_NOTE: &str = "If you think cryptography is the answer to you
     — PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
 
 /// Inputs and roots of the certificate-transparency reference implementation, for trees of 0 to 8 leaves.
-pub(crate) const CT_LEAVES: [&[u8]; 8] =
-    [b"", b"\x00", b"\x10", b" !", b"01", b"@ABC", b"PQRSTUVW", b"`abcdefghijklmno"];
+pub(crate) const CT_LEAVES: [&[u8]; 8] = [
+    b"",
+    b"\x00",
+    b"\x10",
+    b" !",
+    b"01",
+    b"@ABC",
+    b"PQRSTUVW",
+    b"`abcdefghijklmno",
+];
 pub(crate) const CT_ROOTS: [&str; 9] = [
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
@@ -60,7 +68,10 @@ pub(crate) struct Signer {
 impl Signer {
     pub(crate) fn new(name: &str, seed: u8) -> Self {
         let secret = SigningKey::from_bytes(&[seed; 32]);
-        Self { key: VerifierKey::new(name, secret.verifying_key().as_bytes()).unwrap(), secret }
+        Self {
+            key: VerifierKey::new(name, secret.verifying_key().as_bytes()).unwrap(),
+            secret,
+        }
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
@@ -90,7 +101,8 @@ fn word() -> impl Strategy<Value = Word> {
 
 pub(crate) fn leaf_strategy() -> impl Strategy<Value = Leaf> {
     let id = prop_oneof!["[0-9a-f-]{36}", any::<String>()];
-    let resource = (word(), id, any::<Option<u64>>()).prop_map(|(kind, id, version)| Resource { kind, id, version });
+    let resource =
+        (word(), id, any::<Option<u64>>()).prop_map(|(kind, id, version)| Resource { kind, id, version });
     let outcome = prop_oneof![Just(Outcome::Done), Just(Outcome::Refused), Just(Outcome::Failed)];
     (
         any::<i64>(),
@@ -103,15 +115,17 @@ pub(crate) fn leaf_strategy() -> impl Strategy<Value = Leaf> {
         any::<Option<u64>>(),
         any::<Option<[u8; 32]>>(),
     )
-        .prop_map(|(at, tenant, principal, actions, resource, outcome, reason, count, detail)| Leaf {
-            at: Timestamp::from_micros(at),
-            tenant: TenantId::from_bytes(tenant),
-            principal: principal.map(PrincipalId::from_bytes),
-            actions: Actions::new(actions).unwrap(),
-            resource,
-            outcome,
-            reason,
-            count,
-            detail: detail.map(Digest::from_bytes),
-        })
+        .prop_map(
+            |(at, tenant, principal, actions, resource, outcome, reason, count, detail)| Leaf {
+                at: Timestamp::from_micros(at),
+                tenant: TenantId::from_bytes(tenant),
+                principal: principal.map(PrincipalId::from_bytes),
+                actions: Actions::new(actions).unwrap(),
+                resource,
+                outcome,
+                reason,
+                count,
+                detail: detail.map(Digest::from_bytes),
+            },
+        )
 }

@@ -82,16 +82,24 @@ impl<'a> Escaped<'a> {
         if self.plain {
             return Cow::Borrowed(self.raw);
         }
-        let mut text = String::with_capacity(self.raw.len());
-        let mut rest = self.raw;
-        while let Some((before, after)) = rest.split_once('\\') {
-            text.push_str(before);
-            let (character, length) = unescape(after);
-            text.push(character);
+        let mut bytes = Vec::with_capacity(self.raw.len());
+        self.unescape_into(&mut bytes);
+        // every escape stands for an ASCII character, so the bytes are UTF-8 as the raw text is
+        Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Appends the UTF-8 bytes of the text without its escapes.
+    pub(crate) fn unescape_into(self, out: &mut Vec<u8>) {
+        let mut rest = self.raw.as_bytes();
+        loop {
+            let (run, after) = rest.split_at(plain_run(rest));
+            out.extend_from_slice(run);
+            let Some(length) = escape_length(after) else {
+                return;
+            };
+            out.push(unescape(after));
             rest = after.get(length..).unwrap_or_default();
         }
-        text.push_str(rest);
-        Cow::Owned(text)
     }
 
     /// The text if it has no escapes.
@@ -100,21 +108,45 @@ impl<'a> Escaped<'a> {
     }
 }
 
-/// Decodes the escape after a backslash. The reader has checked its spelling.
-fn unescape(after: &str) -> (char, usize) {
-    match after.as_bytes() {
-        [b'b', ..] => ('\u{8}', 1),
-        [b'f', ..] => ('\u{c}', 1),
-        [b'n', ..] => ('\n', 1),
-        [b'r', ..] => ('\r', 1),
-        [b't', ..] => ('\t', 1),
-        [b'u', _, _, high, low, ..] => match (nibble(*high), nibble(*low)) {
-            (Some(high), Some(low)) => (char::from(high << 4 | low), 5),
-            _ => (char::REPLACEMENT_CHARACTER, 5),
-        },
-        [other, ..] => (char::from(*other), 1),
-        [] => (char::REPLACEMENT_CHARACTER, 0),
+/// Decodes the canonical escape at the start of `bytes`.
+fn unescape(bytes: &[u8]) -> u8 {
+    match bytes {
+        [_, b'b', ..] => 0x08,
+        [_, b'f', ..] => 0x0c,
+        [_, b'n', ..] => b'\n',
+        [_, b'r', ..] => b'\r',
+        [_, b't', ..] => b'\t',
+        [_, b'u', _, _, high, low, ..] => nibble(*high) << 4 | nibble(*low),
+        [_, other, ..] => *other,
+        _ => b'\\',
     }
+}
+
+/// The number of bytes before the first quote, backslash or control character.
+///
+/// Eight bytes at a time: in each byte of `word`, `has_zero(word ^ c)` and `below` set the high bit of the first byte
+/// that equals `c` or is below 0x20 (S. E. Anderson, "Bit Twiddling Hacks", "Determine if a word has a zero byte" and
+/// "… a byte less than n"; only bits above the first hit can be wrong).
+fn plain_run(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let below = |word: u64| word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let quote = has_zero(word ^ (ONES * u64::from(b'"')));
+        let backslash = has_zero(word ^ (ONES * u64::from(b'\\')));
+        let special = quote | backslash | below(word);
+        if special != 0 {
+            return at * 8 + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let plain = rest
+        .iter()
+        .take_while(|&&b| b >= 0x20 && b != b'"' && b != b'\\')
+        .count();
+    words.len() * 8 + plain
 }
 
 /// The length of a canonical escape, backslash included; `None` for every other spelling.
@@ -122,31 +154,47 @@ fn escape_length(bytes: &[u8]) -> Option<usize> {
     match bytes {
         [b'\\', b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't', ..] => Some(2),
         [b'\\', b'u', b'0', b'0', high @ (b'0' | b'1'), low, ..] => {
-            let value = nibble(*high)? << 4 | nibble(*low)?;
-            (!matches!(value, 0x08 | 0x09 | 0x0a | 0x0c | 0x0d)).then_some(6)
+            let (high, low) = (nibble(*high), nibble(*low));
+            let short = matches!(high << 4 | low, 0x08 | 0x09 | 0x0a | 0x0c | 0x0d);
+            (low != NO_NIBBLE && !short).then_some(6)
         }
         _ => None,
     }
 }
 
-fn nibble(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
+/// What [`NIBBLES`] holds for bytes that are not lower-case hexadecimal digits.
+const NO_NIBBLE: u8 = 0xff;
+
+/// The value of each lower-case hexadecimal digit.
+const NIBBLES: [u8; 256] = {
+    let mut table = [NO_NIBBLE; 256];
+    let mut value = 0;
+    while value < 16 {
+        table[HEX[value] as usize] = value as u8;
+        value += 1;
     }
+    table
+};
+
+fn nibble(byte: u8) -> u8 {
+    NIBBLES[usize::from(byte)]
 }
 
 /// Decodes exactly `2 N` lower-case hexadecimal digits.
 pub(crate) fn read_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    if digits.len() != 2 * N {
+    let (pairs, rest) = digits.as_chunks::<2>();
+    if pairs.len() != N || !rest.is_empty() {
         return None;
     }
     let mut bytes = [0; N];
-    for (slot, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *slot = nibble(pair[0])? << 4 | nibble(pair[1])?;
+    let mut seen = 0;
+    for (slot, [high, low]) in bytes.iter_mut().zip(pairs) {
+        let (high, low) = (nibble(*high), nibble(*low));
+        seen |= high | low;
+        *slot = high << 4 | low;
     }
-    Some(bytes)
+    // digits have values below 16, anything else sets all bits
+    (seen < 16).then_some(bytes)
 }
 
 /// A strict reader: each method consumes what it names or returns `None`, after which [`Cursor::offset`] tells where
@@ -203,10 +251,7 @@ impl<'a> Cursor<'a> {
                     self.at += escape_length(self.rest())?;
                 }
                 0..0x20 => return None,
-                _ => {
-                    let run = self.rest().iter().take_while(|&&b| b >= 0x20 && b != b'"' && b != b'\\').count();
-                    self.at += run;
-                }
+                _ => self.at += plain_run(self.rest()),
             }
         }
         let raw = self.text.get(start..self.at)?;
@@ -371,15 +416,41 @@ mod tests {
 
     #[test]
     fn other_spellings_are_refused() {
-        for text in [r#""\/""#, r#""\u0041""#, r#""\u001F""#, r#""\u000a""#, "\"\n\"", "\"", r#""a"#, r#""\"#] {
+        for text in [
+            r#""\/""#,
+            r#""\u0041""#,
+            r#""\u001F""#,
+            r#""\u000a""#,
+            "\"\n\"",
+            "\"",
+            r#""a"#,
+            r#""\"#,
+        ] {
             assert!(Cursor::new(text).string().is_none(), "{text}");
         }
-        for text in ["01", "\"1\"", "9007199254740993", "-1", "", "18446744073709551616", "\"18446744073709551616\""] {
+        for text in [
+            "01",
+            "\"1\"",
+            "9007199254740993",
+            "-1",
+            "",
+            "18446744073709551616",
+            "\"18446744073709551616\"",
+        ] {
             assert!(Cursor::new(text).integer().is_none(), "{text}");
         }
-        for text in ["2026-01-31T12:00:00Z", "2026-01-31T12:00:00.000000z", "2026-02-30T12:00:00.000000Z", "5us"] {
+        for text in [
+            "2026-01-31T12:00:00Z",
+            "2026-01-31T12:00:00.000000z",
+            "2026-02-30T12:00:00.000000Z",
+            "5us",
+        ] {
             assert!(Cursor::new(&format!("\"{text}\"")).time().is_none(), "{text}");
         }
-        assert!(Cursor::new("\"0190F3C2-7b5e-7c3a-9d41-5f6e8a1b2c3d\"").uuid().is_none());
+        assert!(
+            Cursor::new("\"0190F3C2-7b5e-7c3a-9d41-5f6e8a1b2c3d\"")
+                .uuid()
+                .is_none()
+        );
     }
 }

@@ -51,7 +51,11 @@ impl VerifierKey {
         }
         let key = VerifyingKey::from_bytes(public).ok().filter(|key| !key.is_weak());
         let key = key.ok_or_else(|| InvalidKey::Key(name.to_owned()))?;
-        Ok(Self { name: name.to_owned(), id: key_id(name, public), key })
+        Ok(Self {
+            name: name.to_owned(),
+            id: key_id(name, public),
+            key,
+        })
     }
 
     /// The name of the key, usually the origin of the log.
@@ -71,17 +75,26 @@ impl VerifierKey {
 
     /// Tells whether `signature` is this key's over `message` (RFC 8032 §5.1.7, without malleable forms).
     pub fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        self.key.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+        self.key
+            .verify_strict(message, &Signature::from_bytes(signature))
+            .is_ok()
     }
 }
 
 /// Tells whether a text may name a key: not empty, no space, no control character, no plus sign.
 pub(crate) fn is_key_name(name: &str) -> bool {
-    !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+')
+    !name.is_empty()
+        && !name
+            .chars()
+            .any(|c| c.is_whitespace() || c.is_control() || c == '+')
 }
 
 fn key_id(name: &str, public: &[u8; 32]) -> [u8; 4] {
-    let digest = Sha256::new().chain_update(name).chain_update([b'\n', ED25519]).chain_update(public).finalize();
+    let digest = Sha256::new()
+        .chain_update(name)
+        .chain_update([b'\n', ED25519])
+        .chain_update(public)
+        .finalize();
     let mut id = [0; 4];
     id.copy_from_slice(&digest[..4]);
     id
@@ -91,7 +104,13 @@ impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut typed = [ED25519; 33];
         typed[1..].copy_from_slice(self.public_key());
-        write!(f, "{}+{:08x}+{}", self.name, u32::from_be_bytes(self.id), STANDARD.encode(typed))
+        write!(
+            f,
+            "{}+{:08x}+{}",
+            self.name,
+            u32::from_be_bytes(self.id),
+            STANDARD.encode(typed)
+        )
     }
 }
 
@@ -117,7 +136,11 @@ impl FromStr for VerifierKey {
         };
         let public = public.try_into().map_err(|_| InvalidKey::Key(name.to_owned()))?;
         let parsed = Self::new(name, public)?;
-        if parsed.id == id { Ok(parsed) } else { Err(InvalidKey::Id(parsed.name)) }
+        if parsed.id == id {
+            Ok(parsed)
+        } else {
+            Err(InvalidKey::Id(parsed.name))
+        }
     }
 }
 
@@ -154,11 +177,17 @@ mod tests {
     fn unusable_names_and_keys_are_refused() {
         let public = *GO_KEY.parse::<VerifierKey>().unwrap().public_key();
         for name in ["", "a b", "a+b", "a\nb", "a\u{2003}b"] {
-            assert_eq!(VerifierKey::new(name, &public), Err(InvalidKey::Name(name.to_owned())));
+            assert_eq!(
+                VerifierKey::new(name, &public),
+                Err(InvalidKey::Name(name.to_owned()))
+            );
         }
         // the neutral element would accept any message of a forger
         let mut weak = [0; 32];
         weak[0] = 1;
-        assert_eq!(VerifierKey::new("weak", &weak), Err(InvalidKey::Key("weak".to_owned())));
+        assert_eq!(
+            VerifierKey::new("weak", &weak),
+            Err(InvalidKey::Key("weak".to_owned()))
+        );
     }
 }

@@ -54,14 +54,24 @@ impl Handover {
         };
         let key = |text: &str| text.parse::<VerifierKey>().map_err(|_| HandoverError::Form);
         let (origin, old, new) = (origin.to_owned(), key(old)?, key(new)?);
-        let size = size.parse::<u64>().ok().filter(|n| n.to_string() == size).ok_or(HandoverError::Form)?;
+        let size = size
+            .parse::<u64>()
+            .ok()
+            .filter(|n| n.to_string() == size)
+            .ok_or(HandoverError::Form)?;
         if origin.is_empty() || old == new {
             return Err(HandoverError::Form);
         }
         if note.verify([&old, &new]).map_err(HandoverError::Signature)?.len() < 2 {
             return Err(HandoverError::Signature(NoteError::Unsigned));
         }
-        Ok(Self { origin, old, new, size, note })
+        Ok(Self {
+            origin,
+            old,
+            new,
+            size,
+            note,
+        })
     }
 
     /// The key that gives up signing.
@@ -170,10 +180,17 @@ impl Keyring {
         let mut keys: Vec<TrustedKey> = Vec::new();
         for key in roots {
             if keys.iter().all(|known| known.key != key) {
-                keys.push(TrustedKey { key, from: 0, until: None });
+                keys.push(TrustedKey {
+                    key,
+                    from: 0,
+                    until: None,
+                });
             }
         }
-        Self { origin: origin.into(), keys }
+        Self {
+            origin: origin.into(),
+            keys,
+        }
     }
 
     /// The log that the keys are trusted for.
@@ -198,10 +215,17 @@ impl Keyring {
         let Some(old) = self.keys.iter_mut().find(|trusted| trusted.key == handover.old) else {
             return Ok(Adoption::Unrelated);
         };
-        let retired = Retired { size: handover.size, handover: Digest::of(handover.note.text().as_bytes()) };
+        let retired = Retired {
+            size: handover.size,
+            handover: Digest::of(handover.note.text().as_bytes()),
+        };
         if let Some(before) = &old.until {
             let same = *before == retired;
-            return if same { Ok(Adoption::Known) } else { Err(AdoptError::Retired(old.key.name().to_owned())) };
+            return if same {
+                Ok(Adoption::Known)
+            } else {
+                Err(AdoptError::Retired(old.key.name().to_owned()))
+            };
         }
         if known {
             return Err(AdoptError::KnownKey(handover.new.name().to_owned()));
@@ -210,7 +234,11 @@ impl Keyring {
             return Err(AdoptError::Order(handover.size));
         }
         old.until = Some(retired);
-        self.keys.push(TrustedKey { key: handover.new.clone(), from: handover.size, until: None });
+        self.keys.push(TrustedKey {
+            key: handover.new.clone(),
+            from: handover.size,
+            until: None,
+        });
         Ok(Adoption::Adopted)
     }
 
@@ -230,7 +258,11 @@ impl Keyring {
         };
         let valid = self.keys.iter().filter(valid).map(|trusted| &trusted.key);
         let signers: Vec<_> = valid.filter(|key| signers.contains(key)).cloned().collect();
-        if signers.is_empty() { Err(OpenError::Validity(size)) } else { Ok(Vouched { checkpoint, signers }) }
+        if signers.is_empty() {
+            Err(OpenError::Validity(size))
+        } else {
+            Ok(Vouched { checkpoint, signers })
+        }
     }
 }
 

@@ -50,7 +50,11 @@ impl Actions {
     /// # Errors
     /// Returns [`NoAction`] for an empty list.
     pub fn new(actions: Vec<Word>) -> Result<Self, NoAction> {
-        if actions.is_empty() { Err(NoAction) } else { Ok(Self(actions)) }
+        if actions.is_empty() {
+            Err(NoAction)
+        } else {
+            Ok(Self(actions))
+        }
     }
 
     /// The actions, in order.

@@ -8,8 +8,16 @@ fn full() -> Leaf {
         at: Timestamp::from_micros(1_767_225_600_000_001),
         tenant: TenantId::from_bytes([1; 16]),
         principal: Some(PrincipalId::from_bytes([2; 16])),
-        actions: Actions::new(vec![Word::new("task.assigned").unwrap(), Word::new("task.acknowledged").unwrap()]).unwrap(),
-        resource: Some(Resource { kind: Word::new("task").unwrap(), id: "a\"\n".to_owned(), version: Some(3) }),
+        actions: Actions::new(vec![
+            Word::new("task.assigned").unwrap(),
+            Word::new("task.acknowledged").unwrap(),
+        ])
+        .unwrap(),
+        resource: Some(Resource {
+            kind: Word::new("task").unwrap(),
+            id: "a\"\n".to_owned(),
+            version: Some(3),
+        }),
         outcome: Outcome::Done,
         reason: Some(Word::new("claimed").unwrap()),
         count: Some(2),
@@ -34,9 +42,15 @@ fn other_versions_and_empty_action_lists_are_refused() {
     let line = String::from_utf8(full().encode()).unwrap();
     let other = line.replace("\"version\":1}", "\"version\":2}");
     assert_eq!(Leaf::decode(other.as_bytes()), Err(LeafError::UnknownVersion(2)));
-    assert_eq!(Leaf::decode(b"{\"new\":true,\"version\":7}"), Err(LeafError::UnknownVersion(7)));
+    assert_eq!(
+        Leaf::decode(b"{\"new\":true,\"version\":7}"),
+        Err(LeafError::UnknownVersion(7))
+    );
     let empty = line.replace("\"task.assigned\",\"task.acknowledged\"", "");
-    assert!(matches!(Leaf::decode(empty.as_bytes()), Err(LeafError::NotCanonical { .. })));
+    assert!(matches!(
+        Leaf::decode(empty.as_bytes()),
+        Err(LeafError::NotCanonical { .. })
+    ));
     assert_eq!(Actions::new(Vec::new()), Err(NoAction));
 }
 
@@ -54,7 +68,13 @@ fn other_spellings_of_the_same_leaf_are_refused() {
     ] {
         let other = line.replacen(from, to, 1);
         assert_ne!(other, line);
-        assert!(matches!(Leaf::decode(other.as_bytes()), Err(LeafError::NotCanonical { .. })), "{other}");
+        assert!(
+            matches!(
+                Leaf::decode(other.as_bytes()),
+                Err(LeafError::NotCanonical { .. })
+            ),
+            "{other}"
+        );
     }
     for tail in ["\n", " ", "}"] {
         assert!(Leaf::decode(format!("{line}{tail}").as_bytes()).is_err());

@@ -2,20 +2,22 @@
 
 pub mod checkpoint;
 pub mod detail;
-//ENTRY
-//EXPORT
+mod entry;
+pub mod export;
 #[cfg(test)]
 mod fixtures;
 mod json;
 pub mod key;
 pub mod keyring;
 pub mod leaf;
-//LEDGER
+pub mod ledger;
+pub mod log;
 pub mod note;
-//PIPE
+mod pipeline;
 pub mod proof;
+pub mod report;
 pub mod tile;
 pub mod tree;
-//VERIFY
+pub mod verify;
 pub mod view;
 pub mod word;

@@ -56,7 +56,14 @@ impl Note {
     /// Returns [`NoteError::Text`] for any other text.
     pub fn new(text: impl Into<String>) -> Result<Self, NoteError> {
         let text = text.into();
-        if is_note_text(&text) { Ok(Self { text, signatures: Vec::new() }) } else { Err(NoteError::Text) }
+        if is_note_text(&text) {
+            Ok(Self {
+                text,
+                signatures: Vec::new(),
+            })
+        } else {
+            Err(NoteError::Text)
+        }
     }
 
     /// Reads a note with one signature or more. Only the form that [`Note`] prints is read.
@@ -72,12 +79,22 @@ impl Note {
         if !is_note_text(text) {
             return Err(NoteError::Text);
         }
-        let lines = lines.strip_prefix('\n').and_then(|rest| rest.strip_suffix('\n')).ok_or(NoteError::Form)?;
+        let lines = lines
+            .strip_prefix('\n')
+            .and_then(|rest| rest.strip_suffix('\n'))
+            .ok_or(NoteError::Form)?;
         if lines.split('\n').count() > MAX_SIGNATURES {
             return Err(NoteError::Form);
         }
-        let signatures = lines.split('\n').map(parse_signature).collect::<Option<_>>().ok_or(NoteError::Form)?;
-        Ok(Self { text: text.to_owned(), signatures })
+        let signatures = lines
+            .split('\n')
+            .map(parse_signature)
+            .collect::<Option<_>>()
+            .ok_or(NoteError::Form)?;
+        Ok(Self {
+            text: text.to_owned(),
+            signatures,
+        })
     }
 
     /// The text, with its last newline: the bytes that are signed.
@@ -108,7 +125,11 @@ impl Note {
             return Err(NoteError::Invalid(key.name().to_owned()));
         }
         let (name, bytes) = (key.name().to_owned(), signature.to_vec());
-        self.signatures.push(NoteSignature { name, id: key.id(), bytes });
+        self.signatures.push(NoteSignature {
+            name,
+            id: key.id(),
+            bytes,
+        });
         Ok(())
     }
 
@@ -123,7 +144,11 @@ impl Note {
     ) -> Result<Vec<&'k VerifierKey>, NoteError> {
         let mut signers = Vec::new();
         for key in keys {
-            let mut own = self.signatures.iter().filter(|s| s.name == key.name() && s.id == key.id()).peekable();
+            let mut own = self
+                .signatures
+                .iter()
+                .filter(|s| s.name == key.name() && s.id == key.id())
+                .peekable();
             if own.peek().is_none() {
                 continue;
             }
@@ -136,7 +161,11 @@ impl Note {
             }
             signers.push(key);
         }
-        if signers.is_empty() { Err(NoteError::Unsigned) } else { Ok(signers) }
+        if signers.is_empty() {
+            Err(NoteError::Unsigned)
+        } else {
+            Ok(signers)
+        }
     }
 }
 
@@ -149,7 +178,11 @@ fn parse_signature(line: &str) -> Option<NoteSignature> {
     let decoded = STANDARD.decode(encoded).ok()?;
     let (id, bytes) = decoded.split_first_chunk()?;
     let well_formed = is_key_name(name) && !bytes.is_empty();
-    well_formed.then(|| NoteSignature { name: name.to_owned(), id: *id, bytes: bytes.to_vec() })
+    well_formed.then(|| NoteSignature {
+        name: name.to_owned(),
+        id: *id,
+        bytes: bytes.to_vec(),
+    })
 }
 
 /// The text form: text, empty line, signature lines.

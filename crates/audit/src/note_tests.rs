@@ -18,7 +18,9 @@ fn every_changed_bit_of_the_published_note_is_refused() {
         for bit in 0..8 {
             let mut bytes = GO_NOTE.as_bytes().to_vec();
             bytes[at] ^= 1 << bit;
-            let Ok(text) = String::from_utf8(bytes) else { continue };
+            let Ok(text) = String::from_utf8(bytes) else {
+                continue;
+            };
             let verified = Note::parse(&text).and_then(|note| note.verify([&key]).map(|_| ()));
             assert!(verified.is_err(), "byte {at} bit {bit}");
         }
@@ -27,14 +29,21 @@ fn every_changed_bit_of_the_published_note_is_refused() {
 
 #[test]
 fn several_signatures_are_kept_and_unknown_ones_ignored() {
-    let (log, witness, stranger) = (Signer::new("log", 1), Signer::new("witness", 2), Signer::new("log", 3));
+    let (log, witness, stranger) = (
+        Signer::new("log", 1),
+        Signer::new("witness", 2),
+        Signer::new("log", 3),
+    );
     let mut note = Note::new("hello\n").unwrap();
     for signer in [&log, &witness] {
         note.sign(&signer.key, |bytes| signer.sign(bytes)).unwrap();
     }
     let note = Note::parse(&note.to_string()).unwrap();
     assert_eq!(note.signatures().len(), 2);
-    assert_eq!(note.verify([&witness.key, &stranger.key, &log.key]).unwrap(), [&witness.key, &log.key]);
+    assert_eq!(
+        note.verify([&witness.key, &stranger.key, &log.key]).unwrap(),
+        [&witness.key, &log.key]
+    );
     assert_eq!(note.verify([&witness.key]).unwrap(), [&witness.key]);
     assert_eq!(note.verify([&stranger.key]), Err(NoteError::Unsigned));
     assert_eq!(note.verify([]), Err(NoteError::Unsigned));
@@ -45,13 +54,26 @@ fn a_known_key_with_a_wrong_signature_refuses_the_whole_note() {
     let (log, witness) = (Signer::new("log", 1), Signer::new("witness", 2));
     let mut note = Note::new("hello\n").unwrap();
     note.sign(&log.key, |bytes| log.sign(bytes)).unwrap();
-    note.signatures.push(NoteSignature { name: "witness".into(), id: witness.key.id(), bytes: vec![0; 64] });
-    assert_eq!(note.verify([&log.key, &witness.key]), Err(NoteError::Invalid("witness".into())));
+    note.signatures.push(NoteSignature {
+        name: "witness".into(),
+        id: witness.key.id(),
+        bytes: vec![0; 64],
+    });
+    assert_eq!(
+        note.verify([&log.key, &witness.key]),
+        Err(NoteError::Invalid("witness".into()))
+    );
     assert_eq!(note.verify([&log.key]).unwrap(), [&log.key]);
     note.signatures[1].bytes = vec![0; 7];
-    assert_eq!(note.verify([&log.key, &witness.key]), Err(NoteError::Invalid("witness".into())));
+    assert_eq!(
+        note.verify([&log.key, &witness.key]),
+        Err(NoteError::Invalid("witness".into()))
+    );
     // a signer that does not hold the key's secret is found out before anything is written
-    assert_eq!(note.sign(&log.key, |bytes| witness.sign(bytes)), Err(NoteError::Invalid("log".into())));
+    assert_eq!(
+        note.sign(&log.key, |bytes| witness.sign(bytes)),
+        Err(NoteError::Invalid("log".into()))
+    );
 }
 
 #[test]
@@ -77,7 +99,7 @@ fn what_is_not_a_note_is_refused() {
         &format!("text\n\n{}", format!("{line}\n").repeat(MAX_SIGNATURES + 1)),
         &format!("{}\n\n{line}\n", "a".repeat(MAX_NOTE_BYTES)),
     ] {
-        assert!(Note::parse(note).is_err(), "{:.80}", note);
+        assert!(Note::parse(note).is_err(), "{note:.80}");
     }
     assert!(Note::parse("text\n\n— name AAAAAAA=\n").is_ok());
 }

@@ -66,7 +66,11 @@ impl InclusionProof {
     /// Returns [`ProofError::Range`] unless `index < size`, and the other errors if a tile cannot be had.
     pub fn build<S: TileSource>(index: u64, size: u64, source: &S) -> Result<Self, ProofError<S::Error>> {
         let ranges = inclusion_ranges(index, size).ok_or(ProofError::Range)?;
-        Ok(Self { index, size, path: hashes_of(&ranges, size, source)? })
+        Ok(Self {
+            index,
+            size,
+            path: hashes_of(&ranges, size, source)?,
+        })
     }
 
     /// Checks the proof (RFC 9162 §2.1.3.2).
@@ -95,7 +99,11 @@ impl InclusionProof {
             node >>= 1;
             last >>= 1;
         }
-        if last == 0 && hash == *root { Ok(()) } else { Err(InvalidProof) }
+        if last == 0 && hash == *root {
+            Ok(())
+        } else {
+            Err(InvalidProof)
+        }
     }
 }
 
@@ -111,7 +119,11 @@ impl ConsistencyProof {
     /// Returns [`ProofError::Range`] unless `0 < old ≤ new`, and the other errors if a tile cannot be had.
     pub fn build<S: TileSource>(old: u64, new: u64, source: &S) -> Result<Self, ProofError<S::Error>> {
         let ranges = consistency_ranges(old, new).ok_or(ProofError::Range)?;
-        Ok(Self { old, new, path: hashes_of(&ranges, new, source)? })
+        Ok(Self {
+            old,
+            new,
+            path: hashes_of(&ranges, new, source)?,
+        })
     }
 
     /// Checks the proof (RFC 9162 §2.1.4.2; two trees of one size need equal roots and an empty path).
@@ -123,10 +135,18 @@ impl ConsistencyProof {
             return Err(InvalidProof);
         }
         if self.old == self.new {
-            return if self.path.is_empty() && old_root == new_root { Ok(()) } else { Err(InvalidProof) };
+            return if self.path.is_empty() && old_root == new_root {
+                Ok(())
+            } else {
+                Err(InvalidProof)
+            };
         }
         let mut path = self.path.iter();
-        let start = if self.old.is_power_of_two() { old_root } else { path.next().ok_or(InvalidProof)? };
+        let start = if self.old.is_power_of_two() {
+            old_root
+        } else {
+            path.next().ok_or(InvalidProof)?
+        };
         let shift = (self.old - 1).trailing_ones();
         // a shift by 64 is impossible: old < new ≤ 2^64 − 1, so old − 1 has a zero bit
         let (mut node, mut last) = ((self.old - 1) >> shift, (self.new - 1) >> shift);
@@ -155,7 +175,7 @@ impl ConsistencyProof {
 
 /// The largest power of two below `length`, which is 2 or more (`k` of RFC 6962 §2.1).
 fn split(length: u64) -> u64 {
-    1 << (63 - (length - 1).leading_zeros())
+    1 << (length - 1).ilog2()
 }
 
 /// The leaves under each hash of `PATH(index, D[size])`, RFC 6962 §2.1.1.
@@ -217,21 +237,28 @@ fn subtrees(range: &Range<u64>, size: u64) -> Vec<Subtree> {
     let mut parts = Vec::new();
     let mut begin = range.start;
     while begin < range.end {
-        let height = 63 - (range.end - begin).leading_zeros();
+        let height = (range.end - begin).ilog2();
         let (level, inner) = (height as u8 / TILE_HEIGHT, height % u32::from(TILE_HEIGHT));
         let start = begin >> (level * TILE_HEIGHT);
         let index = start / u64::from(TILE_WIDTH);
         let in_level = size >> (level * TILE_HEIGHT);
         let width = (in_level - index * u64::from(TILE_WIDTH)).min(u64::from(TILE_WIDTH)) as u16;
         let first = (start % u64::from(TILE_WIDTH)) as usize;
-        parts.extend(TileId::new(level, index, width).map(|id| Subtree { id, hashes: first..first + (1 << inner) }));
+        parts.extend(TileId::new(level, index, width).map(|id| Subtree {
+            id,
+            hashes: first..first + (1 << inner),
+        }));
         begin += 1 << height;
     }
     parts
 }
 
 fn tiles_of(ranges: &[Range<u64>], size: u64) -> BTreeSet<TileId> {
-    ranges.iter().flat_map(|range| subtrees(range, size)).map(|subtree| subtree.id).collect()
+    ranges
+        .iter()
+        .flat_map(|range| subtrees(range, size))
+        .map(|subtree| subtree.id)
+        .collect()
 }
 
 fn hashes_of<S: TileSource>(
@@ -241,15 +268,25 @@ fn hashes_of<S: TileSource>(
 ) -> Result<Vec<Digest>, ProofError<S::Error>> {
     let mut tiles = BTreeMap::new();
     for id in tiles_of(ranges, size) {
-        tiles.insert(id, source.tile(id).map_err(|source| ProofError::Source { id, source })?);
+        tiles.insert(
+            id,
+            source
+                .tile(id)
+                .map_err(|source| ProofError::Source { id, source })?,
+        );
     }
     let root = |subtree: &Subtree| {
-        let hashes = tiles.get(&subtree.id).and_then(|hashes| hashes.get(subtree.hashes.clone()));
+        let hashes = tiles
+            .get(&subtree.id)
+            .and_then(|hashes| hashes.get(subtree.hashes.clone()));
         hashes.and_then(perfect_root).ok_or(ProofError::Width(subtree.id))
     };
     let mut path = Vec::with_capacity(ranges.len());
     for range in ranges {
-        let roots = subtrees(range, size).iter().map(root).collect::<Result<Vec<_>, _>>()?;
+        let roots = subtrees(range, size)
+            .iter()
+            .map(root)
+            .collect::<Result<Vec<_>, _>>()?;
         path.push(join(&roots).ok_or(ProofError::Range)?);
     }
     Ok(path)

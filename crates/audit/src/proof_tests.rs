@@ -26,7 +26,10 @@ fn reference_path(index: usize, leaves: &[Digest]) -> Vec<Digest> {
     let (mut path, sibling) = if index < k {
         (reference_path(index, &leaves[..k]), reference_root(&leaves[k..]))
     } else {
-        (reference_path(index - k, &leaves[k..]), reference_root(&leaves[..k]))
+        (
+            reference_path(index - k, &leaves[k..]),
+            reference_root(&leaves[..k]),
+        )
     };
     path.push(sibling);
     path
@@ -35,13 +38,23 @@ fn reference_path(index: usize, leaves: &[Digest]) -> Vec<Digest> {
 /// `SUBPROOF(m, D[n], b)`, word for word from RFC 6962 §2.1.2.
 fn reference_subproof(old: usize, leaves: &[Digest], whole: bool) -> Vec<Digest> {
     if old == leaves.len() {
-        return if whole { Vec::new() } else { vec![reference_root(leaves)] };
+        return if whole {
+            Vec::new()
+        } else {
+            vec![reference_root(leaves)]
+        };
     }
     let k = leaves.len().next_power_of_two() / 2;
     let (mut path, sibling) = if old <= k {
-        (reference_subproof(old, &leaves[..k], whole), reference_root(&leaves[k..]))
+        (
+            reference_subproof(old, &leaves[..k], whole),
+            reference_root(&leaves[k..]),
+        )
     } else {
-        (reference_subproof(old - k, &leaves[k..], false), reference_root(&leaves[..k]))
+        (
+            reference_subproof(old - k, &leaves[k..], false),
+            reference_root(&leaves[..k]),
+        )
     };
     path.push(sibling);
     path
@@ -95,7 +108,7 @@ fn every_proof_of_every_small_tree_is_the_reference_and_verifies() {
 }
 
 /// The proof with one thing changed: a hash, one hash more or fewer, a neighbour's place.
-fn mutate(path: &mut Vec<Digest>, place: &prop::sample::Index, kind: u8) {
+fn mutate(path: &mut Vec<Digest>, place: prop::sample::Index, kind: u8) {
     if path.is_empty() || kind == 0 {
         return path.push(Digest::of(b"one too many"));
     }
@@ -129,7 +142,7 @@ proptest! {
         prop_assert_eq!(inclusion.verify(&leaves[index], &root), Ok(()));
         prop_assert_eq!(inclusion.verify(&Digest::of(b"other"), &root), Err(InvalidProof));
         prop_assert_eq!(inclusion.verify(&leaves[index], &Digest::of(b"other")), Err(InvalidProof));
-        mutate(&mut inclusion.path, &place, kind);
+        mutate(&mut inclusion.path, place, kind);
         prop_assert_eq!(inclusion.verify(&leaves[index], &root), Err(InvalidProof));
 
         let old = 1 + b.index(size);
@@ -138,7 +151,7 @@ proptest! {
         prop_assert_eq!(&consistency.path, &reference_subproof(old, leaves, true));
         prop_assert_eq!(consistency.verify(&old_root, &root), Ok(()));
         prop_assert_eq!(consistency.verify(&Digest::of(b"other"), &root), Err(InvalidProof));
-        mutate(&mut consistency.path, &place, kind);
+        mutate(&mut consistency.path, place, kind);
         prop_assert_eq!(consistency.verify(&old_root, &root), Err(InvalidProof));
     }
 
@@ -163,8 +176,36 @@ fn a_proof_names_the_tiles_it_needs_and_the_one_that_is_missing() {
     }
     let missing = InclusionProof::tiles(300, 600).into_iter().next().unwrap();
     let error = InclusionProof::build(300, 600, &TileMap::new()).unwrap_err();
-    assert_eq!(error, ProofError::Source { id: missing, source: MissingTile(missing) });
+    assert_eq!(
+        error,
+        ProofError::Source {
+            id: missing,
+            source: MissingTile(missing)
+        }
+    );
     assert_eq!(InclusionProof::build(5, 5, &map), Err(ProofError::Range));
     assert_eq!(ConsistencyProof::build(0, 5, &map), Err(ProofError::Range));
     assert_eq!(ConsistencyProof::build(6, 5, &map), Err(ProofError::Range));
+}
+
+/// A path that is too short for the size it is claimed for could pass the root of a subtree for that of the tree.
+#[test]
+fn a_proof_does_not_verify_for_another_size() {
+    let leaves = leaf_hashes(8);
+    let (map, root) = (tiles(&leaves), reference_root(&leaves));
+    let inclusion = InclusionProof::build(0, 8, &map).unwrap();
+    let consistency = ConsistencyProof::build(3, 8, &map).unwrap();
+    let old_root = reference_root(&leaves[..3]);
+    for size in [1, 4, 9, 16, 17, u64::MAX] {
+        let claimed = InclusionProof {
+            size,
+            ..inclusion.clone()
+        };
+        assert_eq!(claimed.verify(&leaves[0], &root), Err(InvalidProof), "{size}");
+        let claimed = ConsistencyProof {
+            new: size,
+            ..consistency.clone()
+        };
+        assert_eq!(claimed.verify(&old_root, &root), Err(InvalidProof), "{size}");
+    }
 }

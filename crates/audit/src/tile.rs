@@ -62,7 +62,11 @@ impl fmt::Display for TileId {
             rest /= 1000;
         }
         write!(f, "tile/{}/{index}", self.level)?;
-        if self.is_complete() { Ok(()) } else { write!(f, ".p/{}", self.width) }
+        if self.is_complete() {
+            Ok(())
+        } else {
+            write!(f, ".p/{}", self.width)
+        }
     }
 }
 
@@ -76,7 +80,9 @@ impl FromStr for TileId {
 
     fn from_str(path: &str) -> Result<Self, Self::Err> {
         // only the form that is written is read, so that one tile has one path
-        parse(path).filter(|id| id.to_string() == path).ok_or_else(|| InvalidTilePath(path.to_owned()))
+        parse(path)
+            .filter(|id| id.to_string() == path)
+            .ok_or_else(|| InvalidTilePath(path.to_owned()))
     }
 }
 
@@ -163,7 +169,10 @@ impl TileSource for TileMap {
     type Error = MissingTile;
 
     fn tile(&self, id: TileId) -> Result<Vec<Digest>, MissingTile> {
-        let hashes = self.0.get(&(id.level, id.index)).and_then(|hashes| hashes.get(..usize::from(id.width)));
+        let hashes = self
+            .0
+            .get(&(id.level, id.index))
+            .and_then(|hashes| hashes.get(..usize::from(id.width)));
         hashes.map(<[Digest]>::to_vec).ok_or(MissingTile(id))
     }
 }
@@ -198,7 +207,10 @@ pub enum ResumeError<E> {
 impl TileWriter {
     /// The edge of the empty tree.
     pub const fn new() -> Self {
-        Self { frontier: Frontier::new(), edges: Vec::new() }
+        Self {
+            frontier: Frontier::new(),
+            edges: Vec::new(),
+        }
     }
 
     /// The size and root of the tree.
@@ -227,7 +239,13 @@ impl TileWriter {
     /// The incomplete tiles at the edge, lowest level first.
     pub fn partial_tiles(&self) -> Vec<Tile> {
         let ids = edge_tiles(self.frontier.size());
-        ids.filter_map(|id| Some(Tile { id, hashes: self.edges.get(usize::from(id.level))?.clone() })).collect()
+        ids.filter_map(|id| {
+            Some(Tile {
+                id,
+                hashes: self.edges.get(usize::from(id.level))?.clone(),
+            })
+        })
+        .collect()
     }
 
     /// The stored form: the size (8 bytes, big-endian), then the hashes of the incomplete tiles, lowest level first.
@@ -248,7 +266,9 @@ impl TileWriter {
         let mut unread = hashes.as_slice();
         let mut edges = vec![Vec::new(); levels(size)];
         for id in edge_tiles(size) {
-            let (edge, rest) = unread.split_at_checked(usize::from(id.width)).ok_or(FrontierError::Length)?;
+            let (edge, rest) = unread
+                .split_at_checked(usize::from(id.width))
+                .ok_or(FrontierError::Length)?;
             edges[usize::from(id.level)] = edge.to_vec();
             unread = rest;
         }
@@ -268,13 +288,19 @@ impl TileWriter {
     pub fn resume<S: TileSource>(size: u64, source: &S) -> Result<Self, ResumeError<S::Error>> {
         let mut edges = vec![Vec::new(); levels(size)];
         for id in edge_tiles(size) {
-            let hashes = source.tile(id).map_err(|source| ResumeError::Source { id, source })?;
+            let hashes = source
+                .tile(id)
+                .map_err(|source| ResumeError::Source { id, source })?;
             if hashes.len() != usize::from(id.width) {
                 return Err(ResumeError::Width(id));
             }
             edges[usize::from(id.level)] = hashes;
         }
-        let fallback = TileId { level: 0, index: 0, width: TILE_WIDTH };
+        let fallback = TileId {
+            level: 0,
+            index: 0,
+            width: TILE_WIDTH,
+        };
         Self::assemble(size, edges).map_err(|_| ResumeError::Width(fallback))
     }
 
@@ -285,7 +311,11 @@ impl TileWriter {
                 frontier.push_subtree(TILE_HEIGHT * level as u8, *hash)?;
             }
         }
-        if frontier.size() == size { Ok(Self { frontier, edges }) } else { Err(FrontierError::Length) }
+        if frontier.size() == size {
+            Ok(Self { frontier, edges })
+        } else {
+            Err(FrontierError::Length)
+        }
     }
 }
 
@@ -303,19 +333,32 @@ fn extend_edge(edges: &mut Vec<Vec<Digest>>, level: u8, position: u64, hash: Dig
     let shift = u32::from(TILE_HEIGHT) * (u32::from(level) + 1);
     let index = position.checked_shr(shift).unwrap_or(0);
     let hashes = std::mem::replace(edge, Vec::with_capacity(usize::from(TILE_WIDTH)));
-    Some(Tile { id: TileId { level, index, width: TILE_WIDTH }, hashes })
+    Some(Tile {
+        id: TileId {
+            level,
+            index,
+            width: TILE_WIDTH,
+        },
+        hashes,
+    })
 }
 
 /// The number of levels that a tree of `size` leaves has.
 fn levels(size: u64) -> usize {
-    (0..=MAX_LEVEL).filter(|level| size >> (TILE_HEIGHT * level) > 0).count()
+    (0..=MAX_LEVEL)
+        .filter(|level| size >> (TILE_HEIGHT * level) > 0)
+        .count()
 }
 
 /// The incomplete tiles of a tree of `size` leaves, lowest level first.
 fn edge_tiles(size: u64) -> impl Iterator<Item = TileId> {
     (0..=MAX_LEVEL).filter_map(move |level| {
         let hashes = size >> (TILE_HEIGHT * level);
-        TileId::new(level, hashes / u64::from(TILE_WIDTH), (hashes % u64::from(TILE_WIDTH)) as u16)
+        TileId::new(
+            level,
+            hashes / u64::from(TILE_WIDTH),
+            (hashes % u64::from(TILE_WIDTH)) as u16,
+        )
     })
 }
 

@@ -17,7 +17,16 @@ fn paths_follow_the_c2sp_layout() {
         assert_eq!(id.to_string(), path);
         assert_eq!(path.parse(), Ok(id));
     }
-    for bad in ["tile/0/1", "tile/0/x000/001", "tile/00/001", "tile/0/001.p/0", "tile/0/001.p/256", "tile/8/001", "0/001", "tile/0/+01"] {
+    for bad in [
+        "tile/0/1",
+        "tile/0/x000/001",
+        "tile/00/001",
+        "tile/0/001.p/0",
+        "tile/0/001.p/256",
+        "tile/8/001",
+        "0/001",
+        "tile/0/+01",
+    ] {
         assert_eq!(bad.parse::<TileId>(), Err(InvalidTilePath(bad.to_owned())));
     }
     assert_eq!(TileId::new(0, 0, 0), None);
@@ -31,9 +40,15 @@ fn reference_tiles(leaves: &[Digest]) -> Vec<Tile> {
     for level in 0..=MAX_LEVEL {
         for (index, hashes) in row.chunks(256).enumerate() {
             let id = TileId::new(level, index as u64, hashes.len() as u16).unwrap();
-            tiles.push(Tile { id, hashes: hashes.to_vec() });
+            tiles.push(Tile {
+                id,
+                hashes: hashes.to_vec(),
+            });
         }
-        row = row.chunks_exact(256).map(|tile| perfect_root(tile).unwrap()).collect();
+        row = row
+            .chunks_exact(256)
+            .map(|tile| perfect_root(tile).unwrap())
+            .collect();
     }
     tiles
 }
@@ -46,7 +61,9 @@ fn three_levels_of_tiles_are_emitted_once_each_and_resume_gives_the_same_edge() 
     for part in leaves.chunks(777) {
         tiles.extend(writer.append(part).unwrap());
     }
-    let (mut complete, partial): (Vec<_>, Vec<_>) = reference_tiles(&leaves).into_iter().partition(|t| t.id.is_complete());
+    let (mut complete, partial): (Vec<_>, Vec<_>) = reference_tiles(&leaves)
+        .into_iter()
+        .partition(|t| t.id.is_complete());
     tiles.sort_by_key(|tile| tile.id);
     complete.sort_by_key(|tile| tile.id);
     assert_eq!(tiles, complete);
@@ -80,12 +97,26 @@ fn damaged_state_is_refused() {
     let mut writer = TileWriter::new();
     writer.append(&leaf_hashes(300)).unwrap();
     let bytes = writer.encode();
-    for bad in [&bytes[..0], &bytes[..bytes.len() - 1], &bytes[..bytes.len() - 32], &[bytes.as_slice(), &[0; 32]].concat()] {
+    for bad in [
+        &bytes[..0],
+        &bytes[..bytes.len() - 1],
+        &bytes[..bytes.len() - 32],
+        &[bytes.as_slice(), &[0; 32]].concat(),
+    ] {
         assert_eq!(TileWriter::decode(bad), Err(FrontierError::Length));
     }
     let error = TileWriter::resume(300, &TileMap::new()).unwrap_err();
     let id = TileId::new(0, 1, 44).unwrap();
-    assert_eq!(error, ResumeError::Source { id, source: MissingTile(id) });
+    assert_eq!(
+        error,
+        ResumeError::Source {
+            id,
+            source: MissingTile(id)
+        }
+    );
     assert_eq!(Tile::decode(id, &[0; 32]), None);
-    assert_eq!(Tile::decode(id, &[0; 44 * 32]).map(|tile| tile.encode()), Some(vec![0; 44 * 32]));
+    assert_eq!(
+        Tile::decode(id, &[0; 44 * 32]).map(|tile| tile.encode()),
+        Some(vec![0; 44 * 32])
+    );
 }

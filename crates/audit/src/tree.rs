@@ -5,7 +5,13 @@ use sha2::{Digest as _, Sha256};
 
 /// The hash of a leaf: SHA-256(0x00 ‖ leaf) (RFC 6962 §2.1).
 pub fn leaf_hash(leaf: &[u8]) -> Digest {
-    Digest::from_bytes(Sha256::new().chain_update([0]).chain_update(leaf).finalize().into())
+    Digest::from_bytes(
+        Sha256::new()
+            .chain_update([0])
+            .chain_update(leaf)
+            .finalize()
+            .into(),
+    )
 }
 
 /// The hash of an inner node: SHA-256(0x01 ‖ left ‖ right) (RFC 6962 §2.1).
@@ -39,7 +45,11 @@ pub(crate) fn perfect_root(hashes: &[Digest]) -> Option<Digest> {
 
 /// Joins neighbouring subtrees, largest first, into one root (the right edge of RFC 6962 §2.1).
 pub(crate) fn join(subtrees: &[Digest]) -> Option<Digest> {
-    subtrees.iter().copied().rev().reduce(|right, left| node_hash(&left, &right))
+    subtrees
+        .iter()
+        .copied()
+        .rev()
+        .reduce(|right, left| node_hash(&left, &right))
 }
 
 /// The state of an append-only tree: the roots of its perfect subtrees, largest first (a *compact range*).
@@ -74,7 +84,10 @@ pub enum FrontierError {
 impl Frontier {
     /// The tree without leaves.
     pub const fn new() -> Self {
-        Self { size: 0, roots: Vec::new() }
+        Self {
+            size: 0,
+            roots: Vec::new(),
+        }
     }
 
     /// The number of leaves.
@@ -112,9 +125,12 @@ impl Frontier {
         root: Digest,
         mut completed: impl FnMut(u8, Digest),
     ) -> Result<(), FrontierError> {
-        let unaligned = FrontierError::Unaligned { height, size: self.size };
+        let unaligned = FrontierError::Unaligned {
+            height,
+            size: self.size,
+        };
         let leaves = 1_u64.checked_shl(u32::from(height)).ok_or(unaligned)?;
-        if self.size % leaves != 0 {
+        if !self.size.is_multiple_of(leaves) {
             return Err(unaligned);
         }
         let size = self.size.checked_add(leaves).ok_or(FrontierError::Full)?;
@@ -158,7 +174,8 @@ impl Frontier {
 /// Splits bytes into digests; `None` if some are left over.
 pub(crate) fn read_digests(bytes: &[u8]) -> Option<Vec<Digest>> {
     let (digests, rest) = bytes.as_chunks::<32>();
-    rest.is_empty().then(|| digests.iter().copied().map(Digest::from_bytes).collect())
+    rest.is_empty()
+        .then(|| digests.iter().copied().map(Digest::from_bytes).collect())
 }
 
 #[cfg(test)]
@@ -216,6 +233,9 @@ mod tests {
         }
         let mut full = u64::MAX.to_be_bytes().to_vec();
         full.extend_from_slice(&[0; 64 * 32]);
-        assert_eq!(Frontier::decode(&full).unwrap().push(empty_root()), Err(FrontierError::Full));
+        assert_eq!(
+            Frontier::decode(&full).unwrap().push(empty_root()),
+            Err(FrontierError::Full)
+        );
     }
 }

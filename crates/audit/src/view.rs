@@ -47,7 +47,9 @@ impl<'a> LeafView<'a> {
     /// # Errors
     /// Returns a [`LeafError`] if the bytes are not the canonical form of a leaf of a known version.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, LeafError> {
-        let text = std::str::from_utf8(bytes).map_err(|e| LeafError::NotCanonical { offset: e.valid_up_to() })?;
+        let text = std::str::from_utf8(bytes).map_err(|e| LeafError::NotCanonical {
+            offset: e.valid_up_to(),
+        })?;
         let mut cursor = Cursor::new(text);
         match Self::read(&mut cursor) {
             Some(leaf) if cursor.finished() => Ok(leaf),
@@ -69,7 +71,11 @@ impl<'a> LeafView<'a> {
         let actions = self.actions().map(word).collect::<Result<Vec<_>, _>>()?;
         let resource = self.resource.map(|resource| {
             let kind = word(resource.kind)?;
-            Ok(Resource { kind, id: resource.id.text().into_owned(), version: resource.version })
+            Ok(Resource {
+                kind,
+                id: resource.id.text().into_owned(),
+                version: resource.version,
+            })
         });
         Ok(Leaf {
             at: self.at,
@@ -95,27 +101,48 @@ impl<'a> LeafView<'a> {
         let actions = std::str::from_utf8(cursor.since(start)).ok()?;
         cursor.literal("],\"at\":")?;
         let at = cursor.time()?;
-        let count = field(cursor, ",\"count\":", Cursor::integer)?;
-        let detail = field(cursor, ",\"detail\":", Cursor::hex)?.map(Digest::from_bytes);
+        let count = field(cursor, ",\"count\":", Cursor::integer).ok()?;
+        let detail = field(cursor, ",\"detail\":", Cursor::hex)
+            .ok()?
+            .map(Digest::from_bytes);
         cursor.literal(",\"outcome\":")?;
         let outcome = outcome(cursor)?;
-        let principal = field(cursor, ",\"principal\":", Cursor::uuid)?.map(PrincipalId::from_bytes);
-        let reason = field(cursor, ",\"reason\":", word)?;
-        let resource = field(cursor, ",\"resource\":", resource)?;
+        let principal = field(cursor, ",\"principal\":", Cursor::uuid)
+            .ok()?
+            .map(PrincipalId::from_bytes);
+        let reason = field(cursor, ",\"reason\":", word).ok()?;
+        let resource = field(cursor, ",\"resource\":", resource).ok()?;
         cursor.literal(",\"tenant\":")?;
         let tenant = TenantId::from_bytes(cursor.uuid()?);
         cursor.literal(",\"version\":1}")?;
-        Some(Self { at, tenant, principal, resource, outcome, reason, count, detail, actions })
+        Some(Self {
+            at,
+            tenant,
+            principal,
+            resource,
+            outcome,
+            reason,
+            count,
+            detail,
+            actions,
+        })
     }
 }
 
-/// Reads an optional field: `Some(None)` if it is absent, `None` if it is malformed.
+/// A field is there and cannot be read.
+struct Malformed;
+
+/// Reads an optional field.
 fn field<'a, T>(
     cursor: &mut Cursor<'a>,
     key: &str,
     read: impl Fn(&mut Cursor<'a>) -> Option<T>,
-) -> Option<Option<T>> {
-    if cursor.skips(key) { read(cursor).map(Some) } else { Some(None) }
+) -> Result<Option<T>, Malformed> {
+    if cursor.skips(key) {
+        read(cursor).map(Some).ok_or(Malformed)
+    } else {
+        Ok(None)
+    }
 }
 
 fn word<'a>(cursor: &mut Cursor<'a>) -> Option<&'a str> {
@@ -137,7 +164,7 @@ fn resource<'a>(cursor: &mut Cursor<'a>) -> Option<ResourceView<'a>> {
     let id = cursor.string()?;
     cursor.literal(",\"kind\":")?;
     let kind = word(cursor)?;
-    let version = field(cursor, ",\"version\":", Cursor::integer)?;
+    let version = field(cursor, ",\"version\":", Cursor::integer).ok()?;
     cursor.literal("}")?;
     Some(ResourceView { kind, id, version })
 }

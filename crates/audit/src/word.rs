@@ -25,7 +25,11 @@ impl Word {
     pub fn new(text: impl Into<Cow<'static, str>>) -> Result<Self, InvalidWord> {
         let text = text.into();
         let fits = (1..=MAX_WORD_BYTES).contains(&text.len()) && text.bytes().all(is_word_byte);
-        if fits { Ok(Self(text)) } else { Err(InvalidWord(text.into_owned())) }
+        if fits {
+            Ok(Self(text))
+        } else {
+            Err(InvalidWord(text.into_owned()))
+        }
     }
 
     /// The text of the word.
@@ -65,7 +69,10 @@ mod tests {
 
     #[test]
     fn only_short_lower_case_words_pass() {
-        assert_eq!(Word::new("task.rate_limited").unwrap().as_str(), "task.rate_limited");
+        assert_eq!(
+            Word::new("task.rate_limited").unwrap().as_str(),
+            "task.rate_limited"
+        );
         assert!(Word::new("a".repeat(MAX_WORD_BYTES)).is_ok());
         for bad in ["", "Task", "task 1", "é", "a-b", &"a".repeat(MAX_WORD_BYTES + 1)] {
             assert_eq!(Word::new(bad.to_owned()), Err(InvalidWord(bad.to_owned())));

@@ -1,0 +1,168 @@
+//! The composition root: configuration → adapters → services. The only place that knows which adapter serves which
+//! port.
+
+use std::sync::Arc;
+
+use arbiter_adapter_cedar::CedarAuthorizer;
+use arbiter_adapter_files::FileArtifacts;
+use arbiter_adapter_inmem::{InProcessRateLimiter, InProcessWakeups};
+use arbiter_adapter_prometheus::PrometheusMetrics;
+use arbiter_adapter_sqlite::SqliteStore;
+use arbiter_adapter_system::{FileSigner, OsEntropy, SystemClock, TokioSpawner, UuidV7Ids};
+use arbiter_core::lifecycle::Rules;
+use arbiter_core::mechanism::{Redactor, SuspicionDetector};
+use arbiter_core::model::Principal;
+use arbiter_core::ports::{
+    ArtifactStore, Clock, Credential, Documents, Entropy, IdSource, Metrics, Signer, Spawner, Wakeups,
+};
+use arbiter_core::services::FailureHandler;
+use arbiter_orchestration::PlainRetry;
+use arbiter_queue::{ApiKeys, ContentPolicy, FingerprintKey, QueuePorts, SecureQueue};
+
+use crate::bootstrap;
+use crate::checkpoint::Checkpointer;
+use crate::config::Config;
+use crate::exit::Failure;
+
+/// Artifacts of one tenant may take up so much: 10 GiB.
+const ARTIFACT_QUOTA_BYTES: u64 = 10 << 30;
+
+/// Everything that commands use.
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) queue: Arc<SecureQueue>,
+    pub(crate) keys: Arc<ApiKeys>,
+    pub(crate) artifacts: Arc<dyn ArtifactStore>,
+    pub(crate) wakeups: Arc<dyn Wakeups>,
+    pub(crate) metrics: Arc<dyn Metrics>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) spawner: Arc<dyn Spawner>,
+    pub(crate) failures: Arc<dyn FailureHandler>,
+    pub(crate) signer: Arc<FileSigner>,
+    pub(crate) checkpointer: Checkpointer,
+    /// As whom local commands act.
+    pub(crate) operator: Principal,
+}
+
+impl App {
+    /// Opens the store of the configuration and connects everything to it.
+    ///
+    /// # Errors
+    /// A failure that says what could not be opened and what to do.
+    pub(crate) async fn open(config: Config) -> Result<Self, Failure> {
+        prepare_folder(&config)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());
+        let ids: Arc<dyn IdSource> = Arc::new(UuidV7Ids::new());
+        let spawner: Arc<dyn Spawner> = Arc::new(TokioSpawner::new());
+        let metrics: Arc<dyn Metrics> = Arc::new(PrometheusMetrics::new());
+        let store = Arc::new(SqliteStore::open(
+            &config.data_dir,
+            Rules::default(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        )?);
+        let documents: Arc<dyn Documents> = store.clone();
+        let artifacts = FileArtifacts::open(config.data_dir.join("artifacts"), ARTIFACT_QUOTA_BYTES)
+            .await
+            .map_err(|error| Failure::unavailable("the folder of artifacts could not be opened", error))?;
+        let signer = FileSigner::open_or_create(config.data_dir.join("audit.key"), crate::engine::LOG_ORIGIN)
+            .map_err(|error| Failure::configuration(format!("the key that signs the audit log: {error}")))?;
+        let signer = Arc::new(signer);
+        let wakeups: Arc<dyn Wakeups> = Arc::new(InProcessWakeups::new());
+        let failures: Arc<dyn FailureHandler> = Arc::new(PlainRetry);
+        let keys = Arc::new(ApiKeys::new(Arc::clone(&documents), Arc::clone(&clock), Arc::clone(&entropy)));
+        let fingerprints = FingerprintKey::load_or_create(documents.as_ref(), entropy.as_ref()).await?;
+        let ports = QueuePorts {
+            store: store.clone(),
+            reader: store.clone(),
+            audit: store.clone(),
+            authenticator: keys.clone(),
+            authorizer: Arc::new(authorizer(&config)?),
+            limiter: Arc::new(InProcessRateLimiter::new(Arc::clone(&clock))),
+            wakeups: Arc::clone(&wakeups),
+            metrics: Arc::clone(&metrics),
+            clock: Arc::clone(&clock),
+            ids: Arc::clone(&ids),
+            failures: Arc::clone(&failures),
+        };
+        let content = content_policy(&config)?;
+        let queue = SecureQueue::new(ports, config.queue.clone(), content, fingerprints, Vec::new(), Vec::new());
+        let queue = Arc::new(queue);
+        let credential: Credential = bootstrap::operator_key(&config.data_dir, &keys, ids.as_ref()).await?;
+        let operator = queue.authenticate(&credential, "local").await.map_err(|error| {
+            let path = bootstrap::key_file(&config.data_dir);
+            let failure = Failure::from(error);
+            let message = format!("the key in `{}` was not accepted: {}", path.display(), failure.message);
+            Failure { message, ..failure }
+        })?;
+        let checkpointer = Checkpointer {
+            tree: store.clone(),
+            signer: signer.clone() as Arc<dyn Signer>,
+            clock: Arc::clone(&clock),
+            origin: crate::engine::LOG_ORIGIN.to_owned(),
+        };
+        Ok(Self {
+            config,
+            store,
+            queue,
+            keys,
+            artifacts: Arc::new(artifacts),
+            wakeups,
+            metrics,
+            clock,
+            ids,
+            entropy,
+            spawner,
+            failures,
+            signer,
+            checkpointer,
+            operator,
+        })
+    }
+
+    /// Signs what was written, and closes the store. Nothing that was answered depends on it.
+    pub(crate) async fn close(self) -> Result<(), Failure> {
+        self.queue.flush_refusals(true).await?;
+        self.checkpointer
+            .sign()
+            .await
+            .map_err(|error| Failure::unavailable("the audit log's head could not be signed", error))?;
+        self.store.close().await.map_err(Failure::from)
+    }
+}
+
+/// Makes the data folder, for its owner only.
+fn prepare_folder(config: &Config) -> Result<(), Failure> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir).map_err(|error| {
+        let shown = config.data_dir.display();
+        let message = format!(
+            "the data folder `{shown}` (from {}) cannot be made or written; choose another with --data-dir",
+            config.data_dir_from
+        );
+        Failure::unavailable(message, error)
+    })
+}
+
+fn authorizer(config: &Config) -> Result<CedarAuthorizer, Failure> {
+    let mut texts = Vec::new();
+    for path in &config.policies {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::configuration(format!("the policy file `{}` cannot be read: {error}", path.display()))
+        })?;
+        texts.push((path.display().to_string(), text));
+    }
+    CedarAuthorizer::new(&texts).map_err(|error| Failure::configuration(format!("the policies: {error}")))
+}
+
+/// The content policy of a configuration.
+pub(crate) fn content_policy(config: &Config) -> Result<ContentPolicy, Failure> {
+    let redactor =
+        Redactor::new(&config.redaction).map_err(|error| Failure::configuration(format!("redaction: {error}")))?;
+    let detector = SuspicionDetector::new().map_err(|error| Failure::internal("the content policy", error))?;
+    Ok(ContentPolicy::new(redactor, detector))
+}

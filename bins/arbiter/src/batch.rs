@@ -1,0 +1,11 @@
+//! What `arbiter run` reads and writes: a batch of tasks, the agents that may work on them, one result a task.
+
+mod agents;
+mod progress;
+mod results;
+mod tasks;
+
+pub(crate) use agents::{AgentEntry, Agents};
+pub(crate) use progress::Progress;
+pub(crate) use results::{ResultLine, write as write_results};
+pub(crate) use tasks::{Batch, BatchTask};

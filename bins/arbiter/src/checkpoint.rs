@@ -1,0 +1,62 @@
+//! Signed heads of the audit log: once a second while it grows, and at the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arbiter_audit::checkpoint::Checkpoint;
+use arbiter_audit::key::VerifierKey;
+use arbiter_audit::note::Note;
+use arbiter_core::ports::{AuditTree, Clock, Signer, TreeHead};
+use arbiter_orchestration::Stop;
+use futures_util::{FutureExt as _, select_biased};
+
+/// How often the head is signed while the log grows.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Signs heads.
+#[derive(Clone)]
+pub(crate) struct Checkpointer {
+    pub(crate) tree: Arc<dyn AuditTree>,
+    pub(crate) signer: Arc<dyn Signer>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The name of the log.
+    pub(crate) origin: String,
+}
+
+impl Checkpointer {
+    /// Signs until told to stop, and once more then.
+    pub(crate) async fn run(&self, stop: Stop) {
+        while !stop.is_stopped() {
+            let until = self.clock.monotonic() + EVERY;
+            select_biased! {
+                () = stop.wait().fuse() => {}
+                () = self.clock.sleep_until(until).fuse() => {}
+            }
+            if let Err(error) = self.sign().await {
+                tracing::error!(event = "checkpoint_failed", error = %format!("{error:#}"), "the audit log's head was not signed");
+            }
+        }
+    }
+
+    /// Signs the head, if the log has grown since the last one. Gives the newest signed head, if there is any.
+    pub(crate) async fn sign(&self) -> anyhow::Result<Option<(TreeHead, String)>> {
+        let published = self.tree.published().await?;
+        let head = self.tree.head().await?;
+        if head.size == 0 || published.as_ref().is_some_and(|(last, _)| last.size == head.size) {
+            return Ok(published);
+        }
+        let text = self.sign_head(head).await?;
+        self.tree.publish(head, &text).await?;
+        Ok(Some((head, text)))
+    }
+
+    /// Signs a head (C2SP tlog-checkpoint in a C2SP signed note).
+    async fn sign_head(&self, head: TreeHead) -> anyhow::Result<String> {
+        let body = Checkpoint::new(self.origin.clone(), head.size, head.root)?;
+        let mut note = Note::new(body.to_string())?;
+        let key = VerifierKey::new(self.signer.key_name(), &self.signer.public_key())?;
+        let signature = self.signer.sign(note.text().as_bytes()).await?;
+        note.add_signature(&key, &signature)?;
+        Ok(note.to_string())
+    }
+}

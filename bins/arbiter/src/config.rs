@@ -1,0 +1,205 @@
+//! The configuration: flag, then environment, then file, then default.
+
+mod check;
+mod file;
+mod paths;
+mod reference;
+mod show;
+
+pub(crate) use file::FileConfig;
+pub(crate) use reference::reference;
+pub(crate) use show::show;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use arbiter_core::mechanism::RedactionRules;
+use arbiter_queue::{RateLimit, Settings, SuspicionPolicy};
+
+use crate::cli::{Global, LogFormat};
+use crate::exit::Failure;
+
+/// The environment, read once, in `main`.
+pub(crate) trait Environment {
+    /// A variable, if it is set and not empty.
+    fn get(&self, name: &str) -> Option<String>;
+}
+
+/// Everything that can be set, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// Where the configuration file is, if there is one.
+    pub(crate) file: Option<PathBuf>,
+    /// The folder of the store, and what says so.
+    pub(crate) data_dir: PathBuf,
+    pub(crate) data_dir_from: &'static str,
+    pub(crate) log: LogConfig,
+    pub(crate) queue: Settings,
+    pub(crate) redaction: RedactionRules,
+    pub(crate) policies: Vec<PathBuf>,
+    pub(crate) exec: ExecConfig,
+}
+
+/// The log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogConfig {
+    pub(crate) format: LogFormat,
+    pub(crate) level: tracing::Level,
+}
+
+/// Exec agents.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ExecConfig {
+    /// Under which user commands run when we are root.
+    pub(crate) uid: u32,
+    /// Memory of a command unless its agent says otherwise.
+    pub(crate) memory_bytes: u64,
+    /// Standard output of a command unless its agent says otherwise.
+    pub(crate) output_bytes: u64,
+    /// Processes of a command.
+    pub(crate) processes: u32,
+}
+
+impl Config {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// A configuration failure that lists every problem.
+    pub(crate) fn load(global: &Global, environment: &dyn Environment) -> Result<Self, Failure> {
+        let (path, file) = file::read(global, environment)?;
+        let mut problems = Vec::new();
+        let config = Self::of(global, environment, path, &file, &mut problems);
+        match (config, problems.is_empty()) {
+            (Some(config), true) => Ok(config),
+            _ => Err(Failure::configuration(check::list(&problems))),
+        }
+    }
+
+    fn of(
+        global: &Global,
+        environment: &dyn Environment,
+        path: Option<PathBuf>,
+        file: &FileConfig,
+        problems: &mut Vec<String>,
+    ) -> Option<Self> {
+        let data = paths::data_dir(global, environment, file).map_err(|problem| problems.push(problem)).ok();
+        let folder = path.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_path_buf();
+        let queue = queue(file, problems);
+        let log = log(global, environment, file, problems);
+        let exec = exec(file, problems);
+        let (data_dir, data_dir_from) = data?;
+        Some(Self {
+            policies: file.policies.files.iter().map(|name| folder.join(name)).collect(),
+            redaction: RedactionRules {
+                extra_keys: file.redaction.keys.clone(),
+                emails: file.redaction.emails,
+                extra_patterns: file.redaction.patterns.clone(),
+            },
+            file: path,
+            data_dir,
+            data_dir_from,
+            log,
+            queue,
+            exec,
+        })
+    }
+}
+
+fn queue(file: &FileConfig, problems: &mut Vec<String>) -> Settings {
+    let mut settings = Settings::default();
+    let section = &file.queue;
+    let mut rate = |name: &str, given: Option<file::Rate>, default: RateLimit| match given {
+        Some(rate) if rate.per_second == 0 || rate.burst == 0 => {
+            problems.push(format!("queue.{name}: per_second and burst must be at least 1"));
+            default
+        }
+        Some(rate) => RateLimit { per_second: rate.per_second, burst: rate.burst },
+        None => default,
+    };
+    settings.submit_per_principal = rate("submit_per_principal", section.submit_per_principal, settings.submit_per_principal);
+    settings.submit_per_tenant = rate("submit_per_tenant", section.submit_per_tenant, settings.submit_per_tenant);
+    settings.calls_per_principal = rate("calls_per_principal", section.calls_per_principal, settings.calls_per_principal);
+    match section.open_tasks_per_tenant {
+        Some(0) => problems.push("queue.open_tasks_per_tenant: must be at least 1".into()),
+        Some(limit) => settings.open_tasks_per_tenant = limit,
+        None => {}
+    }
+    let mut kinds = BTreeSet::new();
+    for kind in &section.extra_kinds {
+        match arbiter_core::model::TaskKind::new(kind) {
+            Ok(kind) => {
+                kinds.insert(kind);
+            }
+            Err(error) => problems.push(format!("queue.extra_kinds: {error}")),
+        }
+    }
+    settings.extra_kinds = kinds;
+    settings.suspicious = match section.suspicious.as_deref() {
+        None | Some("flag") => SuspicionPolicy::Flag,
+        Some("refuse") => SuspicionPolicy::Refuse,
+        Some(other) => {
+            problems.push(format!("queue.suspicious: `{other}` is neither `flag` nor `refuse`"));
+            SuspicionPolicy::Flag
+        }
+    };
+    settings
+}
+
+fn log(
+    global: &Global,
+    environment: &dyn Environment,
+    file: &FileConfig,
+    problems: &mut Vec<String>,
+) -> LogConfig {
+    let word = environment.get("ARBITER_LOG_FORMAT").or_else(|| file.log.format.clone());
+    let format = match (global.log_format, word.as_deref()) {
+        (Some(format), _) => format,
+        (None, None | Some("text")) => LogFormat::Text,
+        (None, Some("json")) => LogFormat::Json,
+        (None, Some(other)) => {
+            problems.push(format!("log.format: `{other}` is neither `text` nor `json`"));
+            LogFormat::Text
+        }
+    };
+    let word = environment.get("ARBITER_LOG").or_else(|| file.log.level.clone());
+    let configured = match word.as_deref().map(str::parse) {
+        None => tracing::Level::WARN,
+        Some(Ok(level)) => level,
+        Some(Err(_)) => {
+            problems.push(format!(
+                "log.level: `{}` is none of error, warn, info, debug, trace",
+                word.as_deref().unwrap_or_default()
+            ));
+            tracing::Level::WARN
+        }
+    };
+    let level = match global.verbose {
+        0 => configured,
+        1 => configured.max(tracing::Level::INFO),
+        2 => configured.max(tracing::Level::DEBUG),
+        _ => tracing::Level::TRACE,
+    };
+    LogConfig { format, level }
+}
+
+fn exec(file: &FileConfig, problems: &mut Vec<String>) -> ExecConfig {
+    let default = ExecConfig { uid: 65_534, memory_bytes: 1 << 30, output_bytes: 1 << 20, processes: 64 };
+    let section = &file.exec;
+    if section.uid == Some(0) {
+        problems.push("exec.uid: commands of agents never run as root; name an unprivileged user's id".into());
+    }
+    for (name, value) in [("memory_bytes", section.memory_bytes), ("output_bytes", section.output_bytes)] {
+        if value == Some(0) {
+            problems.push(format!("exec.{name}: must be at least 1"));
+        }
+    }
+    if section.processes == Some(0) {
+        problems.push("exec.processes: must be at least 1".into());
+    }
+    ExecConfig {
+        uid: section.uid.unwrap_or(default.uid),
+        memory_bytes: section.memory_bytes.unwrap_or(default.memory_bytes),
+        output_bytes: section.output_bytes.unwrap_or(default.output_bytes),
+        processes: section.processes.unwrap_or(default.processes),
+    }
+}

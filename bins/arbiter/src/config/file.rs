@@ -1,0 +1,100 @@
+//! The configuration file: TOML, unknown keys are errors.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::{Environment, paths};
+use crate::cli::Global;
+use crate::exit::Failure;
+
+/// The file's content.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct FileConfig {
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) log: LogSection,
+    pub(crate) queue: QueueSection,
+    pub(crate) redaction: RedactionSection,
+    pub(crate) policies: PolicySection,
+    pub(crate) exec: ExecSection,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LogSection {
+    pub(crate) level: Option<String>,
+    pub(crate) format: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct QueueSection {
+    pub(crate) open_tasks_per_tenant: Option<u64>,
+    pub(crate) extra_kinds: Vec<String>,
+    pub(crate) suspicious: Option<String>,
+    pub(crate) submit_per_principal: Option<Rate>,
+    pub(crate) submit_per_tenant: Option<Rate>,
+    pub(crate) calls_per_principal: Option<Rate>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rate {
+    pub(crate) per_second: u32,
+    pub(crate) burst: u32,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RedactionSection {
+    pub(crate) emails: bool,
+    pub(crate) keys: Vec<String>,
+    pub(crate) patterns: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PolicySection {
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ExecSection {
+    pub(crate) uid: Option<u32>,
+    pub(crate) memory_bytes: Option<u64>,
+    pub(crate) output_bytes: Option<u64>,
+    pub(crate) processes: Option<u32>,
+}
+
+/// Reads the file that is in force; none is fine unless one was named.
+pub(super) fn read(
+    global: &Global,
+    environment: &dyn Environment,
+) -> Result<(Option<PathBuf>, FileConfig), Failure> {
+    let Some((path, named)) = paths::config_file(global, environment) else {
+        return Ok((None, FileConfig::default()));
+    };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => {
+            return Ok((None, FileConfig::default()));
+        }
+        Err(error) => {
+            let message = format!("the configuration file `{}` cannot be read: {error}", path.display());
+            return Err(Failure::configuration(message));
+        }
+    };
+    match toml::from_str(&text) {
+        Ok(config) => Ok((Some(path), config)),
+        Err(error) => {
+            let place = error.span().map_or_else(String::new, |span| {
+                let line = text.get(..span.start).map_or(1, |before| before.matches('\n').count() + 1);
+                format!(" line {line}:")
+            });
+            let message = format!("the configuration file `{}`:{place} {}", path.display(), error.message());
+            Err(Failure::configuration(message))
+        }
+    }
+}

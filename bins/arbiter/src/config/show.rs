@@ -1,0 +1,43 @@
+//! Showing the configuration in force. It holds no secrets, and values that name any are redacted all the same.
+
+use serde_json::{Value, json};
+
+use super::Config;
+use crate::cli::LogFormat;
+
+/// The configuration in force as one JSON value.
+pub(crate) fn show(config: &Config) -> Value {
+    let rate = |limit: arbiter_queue::RateLimit| json!({"per_second": limit.per_second, "burst": limit.burst});
+    json!({
+        "file": config.file,
+        "data_dir": config.data_dir,
+        "data_dir_from": config.data_dir_from,
+        "log": {
+            "level": config.log.level.as_str().to_lowercase(),
+            "format": match config.log.format { LogFormat::Text => "text", LogFormat::Json => "json" },
+        },
+        "queue": {
+            "open_tasks_per_tenant": config.queue.open_tasks_per_tenant,
+            "extra_kinds": config.queue.extra_kinds.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "suspicious": match config.queue.suspicious {
+                arbiter_queue::SuspicionPolicy::Flag => "flag",
+                arbiter_queue::SuspicionPolicy::Refuse => "refuse",
+            },
+            "submit_per_principal": rate(config.queue.submit_per_principal),
+            "submit_per_tenant": rate(config.queue.submit_per_tenant),
+            "calls_per_principal": rate(config.queue.calls_per_principal),
+        },
+        "redaction": {
+            "emails": config.redaction.emails,
+            "keys": config.redaction.extra_keys,
+            "patterns": config.redaction.extra_patterns.len(),
+        },
+        "policies": {"files": config.policies},
+        "exec": {
+            "uid": config.exec.uid,
+            "memory_bytes": config.exec.memory_bytes,
+            "output_bytes": config.exec.output_bytes,
+            "processes": config.exec.processes,
+        },
+    })
+}

@@ -1,0 +1,349 @@
+//! The dispatcher: plans fair quotas over lanes, claims, and starts what it claimed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arbiter_core::lifecycle::{Command, Expect, RetryPlan};
+use arbiter_core::model::{
+    AgentId, Failure, FailureClass, Holder, LaneId, NodeId, Principal, RecordDraft, Shape, TenantId, Usage, Work,
+};
+use arbiter_core::ports::{
+    AgentTransport, Assignment, ClaimRequest, Claimed, Clock, Effects, IdSource, LaneHead, LaneQuota, Metrics,
+    Spawner, StoreError, TaskReader, TaskStore, Transition, Wakeups,
+};
+use arbiter_core::services::{Allocator, Offer};
+use futures_util::{FutureExt as _, select_biased};
+use tokio::sync::Notify;
+
+use crate::attempt::AttemptRunner;
+use crate::fair::FairScheduler;
+use crate::review::{ByWork, Reviewer};
+use crate::stop::Stop;
+
+/// The most tasks of one claim: fairness is exact to within one batch.
+const BATCH: u32 = 20;
+/// How many lanes one page of the store's answer holds.
+const LANES: usize = 512;
+/// The dispatcher looks at the lanes at least this often while it has free slots.
+const REFRESH: Duration = Duration::from_secs(1);
+/// How long to wait after an error of the store.
+const AFTER_ERROR: Duration = Duration::from_millis(500);
+
+/// An agent whose attempts this node runs itself.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "a bundle of trait objects has nothing to show")]
+pub struct HostedAgent {
+    /// As whom it hands in its work.
+    pub principal: Principal,
+    /// Its id.
+    pub agent: AgentId,
+    /// How many attempts it runs at once.
+    pub slots: u32,
+    /// How work reaches it.
+    pub transport: Arc<dyn AgentTransport>,
+}
+
+/// What the dispatcher needs.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "a bundle of trait objects has nothing to show")]
+pub struct DispatcherParts {
+    /// This node.
+    pub node: NodeId,
+    /// Keeps tasks.
+    pub store: Arc<dyn TaskStore>,
+    /// Reads tasks.
+    pub reader: Arc<dyn TaskReader>,
+    /// Chooses agents.
+    pub allocator: Arc<dyn Allocator>,
+    /// Runs attempts.
+    pub runner: AttemptRunner,
+    /// Runs review stages.
+    pub reviewer: Reviewer,
+    /// How many reviews this node runs at once.
+    pub review_slots: u32,
+    /// Hints of new work.
+    pub wakeups: Arc<dyn Wakeups>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids.
+    pub ids: Arc<dyn IdSource>,
+    /// Runs attempts in the background.
+    pub spawner: Arc<dyn Spawner>,
+    /// Takes measurements.
+    pub metrics: Arc<dyn Metrics>,
+}
+
+/// Claims work for the agents that this node hosts and for its own review slots, and runs it.
+#[expect(missing_debug_implementations, reason = "a bundle of trait objects has nothing to show")]
+pub struct Dispatcher {
+    parts: DispatcherParts,
+    agents: BTreeMap<AgentId, Hosted>,
+    reviews: Arc<Slots>,
+    fair: Mutex<FairScheduler>,
+    freed: Arc<Notify>,
+}
+
+struct Hosted {
+    agent: Arc<HostedAgent>,
+    slots: Arc<Slots>,
+}
+
+/// Free slots, given back when the attempt's guard is dropped, whatever ended it.
+struct Slots {
+    free: AtomicU32,
+    freed: Arc<Notify>,
+}
+
+struct SlotGuard(Arc<Slots>);
+
+impl Slots {
+    fn new(free: u32, freed: &Arc<Notify>) -> Arc<Self> {
+        Arc::new(Self { free: AtomicU32::new(free), freed: Arc::clone(freed) })
+    }
+
+    fn free(&self) -> u32 {
+        self.free.load(Ordering::Acquire)
+    }
+
+    /// Takes a slot. Only the dispatcher's own loop takes, so the count cannot fall below what it saw.
+    fn take(self: &Arc<Self>) -> SlotGuard {
+        let _before = self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(1));
+        SlotGuard(Arc::clone(self))
+    }
+}
+
+impl Drop for SlotGuard {
+    fn drop(&mut self) {
+        self.0.free.fetch_add(1, Ordering::AcqRel);
+        self.0.freed.notify_one();
+    }
+}
+
+impl Dispatcher {
+    /// A dispatcher for these agents.
+    pub fn new(parts: DispatcherParts, agents: Vec<HostedAgent>, fair: FairScheduler) -> Self {
+        let freed = Arc::new(Notify::new());
+        let agents = agents
+            .into_iter()
+            .map(|agent| {
+                let slots = Slots::new(agent.slots, &freed);
+                (agent.agent, Hosted { agent: Arc::new(agent), slots })
+            })
+            .collect();
+        let reviews = Slots::new(parts.review_slots, &freed);
+        Self { parts, agents, reviews, fair: Mutex::new(fair), freed }
+    }
+
+    /// Runs until told to stop, then waits until every attempt and review that it started has ended. `drain` also
+    /// ends the attempts themselves: each is stopped with its grace and given back.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves started attempts running under their spawner; their leases keep others away.
+    pub async fn run(&self, stop: Stop, drain: Stop) {
+        let mut hints = self.parts.wakeups.subscribe();
+        let mut refresh = true;
+        while !stop.is_stopped() {
+            let wait = match self.round(refresh, &drain).await {
+                Ok(true) => {
+                    refresh = false;
+                    continue;
+                }
+                Ok(false) => REFRESH,
+                Err(error) => {
+                    tracing::error!(event = "dispatch_failed", error = %error, "work could not be claimed");
+                    AFTER_ERROR
+                }
+            };
+            let until = self.parts.clock.monotonic() + wait;
+            select_biased! {
+                () = stop.wait().fuse() => {}
+                () = self.freed.notified().fuse() => {}
+                _ = hints.next().fuse() => {}
+                () = self.parts.clock.sleep_until(until).fuse() => {}
+            }
+            refresh = true;
+        }
+        self.wait_idle().await;
+    }
+
+    /// Ends attempts that an earlier run of this node left behind: the process that ran them is gone. Call it once,
+    /// before [`Self::run`], and only where nobody else can run these agents.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn recover(&self) -> Result<usize, StoreError> {
+        let mut transitions = Vec::new();
+        for id in self.agents.keys() {
+            for stored in self.parts.reader.held_by(Holder::Agent(*id)).await? {
+                let Some(lease) = stored.task.state.lease() else { continue };
+                let failure = Failure {
+                    class: FailureClass::Crash,
+                    code: Some("node_lost".to_owned()),
+                    message: "the node that ran the attempt ended".to_owned(),
+                    usage: Usage::default(),
+                };
+                // As for a lost lease: the first loss is tried again at once.
+                let after = (stored.task.losses == 0).then_some(Duration::ZERO);
+                transitions.push(Transition {
+                    command: self.parts.ids.command(),
+                    task: stored.task.id,
+                    tenant: stored.task.tenant,
+                    expect: Expect::Lease { fence: lease.fence, holder: lease.holder },
+                    action: Command::Fail { failure, plan: RetryPlan::Retry { after } },
+                    effects: Effects::of(RecordDraft::default()),
+                });
+            }
+        }
+        let count = transitions.len();
+        if count > 0 {
+            self.parts.store.apply(transitions).await?;
+            tracing::info!(event = "attempts_recovered", count, "attempts of an earlier run were ended");
+        }
+        Ok(count)
+    }
+
+    /// One bounded round: plan, claim, start. Gives whether another one may find more.
+    async fn round(&self, refresh: bool, drain: &Stop) -> Result<bool, StoreError> {
+        let offers: Vec<Offer> = self
+            .agents
+            .iter()
+            .map(|(agent, hosted)| Offer { agent: *agent, free: hosted.slots.free(), acknowledges: true })
+            .filter(|offer| offer.free > 0)
+            .collect();
+        let reviews = self.reviews.free();
+        let free = offers.iter().map(|offer| offer.free).fold(reviews, u32::saturating_add);
+        if free == 0 {
+            return Ok(false);
+        }
+        if refresh {
+            let heads = self.lanes().await?;
+            self.fair().observe(heads);
+        }
+        let quotas = self.plan(&offers, reviews, free.min(BATCH));
+        if quotas.is_empty() {
+            return Ok(false);
+        }
+        let chooser = Arc::new(ByWork {
+            agents: self.parts.allocator.chooser(offers),
+            node: self.parts.node,
+            review_slots: self.parts.review_slots,
+        });
+        let request = ClaimRequest {
+            lanes: quotas.clone(),
+            chooser,
+            command: self.parts.ids.command(),
+            effects: Effects::default(),
+        };
+        let claimed = self.parts.store.claim(request).await?;
+        self.settle(&quotas, &claimed);
+        let started = claimed.assigned.len();
+        for assignment in claimed.assigned {
+            self.start(assignment, drain);
+        }
+        self.parts.metrics.count("dispatcher.assigned_total", &[], started as u64);
+        Ok(started > 0)
+    }
+
+    async fn lanes(&self) -> Result<Vec<LaneHead>, StoreError> {
+        let mut heads: Vec<LaneHead> = Vec::new();
+        loop {
+            let page = self.parts.store.lanes(heads.last().map(|head| head.lane), LANES).await?;
+            let full = page.len() == LANES;
+            heads.extend(page);
+            if !full {
+                return Ok(heads);
+            }
+        }
+    }
+
+    /// Quotas over the lanes that somebody here could serve now.
+    fn plan(&self, offers: &[Offer], reviews: u32, batch: u32) -> Vec<LaneQuota> {
+        let mut fair = self.fair();
+        let mut capacity = BTreeMap::new();
+        let mut lanes: Vec<LaneId> = Vec::new();
+        let mut shapes: Vec<(TenantId, Shape)> = Vec::new();
+        for (lane, key) in fair.lanes() {
+            match &key.work {
+                Work::Attempt(shape) => {
+                    lanes.push(lane);
+                    shapes.push((key.tenant, shape.clone()));
+                }
+                Work::Review(stage) if self.parts.reviewer.has(*stage) => {
+                    capacity.insert(lane, reviews);
+                }
+                Work::Review(_) => {}
+            }
+        }
+        capacity.extend(lanes.into_iter().zip(self.parts.allocator.capacity(&shapes, offers)));
+        fair.plan(batch, &capacity)
+    }
+
+    /// Tells the scheduler what was served. A lane that gave nothing although it was asked has nothing that could be
+    /// taken now: it is left alone until the next refresh.
+    fn settle(&self, quotas: &[LaneQuota], claimed: &Claimed) {
+        let mut served: BTreeMap<LaneId, u32> = BTreeMap::new();
+        for assignment in &claimed.assigned {
+            *served.entry(lane_of(assignment)).or_default() += 1;
+        }
+        let heads: BTreeMap<_, _> = claimed.heads.iter().copied().collect();
+        let mut fair = self.fair();
+        let asked: BTreeSet<LaneId> = quotas.iter().map(|quota| quota.lane).collect();
+        for lane in asked {
+            let count = served.get(&lane).copied().unwrap_or(0);
+            let head = if count == 0 { None } else { heads.get(&lane).copied().flatten() };
+            fair.served(lane, count, head);
+        }
+    }
+
+    /// Starts what was claimed, in the background.
+    fn start(&self, assignment: Assignment, drain: &Stop) {
+        let drain = drain.clone();
+        match assignment.to {
+            Holder::Agent(id) => {
+                let Some(hosted) = self.agents.get(&id) else { return };
+                let (guard, agent) = (hosted.slots.take(), Arc::clone(&hosted.agent));
+                let (runner, allocator) = (self.parts.runner.clone(), Arc::clone(&self.parts.allocator));
+                let future = async move {
+                    let task = assignment.stored.task.id;
+                    let outcome = runner.run(&agent.principal, agent.transport.as_ref(), assignment, drain).await;
+                    if let Some(outcome) = outcome
+                        && let Err(error) = allocator.learn(vec![outcome]).await
+                    {
+                        tracing::warn!(event = "learn_failed", task.id = %task, error = %error, "an outcome was not learnt");
+                    }
+                    drop(guard);
+                };
+                self.parts.spawner.spawn("attempt", Box::pin(future));
+            }
+            Holder::Node(_) => {
+                let (guard, reviewer) = (self.reviews.take(), self.parts.reviewer.clone());
+                let future = async move {
+                    reviewer.review(assignment, drain).await;
+                    drop(guard);
+                };
+                self.parts.spawner.spawn("review", Box::pin(future));
+            }
+        }
+    }
+
+    async fn wait_idle(&self) {
+        let busy = || {
+            self.agents.values().any(|hosted| hosted.slots.free() < hosted.agent.slots)
+                || self.reviews.free() < self.parts.review_slots
+        };
+        while busy() {
+            self.freed.notified().await;
+        }
+    }
+
+    fn fair(&self) -> std::sync::MutexGuard<'_, FairScheduler> {
+        self.fair.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The lane that an assignment was taken from.
+fn lane_of(assignment: &Assignment) -> LaneId {
+    assignment.stored.task.lane_now()
+}

@@ -1,0 +1,184 @@
+//! Review of reported outputs: stage after stage, leased and fenced like attempts, with a node as holder.
+
+use std::sync::Arc;
+
+use arbiter_core::lifecycle::{Command, Expect, RetryPlan};
+use arbiter_core::model::{
+    Failure, FailureClass, Holder, NodeId, RecordDraft, Stage, StageOutcome, State, TenantScope, Timestamp,
+    Usage, Work,
+};
+use arbiter_core::ports::{
+    Assignment, Candidate, Choice, Chooser, Clock, Effects, Hint, IdSource, LeaseRef, LeaseStatus, Scope, StoreError,
+    TaskReader, TaskStore, Transition, Wakeups,
+};
+use arbiter_core::services::{AttemptFailure, FailureHandler, ReviewStage, ReviewVerdict, ReviewWork};
+use futures_util::{FutureExt as _, pin_mut, select_biased};
+
+use crate::attempt::HEARTBEAT;
+use crate::stop::Stop;
+
+/// Runs review stages.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "a bundle of trait objects has nothing to show")]
+pub struct Reviewer {
+    /// The node that holds the leases.
+    pub node: NodeId,
+    /// The installed stages.
+    pub stages: Vec<Arc<dyn ReviewStage>>,
+    /// Keeps tasks.
+    pub store: Arc<dyn TaskStore>,
+    /// Reads what was reported.
+    pub reader: Arc<dyn TaskReader>,
+    /// Says what follows a refused output.
+    pub failures: Arc<dyn FailureHandler>,
+    /// Tells others what changed.
+    pub wakeups: Arc<dyn Wakeups>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids.
+    pub ids: Arc<dyn IdSource>,
+}
+
+impl Reviewer {
+    /// Whether a stage is installed here.
+    pub fn has(&self, stage: Stage) -> bool {
+        self.stages.iter().any(|installed| installed.stage() == stage)
+    }
+
+    /// Reviews one claimed task at its present stage and stores the verdict.
+    ///
+    /// An error of the stage's backend is stored as such: the store's rules try it again later and hold the task in
+    /// the end. Nothing is ever passed because it could not be reviewed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the lease to end by itself; the stage is then reviewed again.
+    pub async fn review(&self, assignment: Assignment, stop: Stop) {
+        let task = &assignment.stored.task;
+        let State::Reviewing { stage, .. } = task.state else { return };
+        let work = self.verdict(stage, &assignment);
+        let keep = self.keep(&assignment);
+        pin_mut!(work, keep);
+        let (verdict, plan) = select_biased! {
+            // Given up on a stop: the lease ends and another node, or the next start, reviews again.
+            () = stop.wait().fuse() => return,
+            () = keep.fuse() => return,
+            verdict = work.fuse() => verdict,
+        };
+        let transition = Transition {
+            command: self.ids.command(),
+            task: task.id,
+            tenant: task.tenant,
+            expect: Expect::Lease { fence: assignment.fence, holder: Holder::Node(self.node) },
+            action: Command::Stage { outcome: verdict.outcome, schema: verdict.schema, body: verdict.body, plan },
+            effects: Effects::of(RecordDraft::default()),
+        };
+        match self.store.apply(vec![transition]).await.map(|mut answers| answers.pop()) {
+            Ok(Some(Ok(_))) => self.wakeups.publish(&[Hint::Task(task.id)]),
+            Ok(Some(Err(refusal))) => {
+                tracing::warn!(event = "verdict_refused", task.id = %task.id, error = %refusal, "a verdict was refused");
+            }
+            Ok(None) => {}
+            // The lease ends by itself and the stage is reviewed again.
+            Err(error) => {
+                tracing::error!(event = "verdict_lost", task.id = %task.id, error = %error, "a verdict was not stored");
+            }
+        }
+    }
+
+    async fn verdict(&self, stage: Stage, assignment: &Assignment) -> (ReviewVerdict, RetryPlan) {
+        let task = &assignment.stored.task;
+        let verdict = match self.run_stage(stage, assignment).await {
+            Ok(verdict) => verdict,
+            Err(message) => ReviewVerdict {
+                outcome: StageOutcome::Errored { message },
+                schema: "error/1".to_owned(),
+                body: None,
+            },
+        };
+        let plan = match &verdict.outcome {
+            StageOutcome::Failed { reasons } => self.failures.plan(&AttemptFailure {
+                task: task.id,
+                tenant: task.tenant,
+                agent: task.attempt.as_ref().map(|open| open.agent),
+                attempts: task.attempts,
+                max_attempts: task.terms.max_attempts,
+                failure: &Failure {
+                    class: FailureClass::Review,
+                    code: Some(stage.word().to_owned()),
+                    message: reasons.join("; "),
+                    usage: Usage::default(),
+                },
+            }),
+            _ => RetryPlan::Retry { after: None },
+        };
+        (verdict, plan)
+    }
+
+    async fn run_stage(&self, stage: Stage, assignment: &Assignment) -> Result<ReviewVerdict, String> {
+        let Some(installed) = self.stages.iter().find(|installed| installed.stage() == stage) else {
+            return Err(format!("the stage `{}` is not installed", stage.word()));
+        };
+        let task = &assignment.stored.task;
+        let read = self.reader.history(TenantScope::Tenant(task.tenant), task.id).await;
+        let history = read.map_err(|error: StoreError| error.to_string())?;
+        let work = ReviewWork { stored: assignment.stored.clone(), history };
+        installed.review(work).await.map_err(|error| {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+        })
+    }
+
+    /// Extends the lease until it is lost.
+    async fn keep(&self, assignment: &Assignment) {
+        let task = &assignment.stored.task;
+        loop {
+            self.clock.sleep_until(self.clock.monotonic() + HEARTBEAT).await;
+            let lease = LeaseRef {
+                task: task.id,
+                tenant: task.tenant,
+                fence: assignment.fence,
+                holder: Holder::Node(self.node),
+                progress: None,
+                usage: None,
+            };
+            match self.store.extend(vec![lease]).await.as_deref() {
+                Ok([LeaseStatus::Held { .. }]) => {}
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::warn!(event = "heartbeat_failed", task.id = %task.id, error = %error, "a heartbeat failed");
+                }
+            }
+        }
+    }
+}
+
+/// Gives review work to this node and leaves attempts to the allocator's chooser.
+pub(crate) struct ByWork {
+    pub(crate) agents: Arc<dyn Chooser>,
+    pub(crate) node: NodeId,
+    pub(crate) review_slots: u32,
+}
+
+impl Chooser for ByWork {
+    fn choose(&self, candidates: &[Candidate], now: Timestamp) -> Vec<Option<Choice>> {
+        let (review, attempts): (Vec<_>, Vec<_>) =
+            candidates.iter().enumerate().partition(|(_, candidate)| matches!(candidate.key.work, Work::Review(_)));
+        let mut answers: Vec<Option<Choice>> = vec![None; candidates.len()];
+        for (place, _) in review {
+            answers[place] = Some(Choice {
+                to: Holder::Node(self.node),
+                acknowledged: true,
+                loads: vec![(Scope::Node(self.node), self.review_slots)],
+                decision: None,
+            });
+        }
+        let (places, attempts): (Vec<usize>, Vec<Candidate>) =
+            attempts.into_iter().map(|(place, candidate)| (place, candidate.clone())).unzip();
+        if !attempts.is_empty() {
+            for (place, choice) in places.into_iter().zip(self.agents.choose(&attempts, now)) {
+                answers[place] = choice;
+            }
+        }
+        answers
+    }
+}
