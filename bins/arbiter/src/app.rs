@@ -74,7 +74,11 @@ impl App {
         let signer = Arc::new(signer);
         let wakeups: Arc<dyn Wakeups> = Arc::new(InProcessWakeups::new());
         let failures: Arc<dyn FailureHandler> = Arc::new(PlainRetry);
-        let keys = Arc::new(ApiKeys::new(Arc::clone(&documents), Arc::clone(&clock), Arc::clone(&entropy)));
+        let keys = Arc::new(ApiKeys::new(
+            Arc::clone(&documents),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        ));
         let fingerprints = FingerprintKey::load_or_create(documents.as_ref(), entropy.as_ref()).await?;
         let ports = QueuePorts {
             store: store.clone(),
@@ -90,13 +94,24 @@ impl App {
             failures: Arc::clone(&failures),
         };
         let content = content_policy(&config)?;
-        let queue = SecureQueue::new(ports, config.queue.clone(), content, fingerprints, Vec::new(), Vec::new());
+        let queue = SecureQueue::new(
+            ports,
+            config.queue.clone(),
+            content,
+            fingerprints,
+            Vec::new(),
+            Vec::new(),
+        );
         let queue = Arc::new(queue);
         let credential: Credential = bootstrap::operator_key(&config.data_dir, &keys, ids.as_ref()).await?;
         let operator = queue.authenticate(&credential, "local").await.map_err(|error| {
             let path = bootstrap::key_file(&config.data_dir);
             let failure = Failure::from(error);
-            let message = format!("the key in `{}` was not accepted: {}", path.display(), failure.message);
+            let message = format!(
+                "the key in `{}` was not accepted: {}",
+                path.display(),
+                failure.message
+            );
             Failure { message, ..failure }
         })?;
         let checkpointer = Checkpointer {
@@ -148,11 +163,14 @@ fn prepare_folder(config: &Config) -> Result<(), Failure> {
     })
 }
 
-fn authorizer(config: &Config) -> Result<CedarAuthorizer, Failure> {
+pub(crate) fn authorizer(config: &Config) -> Result<CedarAuthorizer, Failure> {
     let mut texts = Vec::new();
     for path in &config.policies {
         let text = std::fs::read_to_string(path).map_err(|error| {
-            Failure::configuration(format!("the policy file `{}` cannot be read: {error}", path.display()))
+            Failure::configuration(format!(
+                "the policy file `{}` cannot be read: {error}",
+                path.display()
+            ))
         })?;
         texts.push((path.display().to_string(), text));
     }
@@ -161,8 +179,9 @@ fn authorizer(config: &Config) -> Result<CedarAuthorizer, Failure> {
 
 /// The content policy of a configuration.
 pub(crate) fn content_policy(config: &Config) -> Result<ContentPolicy, Failure> {
-    let redactor =
-        Redactor::new(&config.redaction).map_err(|error| Failure::configuration(format!("redaction: {error}")))?;
-    let detector = SuspicionDetector::new().map_err(|error| Failure::internal("the content policy", error))?;
+    let redactor = Redactor::new(&config.redaction)
+        .map_err(|error| Failure::configuration(format!("redaction: {error}")))?;
+    let detector =
+        SuspicionDetector::new().map_err(|error| Failure::internal("the content policy", error))?;
     Ok(ContentPolicy::new(redactor, detector))
 }

@@ -50,7 +50,9 @@ pub(crate) async fn operator_key(
         },
     };
     create_principal(keys, &operator, None).await?;
-    let key = keys.create(None, DEFAULT_TENANT, operator.principal.id, None).await?;
+    let key = keys
+        .create(None, DEFAULT_TENANT, operator.principal.id, None)
+        .await?;
     write_secret(&path, &key.text)?;
     tracing::info!(event = "operator_created", principal.id = %operator.principal.id, "the operator's key was made");
     Ok(Credential::ApiKey(key.text))
@@ -62,12 +64,18 @@ pub(crate) async fn create_principal(
     record: &PrincipalRecord,
     by: Option<PrincipalId>,
 ) -> Result<(), Failure> {
-    let draft =
-        RecordDraft { principal: by, actions: vec![AuditAction::DocumentWritten], ..RecordDraft::default() };
-    keys.principals().create(record, draft).await.map_err(|error| match error {
-        DocumentError::Store(error) => error.into(),
-        error => Failure::internal("the principal could not be stored", error),
-    })
+    let draft = RecordDraft {
+        principal: by,
+        actions: vec![AuditAction::DocumentWritten],
+        ..RecordDraft::default()
+    };
+    keys.principals()
+        .create(record, draft)
+        .await
+        .map_err(|error| match error {
+            DocumentError::Store(error) => error.into(),
+            error => Failure::internal("the principal could not be stored", error),
+        })
 }
 
 fn read(path: &Path) -> Result<Option<SecretText>, Failure> {
@@ -75,7 +83,10 @@ fn read(path: &Path) -> Result<Option<SecretText>, Failure> {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
-            return Err(Failure::unavailable(format!("the key file `{}` cannot be read", path.display()), error));
+            return Err(Failure::unavailable(
+                format!("the key file `{}` cannot be read", path.display()),
+                error,
+            ));
         }
     };
     let cannot = |error: std::io::Error| {
@@ -97,10 +108,19 @@ fn read(path: &Path) -> Result<Option<SecretText>, Failure> {
 /// Writes a secret to a new file that only its owner reads; a file that is there is never replaced.
 pub(crate) fn write_secret(path: &Path, text: &SecretText) -> Result<(), Failure> {
     let write = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
         file.write_all(text.expose().as_bytes())?;
         file.write_all(b"\n")?;
         file.sync_all()
     };
-    write().map_err(|error| Failure::unavailable(format!("the key file `{}` could not be written", path.display()), error))
+    write().map_err(|error| {
+        Failure::unavailable(
+            format!("the key file `{}` could not be written", path.display()),
+            error,
+        )
+    })
 }

@@ -82,8 +82,14 @@ impl Config {
         file: &FileConfig,
         problems: &mut Vec<String>,
     ) -> Option<Self> {
-        let data = paths::data_dir(global, environment, file).map_err(|problem| problems.push(problem)).ok();
-        let folder = path.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_path_buf();
+        let data = paths::data_dir(global, environment, file)
+            .map_err(|problem| problems.push(problem))
+            .ok();
+        let folder = path
+            .as_deref()
+            .and_then(Path::parent)
+            .unwrap_or(Path::new(""))
+            .to_path_buf();
         let queue = queue(file, problems);
         let log = log(global, environment, file, problems);
         let exec = exec(file, problems);
@@ -113,12 +119,27 @@ fn queue(file: &FileConfig, problems: &mut Vec<String>) -> Settings {
             problems.push(format!("queue.{name}: per_second and burst must be at least 1"));
             default
         }
-        Some(rate) => RateLimit { per_second: rate.per_second, burst: rate.burst },
+        Some(rate) => RateLimit {
+            per_second: rate.per_second,
+            burst: rate.burst,
+        },
         None => default,
     };
-    settings.submit_per_principal = rate("submit_per_principal", section.submit_per_principal, settings.submit_per_principal);
-    settings.submit_per_tenant = rate("submit_per_tenant", section.submit_per_tenant, settings.submit_per_tenant);
-    settings.calls_per_principal = rate("calls_per_principal", section.calls_per_principal, settings.calls_per_principal);
+    settings.submit_per_principal = rate(
+        "submit_per_principal",
+        section.submit_per_principal,
+        settings.submit_per_principal,
+    );
+    settings.submit_per_tenant = rate(
+        "submit_per_tenant",
+        section.submit_per_tenant,
+        settings.submit_per_tenant,
+    );
+    settings.calls_per_principal = rate(
+        "calls_per_principal",
+        section.calls_per_principal,
+        settings.calls_per_principal,
+    );
     match section.open_tasks_per_tenant {
         Some(0) => problems.push("queue.open_tasks_per_tenant: must be at least 1".into()),
         Some(limit) => settings.open_tasks_per_tenant = limit,
@@ -138,7 +159,9 @@ fn queue(file: &FileConfig, problems: &mut Vec<String>) -> Settings {
         None | Some("flag") => SuspicionPolicy::Flag,
         Some("refuse") => SuspicionPolicy::Refuse,
         Some(other) => {
-            problems.push(format!("queue.suspicious: `{other}` is neither `flag` nor `refuse`"));
+            problems.push(format!(
+                "queue.suspicious: `{other}` is neither `flag` nor `refuse`"
+            ));
             SuspicionPolicy::Flag
         }
     };
@@ -151,7 +174,9 @@ fn log(
     file: &FileConfig,
     problems: &mut Vec<String>,
 ) -> LogConfig {
-    let word = environment.get("ARBITER_LOG_FORMAT").or_else(|| file.log.format.clone());
+    let word = environment
+        .get("ARBITER_LOG_FORMAT")
+        .or_else(|| file.log.format.clone());
     let format = match (global.log_format, word.as_deref()) {
         (Some(format), _) => format,
         (None, None | Some("text")) => LogFormat::Text,
@@ -183,12 +208,21 @@ fn log(
 }
 
 fn exec(file: &FileConfig, problems: &mut Vec<String>) -> ExecConfig {
-    let default = ExecConfig { uid: 65_534, memory_bytes: 1 << 30, output_bytes: 1 << 20, processes: 64 };
+    let default = ExecConfig {
+        uid: 65_534,
+        memory_bytes: 1 << 30,
+        output_bytes: 1 << 20,
+        processes: 64,
+    };
     let section = &file.exec;
     if section.uid == Some(0) {
-        problems.push("exec.uid: commands of agents never run as root; name an unprivileged user's id".into());
+        problems
+            .push("exec.uid: commands of agents never run as root; name an unprivileged user's id".into());
     }
-    for (name, value) in [("memory_bytes", section.memory_bytes), ("output_bytes", section.output_bytes)] {
+    for (name, value) in [
+        ("memory_bytes", section.memory_bytes),
+        ("output_bytes", section.output_bytes),
+    ] {
         if value == Some(0) {
             problems.push(format!("exec.{name}: must be at least 1"));
         }

@@ -19,11 +19,21 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { code: "usage", exit: codes::EXIT_USAGE, message: message.into(), source: None }
+        Self {
+            code: "usage",
+            exit: codes::EXIT_USAGE,
+            message: message.into(),
+            source: None,
+        }
     }
 
     pub(crate) fn configuration(message: impl Into<String>) -> Self {
-        Self { code: "configuration", exit: codes::EXIT_CONFIGURATION, message: message.into(), source: None }
+        Self {
+            code: "configuration",
+            exit: codes::EXIT_CONFIGURATION,
+            message: message.into(),
+            source: None,
+        }
     }
 
     pub(crate) fn unavailable(message: impl Into<String>, source: impl Into<anyhow::Error>) -> Self {
@@ -36,7 +46,10 @@ impl Failure {
     }
 
     pub(crate) fn internal(message: impl Into<String>, source: impl Into<anyhow::Error>) -> Self {
-        Self { code: "internal", ..Self::unavailable(message, source) }
+        Self {
+            code: "internal",
+            ..Self::unavailable(message, source)
+        }
     }
 
     pub(crate) fn interrupted() -> Self {
@@ -50,14 +63,20 @@ impl Failure {
 
     /// Not an error, but not everything succeeded: nothing is printed for it.
     pub(crate) fn some_failed() -> Self {
-        Self { code: "", exit: codes::EXIT_SOME_FAILED, message: String::new(), source: None }
+        Self {
+            code: "",
+            exit: codes::EXIT_SOME_FAILED,
+            message: String::new(),
+            source: None,
+        }
     }
 
     /// Prints the failure to standard error and gives the exit code.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
         if json && !self.code.is_empty() {
             let causes: Vec<String> = self.causes();
-            let body = serde_json::json!({"error": {"code": self.code, "message": self.message, "causes": causes}});
+            let body =
+                serde_json::json!({"error": {"code": self.code, "message": self.message, "causes": causes}});
             crate::output::error_line(&body.to_string());
         } else if !self.code.is_empty() {
             crate::output::error_line(&format!("error: {self}"));
@@ -66,21 +85,32 @@ impl Failure {
     }
 
     fn causes(&self) -> Vec<String> {
-        self.source.iter().flat_map(anyhow::Error::chain).map(ToString::to_string).collect()
+        self.source
+            .iter()
+            .flat_map(anyhow::Error::chain)
+            .map(ToString::to_string)
+            .collect()
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
-        self.causes().iter().try_for_each(|cause| write!(f, "\n  caused by: {cause}"))
+        self.causes()
+            .iter()
+            .try_for_each(|cause| write!(f, "\n  caused by: {cause}"))
     }
 }
 
 impl From<QueueError> for Failure {
     fn from(error: QueueError) -> Self {
         let code = error.code();
-        Self { code, exit: codes::meaning(code).exit, message: error.to_string(), source: source_of(&error) }
+        Self {
+            code,
+            exit: codes::meaning(code).exit,
+            message: error.to_string(),
+            source: source_of(&error),
+        }
     }
 }
 
@@ -106,7 +136,12 @@ impl From<KeyError> for Failure {
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
-        Self { code: "unavailable", exit: codes::EXIT_UNAVAILABLE, message: error.to_string(), source: source_of(&error) }
+        Self {
+            code: "unavailable",
+            exit: codes::EXIT_UNAVAILABLE,
+            message: error.to_string(),
+            source: source_of(&error),
+        }
     }
 }
 

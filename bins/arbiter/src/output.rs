@@ -30,7 +30,9 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
         return;
     }
     let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING).set_header(header.to_vec());
+    table
+        .load_preset(comfy_table::presets::NOTHING)
+        .set_header(header.to_vec());
     for row in rows {
         table.add_row(row.clone());
     }

@@ -25,14 +25,14 @@ mod review;
 mod tests;
 
 pub use change::{Change, LoadDelta};
-pub use extend::{extend, settle};
 pub use command::{Command, Expect, Refusal, ReleaseDecision, RetryPlan, Rules};
+pub use extend::{extend, settle};
 
 use change::Draft;
 
 use crate::model::{
-    AuditAction, CommandId, FailReason, HoldReason, OrderKey, Record, RecordDraft, RecordOutcome, Resource, Resume,
-    State, Task, Timestamp, Version, Wait,
+    AuditAction, CommandId, FailReason, HoldReason, OrderKey, Record, RecordDraft, RecordOutcome, Resource,
+    Resume, State, Task, Timestamp, Version, Wait,
 };
 use crate::ports::NewTask;
 
@@ -62,20 +62,29 @@ pub fn apply(task: &Task, action: &Command, call: Call<'_>) -> Result<Change, Re
     check(task, action, call.expect)?;
     let mut draft = Draft::new(task, call);
     match action {
-        Command::Assign { to, acknowledged, decision, loads } => {
+        Command::Assign {
+            to,
+            acknowledged,
+            decision,
+            loads,
+        } => {
             attempt::assign(&mut draft, *to, *acknowledged, decision.as_deref(), loads)?;
         }
         Command::Acknowledge => attempt::acknowledge(&mut draft)?,
-        Command::Decline { why } => attempt::give_back(&mut draft, action, why)?,
-        Command::Revoke { why } => attempt::give_back(&mut draft, action, why)?,
+        Command::Decline { why } | Command::Revoke { why } => attempt::give_back(&mut draft, action, why)?,
         Command::Report(report) => attempt::report(&mut draft, report)?,
         Command::Fail { failure, plan } => attempt::fail(&mut draft, failure, *plan)?,
         Command::Exceed { part, usage } => attempt::exceed(&mut draft, part, *usage)?,
-        Command::Stage { outcome, schema, body, plan } => {
+        Command::Stage {
+            outcome,
+            schema,
+            body,
+            plan,
+        } => {
             review::stage(&mut draft, outcome, schema, body.as_ref(), *plan)?;
         }
         Command::Cancel { why } => operate::cancel(&mut draft, why)?,
-        Command::Release { decision, .. } => operate::release(&mut draft, decision)?,
+        Command::Release { decision, .. } => operate::release(&mut draft, *decision)?,
         Command::Retry { .. } => operate::retry(&mut draft)?,
         Command::DeadLetter { why } => operate::dead_letter(&mut draft, why)?,
         Command::Requeue { .. } => operate::requeue(&mut draft)?,
@@ -90,7 +99,9 @@ fn check(task: &Task, action: &Command, expect: Expect) -> Result<(), Refusal> {
     match expect {
         Expect::Any => Ok(()),
         Expect::Version(version) if version == task.version => Ok(()),
-        Expect::Version(_) => Err(Refusal::VersionConflict { current: task.version }),
+        Expect::Version(_) => Err(Refusal::VersionConflict {
+            current: task.version,
+        }),
         Expect::Lease { fence, holder } => match task.state.lease() {
             Some(lease) if lease.fence == fence && lease.holder == holder => Ok(()),
             Some(_) | None => Err(Refusal::LeaseLost),
@@ -136,13 +147,20 @@ pub fn admit(new: &NewTask, lane: crate::model::LaneId, open: u32, failed: bool,
     let mut actions = vec![AuditAction::Submitted];
     let mut reason = None;
     if failed && task.terms.hold_on_prerequisite_failure {
-        task.state = State::Held { reason: HoldReason::PrerequisiteFailed, resume: Resume::Queue };
+        task.state = State::Held {
+            reason: HoldReason::PrerequisiteFailed,
+            resume: Resume::Queue,
+        };
         actions.push(AuditAction::Held);
     } else if failed {
-        task.state = State::Failed { reason: FailReason::PrerequisiteFailed };
+        task.state = State::Failed {
+            reason: FailReason::PrerequisiteFailed,
+        };
         actions.push(AuditAction::Closed);
     } else if open > 0 {
-        task.state = State::Queued { wait: Wait::Prerequisites(open) };
+        task.state = State::Queued {
+            wait: Wait::Prerequisites(open),
+        };
     } else {
         make_ready(&mut task, now);
     }
@@ -156,7 +174,11 @@ pub fn admit(new: &NewTask, lane: crate::model::LaneId, open: u32, failed: bool,
 /// Puts a queued task that waits for nothing else into its place: claimable now, or at `not_before`.
 fn make_ready(task: &mut Task, now: Timestamp) {
     match task.terms.not_before.filter(|at| *at > now) {
-        Some(at) => task.state = State::Queued { wait: Wait::Until(at) },
+        Some(at) => {
+            task.state = State::Queued {
+                wait: Wait::Until(at),
+            }
+        }
         None => {
             task.state = State::Queued { wait: Wait::Ready };
             task.order_key.get_or_insert(OrderKey(now.as_micros()));
@@ -165,7 +187,13 @@ fn make_ready(task: &mut Task, now: Timestamp) {
 }
 
 /// The record of a refused command.
-pub fn refused(task: &Task, action: &Command, refusal: &Refusal, draft: &RecordDraft, now: Timestamp) -> Record {
+pub fn refused(
+    task: &Task,
+    action: &Command,
+    refusal: &Refusal,
+    draft: &RecordDraft,
+    now: Timestamp,
+) -> Record {
     let word = match refusal {
         Refusal::LeaseLost => AuditAction::LeaseLost,
         _ => AuditAction::Rejected,
@@ -200,7 +228,11 @@ fn record(
         principal: draft.principal,
         operation: draft.operation,
         actions,
-        resource: Resource { kind: "task", id: task.id.to_string(), version: Some(task.version) },
+        resource: Resource {
+            kind: "task",
+            id: task.id.to_string(),
+            version: Some(task.version),
+        },
         outcome: RecordOutcome::Done,
         reason,
         count: None,

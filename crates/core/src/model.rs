@@ -16,14 +16,14 @@ mod task;
 mod time;
 
 pub use agent::{
-    AgentBeat, AgentCost, AgentMode, AgentProfile, AgentRecord, Capabilities, Health, InvalidProfile, OutcomeDelta,
-    RegisteredAgent, Transport,
+    AgentBeat, AgentCost, AgentMode, AgentProfile, AgentRecord, Capabilities, Health, InvalidProfile,
+    OutcomeDelta, RegisteredAgent, Transport,
 };
 pub use decision::{Alternative, Decision, ScorePart};
 pub use digest::{Digest, InvalidDigest};
 pub use ids::{
-    AgentId, BatchId, CommandId, DecisionId, Fence, InvalidId, LaneId, NodeId, OrderKey, OutboxId, PrincipalId,
-    TaskId, TenantId, Version,
+    AgentId, BatchId, CommandId, DecisionId, Fence, InvalidId, LaneId, NodeId, OrderKey, OutboxId,
+    PrincipalId, TaskId, TenantId, Version,
 };
 pub use json::{InvalidJson, Json};
 pub use kind::{InvalidKind, TaskKind};
@@ -37,7 +37,7 @@ pub use spec::{
     ReviewPlan, SecurityLevel, Stage, TaskSpec, TraceContext, Usage, VerificationPlan,
 };
 pub use task::{
-    Attempt, AttemptEnd, DeadReason, FailReason, Failure, FailureClass, HoldReason, Holder, Lease, OpenAttempt,
-    Progress, Release, Report, Resume, State, StateName, StoredTask, Task, Terms, Wait,
+    Attempt, AttemptEnd, DeadReason, FailReason, Failure, FailureClass, HoldReason, Holder, Lease,
+    OpenAttempt, Progress, Release, Report, Resume, State, StateName, StoredTask, Task, Terms, Wait,
 };
 pub use time::{InvalidTime, Timestamp};

@@ -18,9 +18,7 @@ mod task_reader;
 mod task_store;
 mod wakeups;
 
-pub use access::{
-    AuthenticationError, Authenticator, AuthorizationError, Authorizer, Credential, Verdict,
-};
+pub use access::{AuthenticationError, Authenticator, AuthorizationError, Authorizer, Credential, Verdict};
 pub use agent_registry::{AgentChanges, AgentRegistry, Registered, RegistryError, Revision};
 pub use agent_transport::{
     AgentTransport, ContextItem, Delivered, Delivery, ProgressSink, StopSignal, TransportError,
@@ -28,7 +26,8 @@ pub use agent_transport::{
 pub use artifact_store::{ArtifactError, ArtifactStore, ByteSource, Bytes, Stored};
 pub use audit_log::{AuditDetail, AuditEntry, AuditLog, AuditPage, AuditQuery, AuditTree, TreeHead};
 pub use documents::{
-    Document, DocumentContent, DocumentError, DocumentKey, DocumentQuery, DocumentWrite, Documents, Precondition,
+    Document, DocumentContent, DocumentError, DocumentKey, DocumentQuery, DocumentWrite, Documents,
+    Precondition,
 };
 pub use error::{Applied, BoxError, Retry, StoreError};
 pub use lease_store::{LeaseStore, Turn};
@@ -39,8 +38,8 @@ pub use signer::{SignError, Signer};
 pub use system::{BoxFuture, Clock, Ended, Entropy, IdSource, Spawner, TaskHandle};
 pub use task_reader::{Tally, TaskHistory, TaskPage, TaskQuery, TaskReader};
 pub use task_store::{
-    Assignment, Candidate, Choice, Chooser, ClaimRequest, Claimed, DueDone, Effects, Idempotency, LaneHead, LaneQuota,
-    LeaseRef, LeaseStatus, NewOutboxEntry, NewTask, Retention, Scope, SubmitRefusal, SubmitRequest, Submitted,
-    TaskStore, Transition,
+    Assignment, Candidate, Choice, Chooser, ClaimRequest, Claimed, DueDone, Effects, Idempotency, LaneHead,
+    LaneQuota, LeaseRef, LeaseStatus, NewOutboxEntry, NewTask, Retention, Scope, SubmitRefusal,
+    SubmitRequest, Submitted, TaskStore, Transition,
 };
 pub use wakeups::{Hint, HintStream, Wakeups};

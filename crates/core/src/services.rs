@@ -9,7 +9,7 @@ mod work;
 pub use allocator::{Allocator, AttemptOutcome, Offer};
 pub use failure::{AttemptFailure, FailureEvent, FailureHandler};
 pub use review::{
-    Admission, AdmissionError, AdmissionRule, ContextSource, LogConsumer, ReviewError, ReviewStage, ReviewVerdict,
-    ReviewWork,
+    Admission, AdmissionError, AdmissionRule, ContextSource, LogConsumer, ReviewError, ReviewStage,
+    ReviewVerdict, ReviewWork,
 };
 pub use work::{Beat, WorkDesk, WorkError, WorkRef};

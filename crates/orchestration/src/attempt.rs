@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arbiter_core::model::{
-    AttemptEnd, Failure, FailureClass, Fence, Principal, Progress, StageOutcome, StoredTask, TenantScope, Usage,
+    AttemptEnd, Failure, FailureClass, Fence, Principal, Progress, StageOutcome, StoredTask, TenantScope,
+    Usage,
 };
 use arbiter_core::ports::{
-    AgentTransport, Assignment, Clock, ContextItem, Delivered, Delivery, IdSource, LeaseStatus, Metrics, ProgressSink,
-    TaskReader, TransportError,
+    AgentTransport, Assignment, Clock, ContextItem, Delivered, Delivery, IdSource, LeaseStatus, Metrics,
+    ProgressSink, TaskReader, TransportError,
 };
 use arbiter_core::services::{
     AttemptOutcome, Beat, ContextSource, FailureEvent, FailureHandler, WorkDesk, WorkError, WorkRef,
@@ -32,7 +33,10 @@ const CONTEXT_BUDGET: usize = 64 * 1024;
 
 /// Runs attempts.
 #[derive(Clone)]
-#[expect(missing_debug_implementations, reason = "a bundle of trait objects has nothing to show")]
+#[expect(
+    missing_debug_implementations,
+    reason = "a bundle of trait objects has nothing to show"
+)]
 pub struct AttemptRunner {
     /// The agents' side of the queue.
     pub desk: Arc<dyn WorkDesk>,
@@ -115,7 +119,8 @@ impl AttemptRunner {
             }
         };
         let latency = self.clock.monotonic().saturating_sub(started);
-        self.metrics.observe("attempt.duration_seconds", &[], latency.as_secs_f64());
+        self.metrics
+            .observe("attempt.duration_seconds", &[], latency.as_secs_f64());
         let outcome = self.hand_in(agent, &assignment, delivered, &drain).await;
         let (succeeded, usage) = outcome?;
         Some(AttemptOutcome {
@@ -157,7 +162,13 @@ impl AttemptRunner {
             }
             let (progress, usage) = told.take();
             let task = &assignment.stored.task;
-            let item = Beat { task: task.id, tenant: task.tenant, fence: assignment.fence, progress, usage };
+            let item = Beat {
+                task: task.id,
+                tenant: task.tenant,
+                fence: assignment.fence,
+                progress,
+                usage,
+            };
             match self.desk.heartbeat(agent, vec![item]).await.as_deref() {
                 Ok([LeaseStatus::Held { .. }]) => next_beat = self.clock.monotonic() + HEARTBEAT,
                 Ok([LeaseStatus::OverBudget { .. } | LeaseStatus::Cancelled | LeaseStatus::Lost]) => {
@@ -192,7 +203,10 @@ impl AttemptRunner {
         match delivered {
             Ok(Delivered::Reported(report)) => {
                 let usage = report.usage;
-                match self.repeat(|| self.desk.report(agent, work, report.clone())).await {
+                match self
+                    .repeat(|| self.desk.report(agent, work, report.clone()))
+                    .await
+                {
                     Ok(_) => Some((true, usage)),
                     Err(WorkError::Invalid { field, problem }) => {
                         let failure = Failure {
@@ -272,7 +286,9 @@ impl AttemptRunner {
         loop {
             let wait = match call().await {
                 Err(WorkError::RateLimited { retry_after }) => retry_after.max(Duration::from_millis(1)),
-                Err(WorkError::Store(error)) if error.is_transient() || error.may_have_applied() => REPEAT_AFTER,
+                Err(WorkError::Store(error)) if error.is_transient() || error.may_have_applied() => {
+                    REPEAT_AFTER
+                }
                 answer => return answer,
             };
             repeats += 1;
@@ -287,17 +303,40 @@ impl AttemptRunner {
     /// does not wait for it.
     async fn context(&self, stored: &StoredTask) -> Vec<ContextItem> {
         let mut items = Vec::new();
-        if stored.task.attempt.as_ref().is_some_and(|open| open.fence > Fence(1)) {
-            match self.reader.history(TenantScope::Tenant(stored.task.tenant), stored.task.id).await {
+        if stored
+            .task
+            .attempt
+            .as_ref()
+            .is_some_and(|open| open.fence > Fence(1))
+        {
+            match self
+                .reader
+                .history(TenantScope::Tenant(stored.task.tenant), stored.task.id)
+                .await
+            {
                 Ok(history) => {
-                    let failed = history.attempts.iter().rev().take(3).filter_map(|attempt| match &attempt.outcome {
-                        AttemptEnd::Failed(failure) => Some(("failed_attempt", failure.message.clone())),
-                        _ => None,
-                    });
-                    let refused = history.stages.iter().rev().take(3).filter_map(|report| match &report.outcome {
-                        StageOutcome::Failed { reasons } => Some(("review", reasons.join("; "))),
-                        _ => None,
-                    });
+                    let failed =
+                        history
+                            .attempts
+                            .iter()
+                            .rev()
+                            .take(3)
+                            .filter_map(|attempt| match &attempt.outcome {
+                                AttemptEnd::Failed(failure) => {
+                                    Some(("failed_attempt", failure.message.clone()))
+                                }
+                                _ => None,
+                            });
+                    let refused =
+                        history
+                            .stages
+                            .iter()
+                            .rev()
+                            .take(3)
+                            .filter_map(|report| match &report.outcome {
+                                StageOutcome::Failed { reasons } => Some(("review", reasons.join("; "))),
+                                _ => None,
+                            });
                     items.extend(failed.chain(refused).map(|(kind, text)| ContextItem {
                         kind: kind.to_owned(),
                         tenant: stored.task.tenant,
@@ -330,7 +369,10 @@ impl AttemptRunner {
 /// When the attempt must have ended.
 fn deadline(stored: &StoredTask) -> arbiter_core::model::Timestamp {
     let task = &stored.task;
-    let started = task.attempt.as_ref().map_or(task.changed_at, |open| open.started_at);
+    let started = task
+        .attempt
+        .as_ref()
+        .map_or(task.changed_at, |open| open.started_at);
     let end = started.plus(task.terms.attempt_timeout);
     task.terms.deadline.map_or(end, |deadline| deadline.min(end))
 }

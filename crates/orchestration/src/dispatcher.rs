@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use arbiter_core::lifecycle::{Command, Expect, RetryPlan};
 use arbiter_core::model::{
-    AgentId, Failure, FailureClass, Holder, LaneId, NodeId, Principal, RecordDraft, Shape, TenantId, Usage, Work,
+    AgentId, Failure, FailureClass, Holder, LaneId, NodeId, Principal, RecordDraft, Shape, TenantId, Usage,
+    Work,
 };
 use arbiter_core::ports::{
-    AgentTransport, Assignment, ClaimRequest, Claimed, Clock, Effects, IdSource, LaneHead, LaneQuota, Metrics,
-    Spawner, StoreError, TaskReader, TaskStore, Transition, Wakeups,
+    AgentTransport, Assignment, ClaimRequest, Claimed, Clock, Effects, IdSource, LaneHead, LaneQuota,
+    Metrics, Spawner, StoreError, TaskReader, TaskStore, Transition, Wakeups,
 };
 use arbiter_core::services::{Allocator, Offer};
 use futures_util::{FutureExt as _, select_biased};
@@ -33,7 +34,10 @@ const AFTER_ERROR: Duration = Duration::from_millis(500);
 
 /// An agent whose attempts this node runs itself.
 #[derive(Clone)]
-#[expect(missing_debug_implementations, reason = "a bundle of trait objects has nothing to show")]
+#[expect(
+    missing_debug_implementations,
+    reason = "a bundle of trait objects has nothing to show"
+)]
 pub struct HostedAgent {
     /// As whom it hands in its work.
     pub principal: Principal,
@@ -47,7 +51,10 @@ pub struct HostedAgent {
 
 /// What the dispatcher needs.
 #[derive(Clone)]
-#[expect(missing_debug_implementations, reason = "a bundle of trait objects has nothing to show")]
+#[expect(
+    missing_debug_implementations,
+    reason = "a bundle of trait objects has nothing to show"
+)]
 pub struct DispatcherParts {
     /// This node.
     pub node: NodeId,
@@ -76,7 +83,10 @@ pub struct DispatcherParts {
 }
 
 /// Claims work for the agents that this node hosts and for its own review slots, and runs it.
-#[expect(missing_debug_implementations, reason = "a bundle of trait objects has nothing to show")]
+#[expect(
+    missing_debug_implementations,
+    reason = "a bundle of trait objects has nothing to show"
+)]
 pub struct Dispatcher {
     parts: DispatcherParts,
     agents: BTreeMap<AgentId, Hosted>,
@@ -100,7 +110,10 @@ struct SlotGuard(Arc<Slots>);
 
 impl Slots {
     fn new(free: u32, freed: &Arc<Notify>) -> Arc<Self> {
-        Arc::new(Self { free: AtomicU32::new(free), freed: Arc::clone(freed) })
+        Arc::new(Self {
+            free: AtomicU32::new(free),
+            freed: Arc::clone(freed),
+        })
     }
 
     fn free(&self) -> u32 {
@@ -109,7 +122,9 @@ impl Slots {
 
     /// Takes a slot. Only the dispatcher's own loop takes, so the count cannot fall below what it saw.
     fn take(self: &Arc<Self>) -> SlotGuard {
-        let _before = self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(1));
+        let _before = self
+            .free
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(1));
         SlotGuard(Arc::clone(self))
     }
 }
@@ -129,11 +144,23 @@ impl Dispatcher {
             .into_iter()
             .map(|agent| {
                 let slots = Slots::new(agent.slots, &freed);
-                (agent.agent, Hosted { agent: Arc::new(agent), slots })
+                (
+                    agent.agent,
+                    Hosted {
+                        agent: Arc::new(agent),
+                        slots,
+                    },
+                )
             })
             .collect();
         let reviews = Slots::new(parts.review_slots, &freed);
-        Self { parts, agents, reviews, fair: Mutex::new(fair), freed }
+        Self {
+            parts,
+            agents,
+            reviews,
+            fair: Mutex::new(fair),
+            freed,
+        }
     }
 
     /// Runs until told to stop, then waits until every attempt and review that it started has ended. `drain` also
@@ -177,7 +204,9 @@ impl Dispatcher {
         let mut transitions = Vec::new();
         for id in self.agents.keys() {
             for stored in self.parts.reader.held_by(Holder::Agent(*id)).await? {
-                let Some(lease) = stored.task.state.lease() else { continue };
+                let Some(lease) = stored.task.state.lease() else {
+                    continue;
+                };
                 let failure = Failure {
                     class: FailureClass::Crash,
                     code: Some("node_lost".to_owned()),
@@ -190,8 +219,14 @@ impl Dispatcher {
                     command: self.parts.ids.command(),
                     task: stored.task.id,
                     tenant: stored.task.tenant,
-                    expect: Expect::Lease { fence: lease.fence, holder: lease.holder },
-                    action: Command::Fail { failure, plan: RetryPlan::Retry { after } },
+                    expect: Expect::Lease {
+                        fence: lease.fence,
+                        holder: lease.holder,
+                    },
+                    action: Command::Fail {
+                        failure,
+                        plan: RetryPlan::Retry { after },
+                    },
                     effects: Effects::of(RecordDraft::default()),
                 });
             }
@@ -199,7 +234,11 @@ impl Dispatcher {
         let count = transitions.len();
         if count > 0 {
             self.parts.store.apply(transitions).await?;
-            tracing::info!(event = "attempts_recovered", count, "attempts of an earlier run were ended");
+            tracing::info!(
+                event = "attempts_recovered",
+                count,
+                "attempts of an earlier run were ended"
+            );
         }
         Ok(count)
     }
@@ -209,11 +248,18 @@ impl Dispatcher {
         let offers: Vec<Offer> = self
             .agents
             .iter()
-            .map(|(agent, hosted)| Offer { agent: *agent, free: hosted.slots.free(), acknowledges: true })
+            .map(|(agent, hosted)| Offer {
+                agent: *agent,
+                free: hosted.slots.free(),
+                acknowledges: true,
+            })
             .filter(|offer| offer.free > 0)
             .collect();
         let reviews = self.reviews.free();
-        let free = offers.iter().map(|offer| offer.free).fold(reviews, u32::saturating_add);
+        let free = offers
+            .iter()
+            .map(|offer| offer.free)
+            .fold(reviews, u32::saturating_add);
         if free == 0 {
             return Ok(false);
         }
@@ -242,14 +288,20 @@ impl Dispatcher {
         for assignment in claimed.assigned {
             self.start(assignment, drain);
         }
-        self.parts.metrics.count("dispatcher.assigned_total", &[], started as u64);
+        self.parts
+            .metrics
+            .count("dispatcher.assigned_total", &[], started as u64);
         Ok(started > 0)
     }
 
     async fn lanes(&self) -> Result<Vec<LaneHead>, StoreError> {
         let mut heads: Vec<LaneHead> = Vec::new();
         loop {
-            let page = self.parts.store.lanes(heads.last().map(|head| head.lane), LANES).await?;
+            let page = self
+                .parts
+                .store
+                .lanes(heads.last().map(|head| head.lane), LANES)
+                .await?;
             let full = page.len() == LANES;
             heads.extend(page);
             if !full {
@@ -276,7 +328,11 @@ impl Dispatcher {
                 Work::Review(_) => {}
             }
         }
-        capacity.extend(lanes.into_iter().zip(self.parts.allocator.capacity(&shapes, offers)));
+        capacity.extend(
+            lanes
+                .into_iter()
+                .zip(self.parts.allocator.capacity(&shapes, offers)),
+        );
         fair.plan(batch, &capacity)
     }
 
@@ -292,7 +348,11 @@ impl Dispatcher {
         let asked: BTreeSet<LaneId> = quotas.iter().map(|quota| quota.lane).collect();
         for lane in asked {
             let count = served.get(&lane).copied().unwrap_or(0);
-            let head = if count == 0 { None } else { heads.get(&lane).copied().flatten() };
+            let head = if count == 0 {
+                None
+            } else {
+                heads.get(&lane).copied().flatten()
+            };
             fair.served(lane, count, head);
         }
     }
@@ -302,12 +362,16 @@ impl Dispatcher {
         let drain = drain.clone();
         match assignment.to {
             Holder::Agent(id) => {
-                let Some(hosted) = self.agents.get(&id) else { return };
+                let Some(hosted) = self.agents.get(&id) else {
+                    return;
+                };
                 let (guard, agent) = (hosted.slots.take(), Arc::clone(&hosted.agent));
                 let (runner, allocator) = (self.parts.runner.clone(), Arc::clone(&self.parts.allocator));
                 let future = async move {
                     let task = assignment.stored.task.id;
-                    let outcome = runner.run(&agent.principal, agent.transport.as_ref(), assignment, drain).await;
+                    let outcome = runner
+                        .run(&agent.principal, agent.transport.as_ref(), assignment, drain)
+                        .await;
                     if let Some(outcome) = outcome
                         && let Err(error) = allocator.learn(vec![outcome]).await
                     {
@@ -330,7 +394,9 @@ impl Dispatcher {
 
     async fn wait_idle(&self) {
         let busy = || {
-            self.agents.values().any(|hosted| hosted.slots.free() < hosted.agent.slots)
+            self.agents
+                .values()
+                .any(|hosted| hosted.slots.free() < hosted.agent.slots)
                 || self.reviews.free() < self.parts.review_slots
         };
         while busy() {

@@ -16,7 +16,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 const AFTER_ERROR: Duration = Duration::from_millis(500);
 
 /// Does what is overdue.
-#[expect(missing_debug_implementations, reason = "a bundle of trait objects has nothing to show")]
+#[expect(
+    missing_debug_implementations,
+    reason = "a bundle of trait objects has nothing to show"
+)]
 pub struct DueTimer {
     /// Keeps tasks.
     pub store: Arc<dyn TaskStore>,
@@ -64,14 +67,17 @@ impl DueTimer {
     pub async fn round(&self) -> Result<Duration, StoreError> {
         let done = self.store.due(ROUND).await?;
         if !done.changed.is_empty() {
-            self.metrics.count("queue.due_handled_total", &[], done.changed.len() as u64);
+            self.metrics
+                .count("queue.due_handled_total", &[], done.changed.len() as u64);
             let hints: Vec<Hint> = done.changed.iter().map(|(task, _)| Hint::Task(*task)).collect();
             self.wakeups.publish(&hints);
         }
         if done.handled >= ROUND {
             return Ok(Duration::ZERO);
         }
-        let next = done.next.map_or(LONGEST_WAIT, |next| next.since(self.clock.now()));
+        let next = done
+            .next
+            .map_or(LONGEST_WAIT, |next| next.since(self.clock.now()));
         Ok(next.clamp(Duration::from_millis(1), LONGEST_WAIT))
     }
 }

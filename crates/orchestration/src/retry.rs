@@ -14,7 +14,13 @@ impl FailureHandler for PlainRetry {
 
     fn report(&self, event: FailureEvent) {
         match event {
-            FailureEvent::Attempt { task, kind, agent, failure, .. } => tracing::warn!(
+            FailureEvent::Attempt {
+                task,
+                kind,
+                agent,
+                failure,
+                ..
+            } => tracing::warn!(
                 event = "attempt_failed",
                 task.id = %task,
                 task.kind = %kind,
@@ -23,7 +29,12 @@ impl FailureHandler for PlainRetry {
                 "an attempt failed"
             ),
             FailureEvent::Component { name, message } => {
-                tracing::error!(event = "component_failed", component = name, message, "a component failed");
+                tracing::error!(
+                    event = "component_failed",
+                    component = name,
+                    message,
+                    "a component failed"
+                );
             }
             _ => tracing::warn!(event = "failure_reported", "something failed"),
         }

@@ -8,8 +8,8 @@ use arbiter_core::model::{
     Usage, Work,
 };
 use arbiter_core::ports::{
-    Assignment, Candidate, Choice, Chooser, Clock, Effects, Hint, IdSource, LeaseRef, LeaseStatus, Scope, StoreError,
-    TaskReader, TaskStore, Transition, Wakeups,
+    Assignment, Candidate, Choice, Chooser, Clock, Effects, Hint, IdSource, LeaseRef, LeaseStatus, Scope,
+    StoreError, TaskReader, TaskStore, Transition, Wakeups,
 };
 use arbiter_core::services::{AttemptFailure, FailureHandler, ReviewStage, ReviewVerdict, ReviewWork};
 use futures_util::{FutureExt as _, pin_mut, select_biased};
@@ -19,7 +19,10 @@ use crate::stop::Stop;
 
 /// Runs review stages.
 #[derive(Clone)]
-#[expect(missing_debug_implementations, reason = "a bundle of trait objects has nothing to show")]
+#[expect(
+    missing_debug_implementations,
+    reason = "a bundle of trait objects has nothing to show"
+)]
 pub struct Reviewer {
     /// The node that holds the leases.
     pub node: NodeId,
@@ -54,7 +57,9 @@ impl Reviewer {
     /// Dropping the future leaves the lease to end by itself; the stage is then reviewed again.
     pub async fn review(&self, assignment: Assignment, stop: Stop) {
         let task = &assignment.stored.task;
-        let State::Reviewing { stage, .. } = task.state else { return };
+        let State::Reviewing { stage, .. } = task.state else {
+            return;
+        };
         let work = self.verdict(stage, &assignment);
         let keep = self.keep(&assignment);
         pin_mut!(work, keep);
@@ -68,11 +73,24 @@ impl Reviewer {
             command: self.ids.command(),
             task: task.id,
             tenant: task.tenant,
-            expect: Expect::Lease { fence: assignment.fence, holder: Holder::Node(self.node) },
-            action: Command::Stage { outcome: verdict.outcome, schema: verdict.schema, body: verdict.body, plan },
+            expect: Expect::Lease {
+                fence: assignment.fence,
+                holder: Holder::Node(self.node),
+            },
+            action: Command::Stage {
+                outcome: verdict.outcome,
+                schema: verdict.schema,
+                body: verdict.body,
+                plan,
+            },
             effects: Effects::of(RecordDraft::default()),
         };
-        match self.store.apply(vec![transition]).await.map(|mut answers| answers.pop()) {
+        match self
+            .store
+            .apply(vec![transition])
+            .await
+            .map(|mut answers| answers.pop())
+        {
             Ok(Some(Ok(_))) => self.wakeups.publish(&[Hint::Task(task.id)]),
             Ok(Some(Err(refusal))) => {
                 tracing::warn!(event = "verdict_refused", task.id = %task.id, error = %refusal, "a verdict was refused");
@@ -119,9 +137,15 @@ impl Reviewer {
             return Err(format!("the stage `{}` is not installed", stage.word()));
         };
         let task = &assignment.stored.task;
-        let read = self.reader.history(TenantScope::Tenant(task.tenant), task.id).await;
+        let read = self
+            .reader
+            .history(TenantScope::Tenant(task.tenant), task.id)
+            .await;
         let history = read.map_err(|error: StoreError| error.to_string())?;
-        let work = ReviewWork { stored: assignment.stored.clone(), history };
+        let work = ReviewWork {
+            stored: assignment.stored.clone(),
+            history,
+        };
         installed.review(work).await.map_err(|error| {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
@@ -161,8 +185,10 @@ pub(crate) struct ByWork {
 
 impl Chooser for ByWork {
     fn choose(&self, candidates: &[Candidate], now: Timestamp) -> Vec<Option<Choice>> {
-        let (review, attempts): (Vec<_>, Vec<_>) =
-            candidates.iter().enumerate().partition(|(_, candidate)| matches!(candidate.key.work, Work::Review(_)));
+        let (review, attempts): (Vec<_>, Vec<_>) = candidates
+            .iter()
+            .enumerate()
+            .partition(|(_, candidate)| matches!(candidate.key.work, Work::Review(_)));
         let mut answers: Vec<Option<Choice>> = vec![None; candidates.len()];
         for (place, _) in review {
             answers[place] = Some(Choice {
@@ -172,8 +198,10 @@ impl Chooser for ByWork {
                 decision: None,
             });
         }
-        let (places, attempts): (Vec<usize>, Vec<Candidate>) =
-            attempts.into_iter().map(|(place, candidate)| (place, candidate.clone())).unzip();
+        let (places, attempts): (Vec<usize>, Vec<Candidate>) = attempts
+            .into_iter()
+            .map(|(place, candidate)| (place, candidate.clone()))
+            .unzip();
         if !attempts.is_empty() {
             for (place, choice) in places.into_iter().zip(self.agents.choose(&attempts, now)) {
                 answers[place] = choice;

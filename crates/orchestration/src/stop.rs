@@ -41,8 +41,9 @@ impl Stop {
     /// # Cancel safety
     /// Safe.
     pub async fn wait(&self) {
+        let mut told = self.0.clone();
         // An error means that the stopper is gone, which stops as well.
-        let _gone = self.0.clone().wait_for(|stopped| *stopped).await;
+        let _stopped_or_gone = told.wait_for(|stopped| *stopped).await;
     }
 }
 

@@ -41,8 +41,11 @@ impl Noted {
 
     /// What is kept beside the audit leaf: names of fields and patterns, never the text.
     pub(crate) fn detail(&self) -> Json {
-        let suspicious: Vec<_> =
-            self.suspicious.iter().map(|(field, pattern)| json!({"field": field, "pattern": pattern})).collect();
+        let suspicious: Vec<_> = self
+            .suspicious
+            .iter()
+            .map(|(field, pattern)| json!({"field": field, "pattern": pattern}))
+            .collect();
         Json::of(&json!({
             "schema": "content/1",
             "redacted": self.redacted_fields,
@@ -126,7 +129,10 @@ impl ContentPolicy {
     ) -> Result<(), QueueError> {
         for Finding { pattern, .. } in self.detector.inspect(text) {
             if policy == SuspicionPolicy::Refuse {
-                return Err(QueueError::SuspiciousContent { field: field.to_owned(), pattern });
+                return Err(QueueError::SuspiciousContent {
+                    field: field.to_owned(),
+                    pattern,
+                });
             }
             noted.suspicious.push((field, pattern));
         }

@@ -129,18 +129,28 @@ impl QueueError {
 
     /// A broken rule of a field.
     pub(crate) fn invalid(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::InvalidTask { field: field.into(), problem: problem.into() }
+        Self::InvalidTask {
+            field: field.into(),
+            problem: problem.into(),
+        }
     }
 }
 
 impl From<StoreError> for QueueError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Busy { retry_after } => Self::Unavailable { retry_after, source: Box::new(error) },
-            error if error.is_transient() => {
-                Self::Unavailable { retry_after: Duration::from_secs(1), source: Box::new(error) }
-            }
-            error => Self::Internal { operation: "a store call", source: Box::new(error) },
+            StoreError::Busy { retry_after } => Self::Unavailable {
+                retry_after,
+                source: Box::new(error),
+            },
+            error if error.is_transient() => Self::Unavailable {
+                retry_after: Duration::from_secs(1),
+                source: Box::new(error),
+            },
+            error => Self::Internal {
+                operation: "a store call",
+                source: Box::new(error),
+            },
         }
     }
 }
@@ -167,9 +177,10 @@ impl From<QueueError> for WorkError {
             QueueError::IllegalTransition(refusal) => Self::Refused(refusal),
             QueueError::PreconditionFailed { current } => Self::Refused(Refusal::VersionConflict { current }),
             QueueError::InvalidTask { field, problem } => Self::Invalid { field, problem },
-            QueueError::TooLarge { ref field, .. } => {
-                Self::Invalid { field: field.clone(), problem: error.to_string() }
-            }
+            QueueError::TooLarge { ref field, .. } => Self::Invalid {
+                field: field.clone(),
+                problem: error.to_string(),
+            },
             QueueError::Internal { operation, source } => Self::Store(StoreError::Backend {
                 operation,
                 applied: arbiter_core::ports::Applied::Unknown,

@@ -5,7 +5,8 @@ use arbiter_core::model::{
     Budget, Digest, Json, OnPrerequisiteFailure, ReviewPlan, SecurityLevel, TaskSpec, TenantId, TenantScope,
 };
 use arbiter_core::ports::{
-    DocumentContent, DocumentError, DocumentKey, DocumentWrite, Documents, Effects, Entropy, Precondition, StoreError,
+    DocumentContent, DocumentError, DocumentKey, DocumentWrite, Documents, Effects, Entropy, Precondition,
+    StoreError,
 };
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
@@ -38,7 +39,10 @@ impl FingerprintKey {
     ///
     /// # Cancel safety
     /// Safe: a repeat finds the key that was stored first.
-    pub async fn load_or_create(documents: &dyn Documents, entropy: &dyn Entropy) -> Result<Self, StoreError> {
+    pub async fn load_or_create(
+        documents: &dyn Documents,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, StoreError> {
         if let Some(key) = Self::load(documents).await? {
             return Ok(key);
         }
@@ -63,14 +67,24 @@ impl FingerprintKey {
 
     async fn load(documents: &dyn Documents) -> Result<Option<Self>, StoreError> {
         let found = documents.get(TenantScope::All, &[Self::document()]).await?;
-        let Some(document) = found.into_iter().flatten().next() else { return Ok(None) };
-        let bytes = document.body.value()["key"].as_str().and_then(|text| hex::decode(text).ok());
-        let bytes: [u8; 32] = bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(corrupt)?;
+        let Some(document) = found.into_iter().flatten().next() else {
+            return Ok(None);
+        };
+        let bytes = document.body.value()["key"]
+            .as_str()
+            .and_then(|text| hex::decode(text).ok());
+        let bytes: [u8; 32] = bytes
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or_else(corrupt)?;
         Ok(Some(Self::from_bytes(bytes)))
     }
 
     fn document() -> DocumentKey {
-        DocumentKey { kind: KIND, tenant: TenantId::SYSTEM, id: ID.to_owned() }
+        DocumentKey {
+            kind: KIND,
+            tenant: TenantId::SYSTEM,
+            id: ID.to_owned(),
+        }
     }
 
     /// HMAC-SHA-256 (RFC 2104) of the submission's canonical JSON (RFC 8785), before redaction and without its trace
@@ -129,7 +143,12 @@ fn form(submission: &Submission) -> Value {
         .iter()
         .map(|file| json!({"name": file.name, "digest": file.digest.to_string(), "size": file.size_bytes}))
         .collect();
-    let Budget { files, lines, tokens, cost_micros } = constraints.budget;
+    let Budget {
+        files,
+        lines,
+        tokens,
+        cost_micros,
+    } = constraints.budget;
     json!({
         "kind": kind.as_str(),
         "title": title,
@@ -194,12 +213,28 @@ mod tests {
     #[test]
     fn equal_content_has_equal_fingerprints_whatever_its_notation() {
         let key = FingerprintKey::from_bytes([1; 32]);
-        let first = key.fingerprint(&submission(r#"{"a": 1, "b": [1.0]}"#)).expect("fingerprint");
-        assert_eq!(key.fingerprint(&submission(r#"{"b":[1],"a":1}"#)).expect("fingerprint"), first);
+        let first = key
+            .fingerprint(&submission(r#"{"a": 1, "b": [1.0]}"#))
+            .expect("fingerprint");
+        assert_eq!(
+            key.fingerprint(&submission(r#"{"b":[1],"a":1}"#))
+                .expect("fingerprint"),
+            first
+        );
         let mut traced = submission(r#"{"a":1,"b":[1]}"#);
-        traced.spec.trace = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").ok();
+        traced.spec.trace =
+            TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").ok();
         assert_eq!(key.fingerprint(&traced).expect("fingerprint"), first);
-        assert_ne!(key.fingerprint(&submission(r#"{"a": 2, "b": [1]}"#)).expect("fingerprint"), first);
-        assert_ne!(FingerprintKey::from_bytes([2; 32]).fingerprint(&traced).expect("fingerprint"), first);
+        assert_ne!(
+            key.fingerprint(&submission(r#"{"a": 2, "b": [1]}"#))
+                .expect("fingerprint"),
+            first
+        );
+        assert_ne!(
+            FingerprintKey::from_bytes([2; 32])
+                .fingerprint(&traced)
+                .expect("fingerprint"),
+            first
+        );
     }
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use arbiter_core::mechanism::SecretText;
 use arbiter_core::model::{
-    AuditAction, Digest, Json, Operation, Principal, PrincipalId, RecordDraft, TenantId, TenantScope, Timestamp,
+    AuditAction, Digest, Json, Operation, Principal, PrincipalId, RecordDraft, TenantId, TenantScope,
+    Timestamp,
 };
 use arbiter_core::ports::{
-    AuthenticationError, Authenticator, Clock, Credential, Document, DocumentContent, DocumentError, DocumentKey,
-    DocumentQuery, DocumentWrite, Documents, Effects, Entropy, Precondition, StoreError,
+    AuthenticationError, Authenticator, Clock, Credential, Document, DocumentContent, DocumentError,
+    DocumentKey, DocumentQuery, DocumentWrite, Documents, Effects, Entropy, Precondition, StoreError,
 };
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -110,7 +111,12 @@ struct Body {
 impl ApiKeys {
     /// Keys kept in `documents`.
     pub fn new(documents: Arc<dyn Documents>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { principals: Principals::new(Arc::clone(&documents)), documents, clock, entropy }
+        Self {
+            principals: Principals::new(Arc::clone(&documents)),
+            documents,
+            clock,
+            entropy,
+        }
     }
 
     /// The principals whose keys these are.
@@ -136,7 +142,12 @@ impl ApiKeys {
             return Err(KeyError::UnknownPrincipal(principal));
         }
         let now = self.clock.now();
-        let live = self.list(principal).await?.into_iter().filter(|key| key.is_live(now)).count();
+        let live = self
+            .list(principal)
+            .await?
+            .into_iter()
+            .filter(|key| key.is_live(now))
+            .count();
         if live >= LIVE_KEYS {
             return Err(KeyError::TooMany);
         }
@@ -160,7 +171,10 @@ impl ApiKeys {
             detail: None,
         };
         self.write(&id, Precondition::Absent, &body, draft).await?;
-        Ok(NewKey { text: SecretText::new(format!("{PREFIX}{id}_{secret}")), id })
+        Ok(NewKey {
+            text: SecretText::new(format!("{PREFIX}{id}_{secret}")),
+            id,
+        })
     }
 
     /// The keys of a principal, live or not.
@@ -175,14 +189,22 @@ impl ApiKeys {
             limit: 1_000,
         };
         let documents = self.documents.list(TenantScope::All, query).await?;
-        documents.iter().map(|document| decode(document).map(|(_, info)| info)).collect()
+        documents
+            .iter()
+            .map(|document| decode(document).map(|(_, info)| info))
+            .collect()
     }
 
     /// Revokes a key of a tenant; it is refused from now on.
     ///
     /// # Errors
     /// See [`KeyError`]; a key of another tenant is unknown.
-    pub async fn revoke(&self, by: Option<PrincipalId>, tenant: TenantId, id: &str) -> Result<KeyInfo, KeyError> {
+    pub async fn revoke(
+        &self,
+        by: Option<PrincipalId>,
+        tenant: TenantId,
+        id: &str,
+    ) -> Result<KeyInfo, KeyError> {
         let unknown = || KeyError::UnknownKey(id.chars().take(40).collect());
         let document = self.load(id).await?.ok_or_else(unknown)?;
         let (mut body, mut info) = decode(&document)?;
@@ -201,7 +223,8 @@ impl ApiKeys {
             actions: vec![AuditAction::KeyRevoked],
             detail: None,
         };
-        self.write(id, Precondition::Revision(document.revision), &body, draft).await?;
+        self.write(id, Precondition::Revision(document.revision), &body, draft)
+            .await?;
         Ok(info)
     }
 
@@ -232,17 +255,29 @@ impl ApiKeys {
         if id.len() != 16 {
             return Ok(None);
         }
-        Ok(self.documents.get(TenantScope::All, &[key(id)]).await?.into_iter().flatten().next())
+        Ok(self
+            .documents
+            .get(TenantScope::All, &[key(id)])
+            .await?
+            .into_iter()
+            .flatten()
+            .next())
     }
 }
 
 #[async_trait]
 impl Authenticator for ApiKeys {
     async fn authenticate(&self, credential: &Credential) -> Result<Principal, AuthenticationError> {
-        let Credential::ApiKey(text) = credential else { return Err(AuthenticationError::Unsupported) };
+        let Credential::ApiKey(text) = credential else {
+            return Err(AuthenticationError::Unsupported);
+        };
         let (id, secret) = split(text.expose()).ok_or(AuthenticationError::Malformed)?;
         let backend = |error: StoreError| AuthenticationError::Backend(Box::new(error));
-        let document = self.load(id).await.map_err(backend)?.ok_or(AuthenticationError::Unknown)?;
+        let document = self
+            .load(id)
+            .await
+            .map_err(backend)?
+            .ok_or(AuthenticationError::Unknown)?;
         let (body, info) = decode(&document).map_err(backend)?;
         let given = Digest::of(secret.as_bytes()).to_string();
         if !bool::from(given.as_bytes().ct_eq(body.secret_sha256.as_bytes())) {
@@ -254,8 +289,14 @@ impl Authenticator for ApiKeys {
         if !info.is_live(self.clock.now()) {
             return Err(AuthenticationError::Expired);
         }
-        let record = self.principals.get(info.tenant, info.principal).await.map_err(backend)?;
-        record.map(|record| record.principal).ok_or(AuthenticationError::Unknown)
+        let record = self
+            .principals
+            .get(info.tenant, info.principal)
+            .await
+            .map_err(backend)?;
+        record
+            .map(|record| record.principal)
+            .ok_or(AuthenticationError::Unknown)
     }
 }
 
@@ -263,12 +304,19 @@ impl Authenticator for ApiKeys {
 fn split(text: &str) -> Option<(&str, &str)> {
     let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
     let is_id = id.len() == 16 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let is_secret = secret.len() == 43 && secret.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let is_secret = secret.len() == 43
+        && secret
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     (is_id && is_secret).then_some((id, secret))
 }
 
 fn key(id: &str) -> DocumentKey {
-    DocumentKey { kind: KIND, tenant: TenantId::SYSTEM, id: id.to_owned() }
+    DocumentKey {
+        kind: KIND,
+        tenant: TenantId::SYSTEM,
+        id: id.to_owned(),
+    }
 }
 
 fn decode(document: &Document) -> Result<(Body, KeyInfo), StoreError> {
@@ -277,9 +325,12 @@ fn decode(document: &Document) -> Result<(Body, KeyInfo), StoreError> {
         what: "document of kind `api_key`",
         source,
     };
-    let body: Body = serde_json::from_str(document.body.as_str()).map_err(|error| corrupt(Box::new(error)))?;
+    let body: Body =
+        serde_json::from_str(document.body.as_str()).map_err(|error| corrupt(Box::new(error)))?;
     if body.version != 1 {
-        return Err(corrupt(format!("version {} is newer than this program", body.version).into()));
+        return Err(corrupt(
+            format!("version {} is newer than this program", body.version).into(),
+        ));
     }
     let info = KeyInfo {
         id: document.key.id.clone(),

@@ -1,9 +1,7 @@
 //! Operations on tasks by submitters, reviewers and operators.
 
 use arbiter_core::lifecycle::{Command, Expect, ReleaseDecision};
-use arbiter_core::model::{
-    Holder, Json, Operation, Principal, StoredTask, Target, Task, TaskId, Version,
-};
+use arbiter_core::model::{Holder, Json, Operation, Principal, StoredTask, Target, Task, TaskId, Version};
 use arbiter_core::ports::{Effects, Hint, Transition};
 use serde_json::json;
 
@@ -23,7 +21,10 @@ impl SecureQueue {
         expect: Option<Version>,
         why: String,
     ) -> Result<Task, QueueError> {
-        self.operate(principal, Operation::TaskCancel, task, expect, why, |why| Command::Cancel { why }).await
+        self.operate(principal, Operation::TaskCancel, task, expect, why, |why| {
+            Command::Cancel { why }
+        })
+        .await
     }
 
     /// Queues a failed task again: attempts start again, the fence goes on.
@@ -37,7 +38,10 @@ impl SecureQueue {
         expect: Option<Version>,
         why: String,
     ) -> Result<Task, QueueError> {
-        self.operate(principal, Operation::TaskRetry, task, expect, why, |why| Command::Retry { why }).await
+        self.operate(principal, Operation::TaskRetry, task, expect, why, |why| {
+            Command::Retry { why }
+        })
+        .await
     }
 
     /// Decides a held task.
@@ -53,7 +57,8 @@ impl SecureQueue {
         why: String,
     ) -> Result<Task, QueueError> {
         let command = |why| Command::Release { decision, why };
-        self.operate(principal, Operation::TaskRelease, task, expect, why, command).await
+        self.operate(principal, Operation::TaskRelease, task, expect, why, command)
+            .await
     }
 
     /// Gives a task up.
@@ -67,7 +72,10 @@ impl SecureQueue {
         expect: Option<Version>,
         why: String,
     ) -> Result<Task, QueueError> {
-        self.operate(principal, Operation::TaskDeadLetter, task, expect, why, |why| Command::DeadLetter { why }).await
+        self.operate(principal, Operation::TaskDeadLetter, task, expect, why, |why| {
+            Command::DeadLetter { why }
+        })
+        .await
     }
 
     /// Queues a dead letter again: attempts start again, the fence goes on.
@@ -81,7 +89,10 @@ impl SecureQueue {
         expect: Option<Version>,
         why: String,
     ) -> Result<Task, QueueError> {
-        self.operate(principal, Operation::TaskRequeue, task, expect, why, |why| Command::Requeue { why }).await
+        self.operate(principal, Operation::TaskRequeue, task, expect, why, |why| {
+            Command::Requeue { why }
+        })
+        .await
     }
 
     async fn operate(
@@ -118,10 +129,13 @@ impl SecureQueue {
         operation: Operation,
         task: TaskId,
     ) -> Result<StoredTask, QueueError> {
-        let found = self.ports.reader.get(self.scope(principal), &[task]).await?;
+        let found = self.ports.reader.get(Self::scope(principal), &[task]).await?;
         let Some(stored) = found.into_iter().flatten().next() else {
             // The same path as for a task that exists: authorised, limited, audited.
-            let target = Target { task: Some(task), ..Target::of(principal.tenant) };
+            let target = Target {
+                task: Some(task),
+                ..Target::of(principal.tenant)
+            };
             return match self.guard(principal, operation, &target).await {
                 Ok(()) | Err(QueueError::Forbidden) => Err(QueueError::NotFound),
                 Err(error) => Err(error),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arbiter_core::model::{
-    AgentId, Band, Json, Principal, PrincipalId, PrincipalKind, RecordDraft, Role, TaskKind, TenantId, TenantScope,
+    AgentId, Band, Json, Principal, PrincipalId, PrincipalKind, RecordDraft, Role, TaskKind, TenantId,
+    TenantScope,
 };
 use arbiter_core::ports::{
     DocumentContent, DocumentError, DocumentKey, DocumentWrite, Documents, Effects, Precondition, StoreError,
@@ -55,9 +56,21 @@ impl Principals {
     ///
     /// # Errors
     /// The store's, and [`StoreError::Corrupt`] when what is stored cannot be read.
-    pub async fn get(&self, tenant: TenantId, id: PrincipalId) -> Result<Option<PrincipalRecord>, StoreError> {
-        let found = self.documents.get(TenantScope::Tenant(tenant), &[key(tenant, id)]).await?;
-        found.into_iter().flatten().next().map(|document| decode(tenant, id, &document.body)).transpose()
+    pub async fn get(
+        &self,
+        tenant: TenantId,
+        id: PrincipalId,
+    ) -> Result<Option<PrincipalRecord>, StoreError> {
+        let found = self
+            .documents
+            .get(TenantScope::Tenant(tenant), &[key(tenant, id)])
+            .await?;
+        found
+            .into_iter()
+            .flatten()
+            .next()
+            .map(|document| decode(tenant, id, &document.body))
+            .transpose()
     }
 
     /// Stores a principal that must not exist yet.
@@ -68,14 +81,25 @@ impl Principals {
         let write = DocumentWrite {
             key: key(record.principal.tenant, record.principal.id),
             precondition: Precondition::Absent,
-            content: Some(DocumentContent { body: encode(record), index: Vec::new(), expires_at: None }),
+            content: Some(DocumentContent {
+                body: encode(record),
+                index: Vec::new(),
+                expires_at: None,
+            }),
         };
-        self.documents.write(vec![write], Effects::of(draft)).await.map(|_| ())
+        self.documents
+            .write(vec![write], Effects::of(draft))
+            .await
+            .map(|_| ())
     }
 }
 
 fn key(tenant: TenantId, id: PrincipalId) -> DocumentKey {
-    DocumentKey { kind: KIND, tenant, id: id.to_string() }
+    DocumentKey {
+        kind: KIND,
+        tenant,
+        id: id.to_string(),
+    }
 }
 
 fn encode(record: &PrincipalRecord) -> Json {
@@ -84,9 +108,16 @@ fn encode(record: &PrincipalRecord) -> Json {
         version: 1,
         name: name.clone(),
         kind: principal.kind.word().to_owned(),
-        roles: principal.roles.iter().map(|role| role.word().to_owned()).collect(),
+        roles: principal
+            .roles
+            .iter()
+            .map(|role| role.word().to_owned())
+            .collect(),
         agent: principal.agent.map(|agent| agent.to_string()),
-        kinds: principal.kinds.as_ref().map(|kinds| kinds.iter().map(ToString::to_string).collect()),
+        kinds: principal
+            .kinds
+            .as_ref()
+            .map(|kinds| kinds.iter().map(ToString::to_string).collect()),
         highest_band: principal.highest_band.get(),
     };
     Json::of(&serde_json::json!(body))
@@ -100,7 +131,9 @@ fn decode(tenant: TenantId, id: PrincipalId, body: &Json) -> Result<PrincipalRec
     };
     let body: Body = serde_json::from_str(body.as_str()).map_err(|error| corrupt(Box::new(error)))?;
     if body.version != 1 {
-        return Err(corrupt(format!("version {} is newer than this program", body.version).into()));
+        return Err(corrupt(
+            format!("version {} is newer than this program", body.version).into(),
+        ));
     }
     let unknown = |what: &str, word: &str| corrupt(format!("unknown {what} `{word}`").into());
     let mut roles = std::collections::BTreeSet::new();
@@ -108,7 +141,10 @@ fn decode(tenant: TenantId, id: PrincipalId, body: &Json) -> Result<PrincipalRec
         roles.insert(Role::from_word(word).ok_or_else(|| unknown("role", word))?);
     }
     let agent = match &body.agent {
-        Some(text) => Some(text.parse::<AgentId>().map_err(|error| corrupt(Box::new(error)))?),
+        Some(text) => Some(
+            text.parse::<AgentId>()
+                .map_err(|error| corrupt(Box::new(error)))?,
+        ),
         None => None,
     };
     let kinds = match &body.kinds {

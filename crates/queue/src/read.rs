@@ -22,7 +22,11 @@ impl SecureQueue {
     /// See [`QueueError`].
     pub async fn history(&self, principal: &Principal, task: TaskId) -> Result<TaskHistory, QueueError> {
         let stored = self.visible(principal, Operation::TaskGet, task).await?;
-        Ok(self.ports.reader.history(TenantScope::Tenant(stored.task.tenant), task).await?)
+        Ok(self
+            .ports
+            .reader
+            .history(TenantScope::Tenant(stored.task.tenant), task)
+            .await?)
     }
 
     /// A page of the tasks that the principal may see. A page may be short, or empty, and still carry a cursor.
@@ -33,9 +37,12 @@ impl SecureQueue {
         if !(1..=1_000).contains(&query.limit) {
             return Err(QueueError::invalid("limit", "must lie in 1..=1000"));
         }
-        let target = Target { submitter: Some(principal.id), ..Target::of(principal.tenant) };
+        let target = Target {
+            submitter: Some(principal.id),
+            ..Target::of(principal.tenant)
+        };
         self.guard(principal, Operation::TaskList, &target).await?;
-        let mut page = self.ports.reader.list(self.scope(principal), query).await?;
+        let mut page = self.ports.reader.list(Self::scope(principal), query).await?;
         let mut seen = Vec::with_capacity(page.tasks.len());
         for stored in page.tasks {
             if self.allows(principal, Operation::TaskGet, &target_of(&stored))? {
@@ -51,8 +58,23 @@ impl SecureQueue {
     /// # Errors
     /// See [`QueueError`].
     pub async fn tally(&self, principal: &Principal) -> Result<Tally, QueueError> {
-        let target = Target { submitter: Some(principal.id), ..Target::of(principal.tenant) };
+        let target = Target {
+            submitter: Some(principal.id),
+            ..Target::of(principal.tenant)
+        };
         self.guard(principal, Operation::TaskList, &target).await?;
         Ok(self.ports.reader.tally(principal.tenant).await?)
+    }
+}
+
+impl SecureQueue {
+    /// Authorises and limits an operation on the principal's own tenant that another service carries out, such as the
+    /// management of keys or reading the audit log.
+    ///
+    /// # Errors
+    /// See [`QueueError`]; a refusal is audited.
+    pub async fn permit(&self, principal: &Principal, operation: Operation) -> Result<(), QueueError> {
+        self.guard(principal, operation, &Target::of(principal.tenant))
+            .await
     }
 }

@@ -40,7 +40,10 @@ struct Sum {
 
 impl Refusals {
     pub(crate) fn new(window: Duration) -> Self {
-        Self { window, sums: Mutex::default() }
+        Self {
+            window,
+            sums: Mutex::default(),
+        }
     }
 
     /// Counts a refusal. Gives the record that must be written now, if one must.
@@ -64,7 +67,14 @@ impl Refusals {
             }
             None => {
                 let first = record(&refused, now, 1);
-                sums.insert(key, Sum { since: now, count: 0, refused });
+                sums.insert(
+                    key,
+                    Sum {
+                        since: now,
+                        count: 0,
+                        refused,
+                    },
+                );
                 Some(first)
             }
         }
@@ -97,7 +107,11 @@ impl Refusals {
                 action: record.actions.first().copied().unwrap_or(AuditAction::Rejected),
                 reason,
             };
-            let sum = Sum { since: record.at, count: 0, refused: refused.clone() };
+            let sum = Sum {
+                since: record.at,
+                count: 0,
+                refused: refused.clone(),
+            };
             sums.entry((refused.source, reason)).or_insert(sum).count += record.count.unwrap_or(1);
         }
     }
@@ -140,11 +154,20 @@ mod tests {
     #[test]
     fn the_first_is_recorded_at_once_and_none_is_lost() {
         let refusals = Refusals::new(Duration::from_secs(10));
-        assert_eq!(refusals.note(refused("a"), at(0)).map(|record| record.count), Some(None));
+        assert_eq!(
+            refusals.note(refused("a"), at(0)).map(|record| record.count),
+            Some(None)
+        );
         assert_eq!(refusals.note(refused("a"), at(1)), None);
         assert_eq!(refusals.note(refused("a"), at(9)), None);
-        assert_eq!(refusals.note(refused("b"), at(9)).map(|record| record.count), Some(None));
-        assert_eq!(refusals.note(refused("a"), at(10)).map(|record| record.count), Some(Some(3)));
+        assert_eq!(
+            refusals.note(refused("b"), at(9)).map(|record| record.count),
+            Some(None)
+        );
+        assert_eq!(
+            refusals.note(refused("a"), at(10)).map(|record| record.count),
+            Some(Some(3))
+        );
         refusals.note(refused("a"), at(11));
         assert_eq!(refusals.flush(at(12), false), Vec::new());
         let rest = refusals.flush(at(12), true);
@@ -156,8 +179,18 @@ mod tests {
     #[test]
     fn a_flood_of_sources_stays_bounded() {
         let refusals = Refusals::new(Duration::from_secs(10));
-        let at_once = (0..10_000).filter_map(|n| refusals.note(refused(&n.to_string()), at(0))).count();
+        let at_once = (0..10_000)
+            .filter_map(|n| refusals.note(refused(&n.to_string()), at(0)))
+            .count();
         assert!(at_once <= MAX_SOURCES + 1, "{at_once}");
-        assert_eq!(refusals.flush(at(10), false).iter().filter_map(|record| record.count).sum::<u64>() + at_once as u64, 10_000);
+        assert_eq!(
+            refusals
+                .flush(at(10), false)
+                .iter()
+                .filter_map(|record| record.count)
+                .sum::<u64>()
+                + at_once as u64,
+            10_000
+        );
     }
 }

@@ -7,20 +7,23 @@ use arbiter_core::model::{
     AuditAction, Operation, Principal, Record, RecordDraft, RecordOutcome, Resource, Target, TenantScope,
 };
 use arbiter_core::ports::{
-    AuditLog, Authenticator, AuthenticationError, Authorizer, Clock, Credential, Draw, Drawn, IdSource, Metrics,
-    RateLimiter, TaskReader, TaskStore, Verdict, Wakeups,
+    AuditLog, AuthenticationError, Authenticator, Authorizer, Clock, Credential, Draw, Drawn, IdSource,
+    Metrics, RateLimiter, TaskReader, TaskStore, Verdict, Wakeups,
 };
 use arbiter_core::services::{AdmissionRule, FailureHandler, ReviewStage};
 
 use crate::content::ContentPolicy;
 use crate::error::QueueError;
 use crate::fingerprint::FingerprintKey;
-use crate::refusals::{Refused, Refusals};
+use crate::refusals::{Refusals, Refused};
 use crate::settings::{RateLimit, Settings};
 
 /// What the queue needs.
 #[derive(Clone)]
-#[expect(missing_debug_implementations, reason = "a bundle of trait objects has nothing to show")]
+#[expect(
+    missing_debug_implementations,
+    reason = "a bundle of trait objects has nothing to show"
+)]
 pub struct QueuePorts {
     /// Keeps tasks.
     pub store: Arc<dyn TaskStore>,
@@ -59,7 +62,9 @@ pub struct SecureQueue {
 
 impl std::fmt::Debug for SecureQueue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SecureQueue").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("SecureQueue")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -75,7 +80,15 @@ impl SecureQueue {
         stages: Vec<Arc<dyn ReviewStage>>,
     ) -> Self {
         let refusals = Refusals::new(settings.refusal_window);
-        Self { ports, settings, content, fingerprints, rules, stages, refusals }
+        Self {
+            ports,
+            settings,
+            content,
+            fingerprints,
+            rules,
+            stages,
+            refusals,
+        }
     }
 
     /// Turns a credential into a principal. `source` says where the call came from, for summing up floods; it does
@@ -88,11 +101,18 @@ impl SecureQueue {
         let error = match self.ports.authenticator.authenticate(credential).await {
             Ok(principal) => return Ok(principal),
             Err(AuthenticationError::Backend(source)) => {
-                return Err(QueueError::Unavailable { retry_after: Duration::from_secs(1), source });
+                return Err(QueueError::Unavailable {
+                    retry_after: Duration::from_secs(1),
+                    source,
+                });
             }
             Err(error) => error,
         };
-        self.ports.metrics.count("queue.authentication_failures_total", &[("reason", error.word())], 1);
+        self.ports.metrics.count(
+            "queue.authentication_failures_total",
+            &[("reason", error.word())],
+            1,
+        );
         let refused = Refused {
             source: format!("auth/{source}"),
             tenant: arbiter_core::model::TenantId::SYSTEM,
@@ -126,8 +146,17 @@ impl SecureQueue {
         if self.allows(principal, operation, target)? {
             return Ok(());
         }
-        self.ports.metrics.count("queue.authorization_failures_total", &[("operation", operation.word())], 1);
-        let mut record = self.refusal(principal, operation, AuditAction::AuthorizationFailed, "forbidden");
+        self.ports.metrics.count(
+            "queue.authorization_failures_total",
+            &[("operation", operation.word())],
+            1,
+        );
+        let mut record = self.refusal(
+            principal,
+            operation,
+            AuditAction::AuthorizationFailed,
+            "forbidden",
+        );
         record.resource = match (target.task, target.agent) {
             (Some(task), _) => Resource::new("task", task.to_string()),
             (None, Some(agent)) => Resource::new("agent", agent.to_string()),
@@ -148,7 +177,10 @@ impl SecureQueue {
             .authorizer
             .authorize(principal, operation, target)
             .map(|verdict| verdict == Verdict::Allowed)
-            .map_err(|error| QueueError::Internal { operation: "authorisation", source: Box::new(error) })
+            .map_err(|error| QueueError::Internal {
+                operation: "authorisation",
+                source: Box::new(error),
+            })
     }
 
     /// Draws from the buckets of the call.
@@ -167,14 +199,24 @@ impl SecureQueue {
         let draws = if operation == Operation::TaskSubmit {
             let tenant = target.tenant.unwrap_or(principal.tenant);
             vec![
-                draw(format!("submit/principal/{}", principal.id), self.settings.submit_per_principal),
+                draw(
+                    format!("submit/principal/{}", principal.id),
+                    self.settings.submit_per_principal,
+                ),
                 draw(format!("submit/tenant/{tenant}"), self.settings.submit_per_tenant),
             ]
         } else {
-            vec![draw(format!("call/principal/{}", principal.id), self.settings.calls_per_principal)]
+            vec![draw(
+                format!("call/principal/{}", principal.id),
+                self.settings.calls_per_principal,
+            )]
         };
-        let Drawn::Refused { retry_after } = self.ports.limiter.draw(&draws).await? else { return Ok(()) };
-        self.ports.metrics.count("queue.rate_limited_total", &[("operation", operation.word())], 1);
+        let Drawn::Refused { retry_after } = self.ports.limiter.draw(&draws).await? else {
+            return Ok(());
+        };
+        self.ports
+            .metrics
+            .count("queue.rate_limited_total", &[("operation", operation.word())], 1);
         let refused = Refused {
             source: format!("rate/{}/{}", principal.id, operation.word()),
             tenant: principal.tenant,
@@ -188,7 +230,7 @@ impl SecureQueue {
     }
 
     /// Which tenants' data the principal's reads see at all; policies decide further.
-    pub(crate) fn scope(&self, principal: &Principal) -> TenantScope {
+    pub(crate) fn scope(principal: &Principal) -> TenantScope {
         if principal.roles.contains(&arbiter_core::model::Role::Admin) {
             TenantScope::All
         } else {
@@ -220,7 +262,11 @@ impl SecureQueue {
 
     /// Keeps a record of a refused call. If it cannot be kept, the operation fails with the store's error.
     pub(crate) async fn append(&self, record: Record) -> Result<(), QueueError> {
-        self.ports.audit.append(self.ports.ids.batch(), vec![record]).await.map_err(QueueError::from)
+        self.ports
+            .audit
+            .append(self.ports.ids.batch(), vec![record])
+            .await
+            .map_err(QueueError::from)
     }
 
     /// Keeps a record of a refusal that may come in floods: the first at once, the rest summed.
@@ -241,7 +287,12 @@ impl SecureQueue {
         if records.is_empty() {
             return Ok(());
         }
-        match self.ports.audit.append(self.ports.ids.batch(), records.clone()).await {
+        match self
+            .ports
+            .audit
+            .append(self.ports.ids.batch(), records.clone())
+            .await
+        {
             Ok(()) => Ok(()),
             Err(error) => {
                 self.refusals.give_back(records);

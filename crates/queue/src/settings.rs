@@ -36,9 +36,18 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             fields: FieldLimits::default(),
-            submit_per_principal: RateLimit { per_second: 10, burst: 100 },
-            submit_per_tenant: RateLimit { per_second: 10, burst: 100 },
-            calls_per_principal: RateLimit { per_second: 1_000, burst: 2_000 },
+            submit_per_principal: RateLimit {
+                per_second: 10,
+                burst: 100,
+            },
+            submit_per_tenant: RateLimit {
+                per_second: 10,
+                burst: 100,
+            },
+            calls_per_principal: RateLimit {
+                per_second: 1_000,
+                burst: 2_000,
+            },
             open_tasks_per_tenant: 10_000,
             extra_kinds: BTreeSet::new(),
             tenant_kinds: BTreeMap::new(),

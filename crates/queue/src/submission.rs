@@ -16,7 +16,11 @@ pub struct Submission {
 impl Submission {
     /// A submission without prerequisites and idempotency key.
     pub fn new(spec: TaskSpec) -> Self {
-        Self { spec, after: Vec::new(), idempotency_key: None }
+        Self {
+            spec,
+            after: Vec::new(),
+            idempotency_key: None,
+        }
     }
 }
 

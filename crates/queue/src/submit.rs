@@ -5,9 +5,7 @@ use std::sync::Arc;
 use arbiter_core::model::{
     AuditAction, Operation, Principal, RecordDraft, Shape, Stage, Target, TaskId, TaskSpec, TenantId,
 };
-use arbiter_core::ports::{
-    Effects, Hint, Idempotency, NewTask, SubmitRefusal, SubmitRequest, Submitted,
-};
+use arbiter_core::ports::{Effects, Hint, Idempotency, NewTask, SubmitRefusal, SubmitRequest, Submitted};
 use arbiter_core::services::Admission;
 use tracing::Instrument as _;
 
@@ -25,7 +23,11 @@ impl SecureQueue {
     ///
     /// # Cancel safety
     /// The task may be stored although the future is dropped; with an idempotency key a repeat gives the first answer.
-    pub async fn submit(&self, principal: &Principal, submission: Submission) -> Result<Accepted, QueueError> {
+    pub async fn submit(
+        &self,
+        principal: &Principal,
+        submission: Submission,
+    ) -> Result<Accepted, QueueError> {
         let mut answers = self.submit_many(principal, vec![submission], true).await?;
         answers.pop().unwrap_or(Err(QueueError::NotFound))
     }
@@ -44,8 +46,13 @@ impl SecureQueue {
         submissions: Vec<Submission>,
         all_or_nothing: bool,
     ) -> Result<Vec<Result<Accepted, QueueError>>, QueueError> {
-        let span = tracing::info_span!("TaskQueue.enqueue", messaging.batch.message_count = submissions.len());
-        self.submit_inner(principal, submissions, all_or_nothing).instrument(span).await
+        let span = tracing::info_span!(
+            "TaskQueue.enqueue",
+            messaging.batch.message_count = submissions.len()
+        );
+        self.submit_inner(principal, submissions, all_or_nothing)
+            .instrument(span)
+            .await
     }
 
     async fn submit_inner(
@@ -56,7 +63,11 @@ impl SecureQueue {
     ) -> Result<Vec<Result<Accepted, QueueError>>, QueueError> {
         let limit = self.settings.fields.batch;
         if submissions.len() > limit {
-            return Err(QueueError::TooLarge { field: "tasks".into(), limit, actual: submissions.len() });
+            return Err(QueueError::TooLarge {
+                field: "tasks".into(),
+                limit,
+                actual: submissions.len(),
+            });
         }
         let tenant = principal.tenant;
         self.guard_submissions(principal, tenant, &submissions).await?;
@@ -82,7 +93,13 @@ impl SecureQueue {
         let stored = if tasks.is_empty() {
             Vec::new()
         } else {
-            self.ports.store.submit(SubmitRequest { tasks, all_or_nothing }).await?
+            self.ports
+                .store
+                .submit(SubmitRequest {
+                    tasks,
+                    all_or_nothing,
+                })
+                .await?
         };
         if stored.iter().any(|one| matches!(one, Submitted::Stored(_))) {
             self.ports.wakeups.publish(&hints);
@@ -92,7 +109,9 @@ impl SecureQueue {
             .into_iter()
             .map(|answer| match answer {
                 Some(refused) => refused,
-                None => stored.next().map_or(Err(QueueError::NotFound), |one| self.accepted(one)),
+                None => stored
+                    .next()
+                    .map_or(Err(QueueError::NotFound), |one| self.accepted(one)),
             })
             .collect())
     }
@@ -132,7 +151,15 @@ impl SecureQueue {
         ids: &[TaskId],
     ) -> Result<NewTask, QueueError> {
         let now = self.ports.clock.now();
-        validate::submission(&self.settings, principal, tenant, &submission, place, ids.len(), now)?;
+        validate::submission(
+            &self.settings,
+            principal,
+            tenant,
+            &submission,
+            place,
+            ids.len(),
+            now,
+        )?;
         self.stages_installed(&submission.spec)?;
         let idempotency = match &submission.idempotency_key {
             Some(key) => {
@@ -140,7 +167,10 @@ impl SecureQueue {
                     .fingerprints
                     .fingerprint(&submission)
                     .map_err(|_| QueueError::invalid("input", "holds a number that has no exact form"))?;
-                Some(Idempotency { key: key.clone(), fingerprint })
+                Some(Idempotency {
+                    key: key.clone(),
+                    fingerprint,
+                })
             }
             None => None,
         };
@@ -150,7 +180,10 @@ impl SecureQueue {
                 Ok(Admission::Modify(spec)) => submission.spec = *spec,
                 Ok(Admission::Deny { reason }) => return Err(QueueError::invalid("rule", reason)),
                 Err(error) => {
-                    return Err(QueueError::Internal { operation: "an admission rule", source: Box::new(error) });
+                    return Err(QueueError::Internal {
+                        operation: "an admission rule",
+                        source: Box::new(error),
+                    });
                 }
             }
         }
@@ -167,7 +200,9 @@ impl SecureQueue {
         spec.after.sort_unstable();
         spec.after.dedup();
         let id = ids.get(place).copied().unwrap_or_else(|| self.ports.ids.task());
-        self.ports.metrics.count("queue.submitted_total", &[("kind", spec.kind.as_str())], 1);
+        self.ports
+            .metrics
+            .count("queue.submitted_total", &[("kind", spec.kind.as_str())], 1);
         Ok(NewTask {
             id,
             command: self.ports.ids.command(),
@@ -197,12 +232,18 @@ impl SecureQueue {
     /// A task that asks for a stage which is not installed would wait for ever: it is refused.
     fn stages_installed(&self, spec: &TaskSpec) -> Result<(), QueueError> {
         let missing = |stage: &Stage| {
-            !self.stages.iter().any(|installed| installed.stage() == *stage && installed.accepts(&spec.review))
+            !self
+                .stages
+                .iter()
+                .any(|installed| installed.stage() == *stage && installed.accepts(&spec.review))
         };
         match spec.review.stages().iter().find(|stage| missing(stage)) {
             None => Ok(()),
             Some(stage) => {
-                let problem = format!("asks for the stage `{}`, which is not installed here", stage.word());
+                let problem = format!(
+                    "asks for the stage `{}`, which is not installed here",
+                    stage.word()
+                );
                 Err(QueueError::invalid("review", problem))
             }
         }
@@ -216,27 +257,43 @@ impl SecureQueue {
     ) -> Result<(), QueueError> {
         let records: Vec<_> = refused
             .filter_map(|answer| answer.as_ref().err())
-            .map(|error| self.refusal(principal, Operation::TaskSubmit, AuditAction::Rejected, error.code()))
+            .map(|error| {
+                self.refusal(
+                    principal,
+                    Operation::TaskSubmit,
+                    AuditAction::Rejected,
+                    error.code(),
+                )
+            })
             .collect();
         if records.is_empty() {
             return Ok(());
         }
-        self.ports.metrics.count("queue.rejected_total", &[], records.len() as u64);
-        self.ports.audit.append(self.ports.ids.batch(), records).await.map_err(QueueError::from)
+        self.ports
+            .metrics
+            .count("queue.rejected_total", &[], records.len() as u64);
+        self.ports
+            .audit
+            .append(self.ports.ids.batch(), records)
+            .await
+            .map_err(QueueError::from)
     }
 
     fn accepted(&self, submitted: Submitted) -> Result<Accepted, QueueError> {
         match submitted {
-            Submitted::Stored(task) => Ok(Accepted { task: task.id, repeated: false }),
+            Submitted::Stored(task) => Ok(Accepted {
+                task: task.id,
+                repeated: false,
+            }),
             Submitted::Known(task) => Ok(Accepted { task, repeated: true }),
             Submitted::Conflict(task) => Err(QueueError::IdempotencyConflict { task }),
             Submitted::Refused(SubmitRefusal::BacklogFull { open, limit }) => {
                 self.ports.metrics.count("queue.backlog_full_total", &[], 1);
                 Err(QueueError::BacklogFull { open, limit })
             }
-            Submitted::Refused(refusal @ (SubmitRefusal::UnknownPrerequisite(_) | SubmitRefusal::Cycle(_))) => {
-                Err(QueueError::invalid("after", refusal.to_string()))
-            }
+            Submitted::Refused(
+                refusal @ (SubmitRefusal::UnknownPrerequisite(_) | SubmitRefusal::Cycle(_)),
+            ) => Err(QueueError::invalid("after", refusal.to_string())),
             Submitted::Refused(SubmitRefusal::NeighbourRefused) => Err(QueueError::NeighbourRefused),
         }
     }

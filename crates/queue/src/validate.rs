@@ -29,13 +29,19 @@ pub(crate) fn submission(
     times(limits, spec, now)?;
     artifacts(limits.artifacts, &spec.artifacts)?;
     if !spec.after.is_empty() {
-        return Err(QueueError::invalid("after", "must be given as prerequisites of the submission"));
+        return Err(QueueError::invalid(
+            "after",
+            "must be given as prerequisites of the submission",
+        ));
     }
     at_most("after", submission.after.len(), limits.prerequisites)?;
     for prerequisite in &submission.after {
         match *prerequisite {
             Prerequisite::Sibling(other) if other >= siblings => {
-                return Err(QueueError::invalid("after", format!("names item {other} of a call with {siblings}")));
+                return Err(QueueError::invalid(
+                    "after",
+                    format!("names item {other} of a call with {siblings}"),
+                ));
             }
             Prerequisite::Sibling(other) if other == place => {
                 return Err(QueueError::invalid("after", "names the task itself"));
@@ -45,9 +51,16 @@ pub(crate) fn submission(
     }
     if let Some(key) = &submission.idempotency_key {
         if key.is_empty() || key.chars().any(char::is_control) {
-            return Err(QueueError::invalid("idempotency_key", "must not be empty or hold control characters"));
+            return Err(QueueError::invalid(
+                "idempotency_key",
+                "must not be empty or hold control characters",
+            ));
         }
-        at_most("idempotency_key", key.chars().count(), limits.idempotency_key_chars)?;
+        at_most(
+            "idempotency_key",
+            key.chars().count(),
+            limits.idempotency_key_chars,
+        )?;
     }
     Ok(())
 }
@@ -65,7 +78,13 @@ fn kind_allowed(
     } else {
         kind.is_built_in() || settings.extra_kinds.contains(kind)
     };
-    if allowed { Ok(()) } else { Err(QueueError::KindNotAllowed { kind: kind.to_string() }) }
+    if allowed {
+        Ok(())
+    } else {
+        Err(QueueError::KindNotAllowed {
+            kind: kind.to_string(),
+        })
+    }
 }
 
 fn texts(limits: &FieldLimits, spec: &TaskSpec) -> Result<(), QueueError> {
@@ -73,11 +92,22 @@ fn texts(limits: &FieldLimits, spec: &TaskSpec) -> Result<(), QueueError> {
         return Err(QueueError::invalid("title", "must not be empty"));
     }
     if spec.title.chars().any(char::is_control) {
-        return Err(QueueError::invalid("title", "must be one line without control characters"));
+        return Err(QueueError::invalid(
+            "title",
+            "must be one line without control characters",
+        ));
     }
     at_most("title", spec.title.chars().count(), limits.title_chars)?;
-    at_most("instructions", spec.instructions.chars().count(), limits.instructions_chars)?;
-    at_most("input", spec.input.as_ref().map_or(0, Json::len_bytes), limits.input_bytes)
+    at_most(
+        "instructions",
+        spec.instructions.chars().count(),
+        limits.instructions_chars,
+    )?;
+    at_most(
+        "input",
+        spec.input.as_ref().map_or(0, Json::len_bytes),
+        limits.input_bytes,
+    )
 }
 
 fn words(limits: &FieldLimits, spec: &TaskSpec) -> Result<(), QueueError> {
@@ -97,38 +127,58 @@ fn words(limits: &FieldLimits, spec: &TaskSpec) -> Result<(), QueueError> {
     }
     let review = &spec.review;
     if let Some(plan) = &review.verification {
-        at_most("review.verification.methods", plan.methods.len(), limits.requirement_words)?;
-        plan.methods.iter().try_for_each(|text| word(limits, "review.verification.methods", text))?;
+        at_most(
+            "review.verification.methods",
+            plan.methods.len(),
+            limits.requirement_words,
+        )?;
+        plan.methods
+            .iter()
+            .try_for_each(|text| word(limits, "review.verification.methods", text))?;
     }
     if let Some(rubric) = &review.rubric {
         word(limits, "review.rubric", rubric)?;
     }
     if let Some(plan) = &review.compliance {
         at_most("review.gates", plan.gates.len(), limits.requirement_words)?;
-        plan.gates.iter().chain(&plan.working_spec).try_for_each(|text| word(limits, "review.compliance", text))?;
+        plan.gates
+            .iter()
+            .chain(&plan.working_spec)
+            .try_for_each(|text| word(limits, "review.compliance", text))?;
     }
     Ok(())
 }
 
 fn word(limits: &FieldLimits, field: &str, text: &str) -> Result<(), QueueError> {
     if text.trim().is_empty() || text.chars().any(char::is_control) {
-        return Err(QueueError::invalid(field, "must not hold empty words or control characters"));
+        return Err(QueueError::invalid(
+            field,
+            "must not hold empty words or control characters",
+        ));
     }
     at_most(field, text.chars().count(), limits.word_chars)
 }
 
 fn times(limits: &FieldLimits, spec: &TaskSpec, now: Timestamp) -> Result<(), QueueError> {
     let constraints = &spec.constraints;
-    if constraints.attempt_timeout < Duration::from_millis(1) || constraints.attempt_timeout > limits.attempt_timeout {
+    if constraints.attempt_timeout < Duration::from_millis(1)
+        || constraints.attempt_timeout > limits.attempt_timeout
+    {
         let problem = format!("must lie between 1 ms and {} s", limits.attempt_timeout.as_secs());
         return Err(QueueError::invalid("constraints.attempt_timeout", problem));
     }
     if constraints.max_attempts == 0 || constraints.max_attempts > limits.attempts {
-        return Err(QueueError::invalid("constraints.max_attempts", format!("must lie in 1..={}", limits.attempts)));
+        return Err(QueueError::invalid(
+            "constraints.max_attempts",
+            format!("must lie in 1..={}", limits.attempts),
+        ));
     }
     if let Some(deadline) = constraints.deadline {
         if deadline <= now {
-            return Err(QueueError::invalid("constraints.deadline", format!("has passed: {deadline}")));
+            return Err(QueueError::invalid(
+                "constraints.deadline",
+                format!("has passed: {deadline}"),
+            ));
         }
         if spec.not_before.is_some_and(|start| start >= deadline) {
             return Err(QueueError::invalid("not_before", "is not before the deadline"));
@@ -139,18 +189,34 @@ fn times(limits: &FieldLimits, spec: &TaskSpec, now: Timestamp) -> Result<(), Qu
 
 /// Checks what an agent hands in.
 pub(crate) fn report(limits: &FieldLimits, report: &Report) -> Result<(), QueueError> {
-    at_most("output", report.output.as_ref().map_or(0, Json::len_bytes), limits.output_bytes)?;
+    at_most(
+        "output",
+        report.output.as_ref().map_or(0, Json::len_bytes),
+        limits.output_bytes,
+    )?;
     for (field, items) in [("claims", &report.claims), ("evidence", &report.evidence)] {
         at_most(field, items.len(), limits.report_items)?;
-        at_most(field, items.iter().map(Json::len_bytes).sum(), limits.output_bytes)?;
+        at_most(
+            field,
+            items.iter().map(Json::len_bytes).sum(),
+            limits.output_bytes,
+        )?;
     }
     artifacts(limits.report_items, &report.artifacts)
 }
 
 /// Checks a failure that an agent tells.
 pub(crate) fn failure(limits: &FieldLimits, failure: &Failure) -> Result<(), QueueError> {
-    at_most("message", failure.message.chars().count(), limits.message_chars.saturating_mul(4))?;
-    at_most("code", failure.code.as_ref().map_or(0, |code| code.chars().count()), limits.word_chars)
+    at_most(
+        "message",
+        failure.message.chars().count(),
+        limits.message_chars.saturating_mul(4),
+    )?;
+    at_most(
+        "code",
+        failure.code.as_ref().map_or(0, |code| code.chars().count()),
+        limits.word_chars,
+    )
 }
 
 /// Checks a reason that a person gives; operations that want one refuse its absence.
@@ -178,7 +244,11 @@ fn artifacts(limit: usize, artifacts: &[ArtifactRef]) -> Result<(), QueueError> 
 
 fn at_most(field: &str, actual: usize, limit: usize) -> Result<(), QueueError> {
     if actual > limit {
-        return Err(QueueError::TooLarge { field: field.to_owned(), limit, actual });
+        return Err(QueueError::TooLarge {
+            field: field.to_owned(),
+            limit,
+            actual,
+        });
     }
     Ok(())
 }

@@ -80,17 +80,25 @@ impl Agents {
     /// A configuration failure that names the agent.
     pub(crate) fn read(text: &str, folder: &Path, tenant: TenantId) -> Result<Self, Failure> {
         let form: Form = toml::from_str(text).map_err(|error| {
-            let line = error.span().and_then(|span| text.get(..span.start)).map_or(1, |before| before.matches('\n').count() + 1);
+            let line = error
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .map_or(1, |before| before.matches('\n').count() + 1);
             Failure::configuration(format!("the agents file: line {line}: {}", error.message()))
         })?;
         if form.agents.is_empty() {
-            return Err(Failure::configuration("the agents file names no agent: write [[agent]] with name and command"));
+            return Err(Failure::configuration(
+                "the agents file names no agent: write [[agent]] with name and command",
+            ));
         }
         let mut names = BTreeSet::new();
         let mut entries = Vec::new();
         for agent in form.agents {
             if !names.insert(agent.name.clone()) {
-                return Err(Failure::configuration(format!("two agents have the name `{}`", agent.name)));
+                return Err(Failure::configuration(format!(
+                    "two agents have the name `{}`",
+                    agent.name
+                )));
             }
             let name = agent.name.clone();
             let entry = entry(agent, folder, tenant)
@@ -139,7 +147,9 @@ fn entry(form: AgentForm, folder: &Path, tenant: TenantId) -> Result<AgentEntry,
     }
     Ok(AgentEntry {
         profile,
-        command: std::iter::once(program).chain(arguments.iter().cloned()).collect(),
+        command: std::iter::once(program)
+            .chain(arguments.iter().cloned())
+            .collect(),
         env: form.env,
         memory_bytes: form.memory,
         output_bytes: form.output,
@@ -175,13 +185,27 @@ mod tests {
         let agent = |rest: &str| format!("[[agent]]\nname = \"a\"\nmodel_family = \"none\"\n{rest}");
         for (text, part) in [
             (String::new(), "names no agent"),
-            (agent("command = []\nkinds = [\"analysis\"]"), "`command` is empty"),
+            (
+                agent("command = []\nkinds = [\"analysis\"]"),
+                "`command` is empty",
+            ),
             (agent("command = [\"sh\"]\nkinds = []"), "kinds"),
-            (agent("command = [\"sh\"]\nkinds = [\"analysis\"]\nslots = 0"), "slots"),
-            (agent("command = [\"sh\"]\nkinds = [\"analysis\"]\ncolour = 1"), "line 6: unknown field `colour`"),
-            (agent("command = \"sh -c true\"\nkinds = [\"analysis\"]"), "line 4"),
+            (
+                agent("command = [\"sh\"]\nkinds = [\"analysis\"]\nslots = 0"),
+                "slots",
+            ),
+            (
+                agent("command = [\"sh\"]\nkinds = [\"analysis\"]\ncolour = 1"),
+                "line 6: unknown field `colour`",
+            ),
+            (
+                agent("command = \"sh -c true\"\nkinds = [\"analysis\"]"),
+                "line 4",
+            ),
         ] {
-            let message = Agents::read(&text, Path::new("/"), TENANT).expect_err(&text).to_string();
+            let message = Agents::read(&text, Path::new("/"), TENANT)
+                .expect_err(&text)
+                .to_string();
             assert!(message.contains(part), "{part}: {message}");
         }
     }

@@ -20,7 +20,8 @@ impl Progress {
             ProgressDrawTarget::stderr()
         };
         let bar = ProgressBar::with_draw_target(Some(total), target);
-        let style = ProgressStyle::with_template("{bar:40.cyan/blue} {pos}/{len} tasks  {elapsed}  eta {eta}  {msg}");
+        let style =
+            ProgressStyle::with_template("{bar:40.cyan/blue} {pos}/{len} tasks  {elapsed}  eta {eta}  {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.enable_steady_tick(Duration::from_millis(200));
         Self { bar }
@@ -29,7 +30,10 @@ impl Progress {
     /// Shows how many tasks have ended, and where they stand.
     pub(crate) fn show(&self, closed: u64, states: &BTreeMap<&'static str, u64>) {
         self.bar.set_position(closed);
-        let parts: Vec<String> = states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+        let parts: Vec<String> = states
+            .iter()
+            .map(|(state, count)| format!("{count} {state}"))
+            .collect();
         self.bar.set_message(parts.join(", "));
     }
 

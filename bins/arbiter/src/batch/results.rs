@@ -42,7 +42,8 @@ pub(crate) struct ArtifactLine {
 pub(crate) fn write(path: Option<&Path>, lines: &[ResultLine]) -> Result<(), Failure> {
     let mut text = String::new();
     for line in lines {
-        let json = serde_json::to_string(line).map_err(|error| Failure::internal("a result could not be written", error))?;
+        let json = serde_json::to_string(line)
+            .map_err(|error| Failure::internal("a result could not be written", error))?;
         text.push_str(&json);
         text.push('\n');
     }
@@ -50,7 +51,10 @@ pub(crate) fn write(path: Option<&Path>, lines: &[ResultLine]) -> Result<(), Fai
         text.lines().for_each(crate::output::line);
         return Ok(());
     };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(text.as_bytes())?;
@@ -58,5 +62,10 @@ pub(crate) fn write(path: Option<&Path>, lines: &[ResultLine]) -> Result<(), Fai
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     };
-    write().map_err(|error| Failure::unavailable(format!("the result file `{}` could not be written", path.display()), error))
+    write().map_err(|error| {
+        Failure::unavailable(
+            format!("the result file `{}` could not be written", path.display()),
+            error,
+        )
+    })
 }

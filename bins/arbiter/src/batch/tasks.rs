@@ -62,35 +62,58 @@ impl Batch {
         if !problems.is_empty() {
             let more = problems.len().saturating_sub(20);
             problems.truncate(20);
-            let tail = if more > 0 { format!("\n  … and {more} more") } else { String::new() };
+            let tail = if more > 0 {
+                format!("\n  … and {more} more")
+            } else {
+                String::new()
+            };
             let list: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
             return Err(Failure::usage(format!("the batch cannot be run:{list}{tail}")));
         }
         if tasks.is_empty() {
-            return Err(Failure::usage("the batch holds no task: write one JSON object a line"));
+            return Err(Failure::usage(
+                "the batch holds no task: write one JSON object a line",
+            ));
         }
         if tasks.len() > MAX_TASKS {
-            return Err(Failure::usage(format!("the batch holds more than {MAX_TASKS} tasks; split it")));
+            return Err(Failure::usage(format!(
+                "the batch holds more than {MAX_TASKS} tasks; split it"
+            )));
         }
-        Ok(Self { digest: Digest::of(text.as_bytes()), tasks })
+        Ok(Self {
+            digest: Digest::of(text.as_bytes()),
+            tasks,
+        })
     }
 }
 
 fn task(line: usize, text: &str, folder: &Path) -> Result<BatchTask, String> {
     let mut value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let files = match value.as_object_mut().and_then(|object| object.remove("files")) {
-        None => return Ok(BatchTask { line, input: input(text)?, files: Vec::new() }),
+        None => {
+            return Ok(BatchTask {
+                line,
+                input: input(text)?,
+                files: Vec::new(),
+            });
+        }
         Some(Value::Object(files)) => files
             .into_iter()
             .map(|(name, path)| match path {
-                _ if !ArtifactRef::is_name(&name) => Err(format!("`files` holds `{name}`, which is not a file name")),
+                _ if !ArtifactRef::is_name(&name) => {
+                    Err(format!("`files` holds `{name}`, which is not a file name"))
+                }
                 Value::String(path) => Ok((name, folder.join(path))),
                 other => Err(format!("`files.{name}` must be a path, not {other}")),
             })
             .collect::<Result<_, _>>()?,
         Some(other) => return Err(format!("`files` must map names to paths, not be {other}")),
     };
-    Ok(BatchTask { line, input: input(&value.to_string())?, files })
+    Ok(BatchTask {
+        line,
+        input: input(&value.to_string())?,
+        files,
+    })
 }
 
 fn input(text: &str) -> Result<TaskInput, String> {
@@ -114,8 +137,14 @@ mod tests {
             "\n",
         );
         let batch = Batch::read(text, Path::new("/work")).expect("batch");
-        assert_eq!(batch.tasks.iter().map(|task| task.line).collect::<Vec<_>>(), [1, 3]);
-        assert_eq!(batch.tasks[0].files, [("document".to_owned(), PathBuf::from("/work/docs/a.md"))]);
+        assert_eq!(
+            batch.tasks.iter().map(|task| task.line).collect::<Vec<_>>(),
+            [1, 3]
+        );
+        assert_eq!(
+            batch.tasks[0].files,
+            [("document".to_owned(), PathBuf::from("/work/docs/a.md"))]
+        );
         assert_eq!(batch.tasks[1].input.after, [After::Item(1)]);
     }
 
@@ -132,7 +161,13 @@ mod tests {
             r#"{"kind":"analysis","title":"b","idempotency_key":"k"}"#,
         );
         let message = Batch::read(text, Path::new("/")).expect_err("bad").to_string();
-        for part in ["line 1:", "line 2: unknown field `colour`", "line 3:", "#9", "line 5: `idempotency_key`"] {
+        for part in [
+            "line 1:",
+            "line 2: unknown field `colour`",
+            "line 3:",
+            "#9",
+            "line 5: `idempotency_key`",
+        ] {
             assert!(message.contains(part), "{part}: {message}");
         }
         assert!(Batch::read("\n \n", Path::new("/")).is_err());

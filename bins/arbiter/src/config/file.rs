@@ -82,7 +82,10 @@ pub(super) fn read(
             return Ok((None, FileConfig::default()));
         }
         Err(error) => {
-            let message = format!("the configuration file `{}` cannot be read: {error}", path.display());
+            let message = format!(
+                "the configuration file `{}` cannot be read: {error}",
+                path.display()
+            );
             return Err(Failure::configuration(message));
         }
     };
@@ -90,10 +93,16 @@ pub(super) fn read(
         Ok(config) => Ok((Some(path), config)),
         Err(error) => {
             let place = error.span().map_or_else(String::new, |span| {
-                let line = text.get(..span.start).map_or(1, |before| before.matches('\n').count() + 1);
+                let line = text
+                    .get(..span.start)
+                    .map_or(1, |before| before.matches('\n').count() + 1);
                 format!(" line {line}:")
             });
-            let message = format!("the configuration file `{}`:{place} {}", path.display(), error.message());
+            let message = format!(
+                "the configuration file `{}`:{place} {}",
+                path.display(),
+                error.message()
+            );
             Err(Failure::configuration(message))
         }
     }

@@ -62,20 +62,46 @@ mod tests {
         }
     }
 
-    fn data(flag: Option<&str>, file: Option<&str>, variables: &[(&'static str, &'static str)]) -> Result<PathBuf, String> {
-        let global = Global { data_dir: flag.map(PathBuf::from), ..Global::default() };
-        let file = FileConfig { data_dir: file.map(PathBuf::from), ..FileConfig::default() };
+    fn data(
+        flag: Option<&str>,
+        file: Option<&str>,
+        variables: &[(&'static str, &'static str)],
+    ) -> Result<PathBuf, String> {
+        let global = Global {
+            data_dir: flag.map(PathBuf::from),
+            ..Global::default()
+        };
+        let file = FileConfig {
+            data_dir: file.map(PathBuf::from),
+            ..FileConfig::default()
+        };
         data_dir(&global, &Variables(variables.iter().copied().collect()), &file).map(|(path, _)| path)
     }
 
     #[test]
     fn flag_beats_environment_beats_file_beats_default() {
-        let all = [("ARBITER_DATA_DIR", "/env"), ("XDG_DATA_HOME", "/xdg"), ("HOME", "/home/me")];
-        assert_eq!(data(Some("/flag"), Some("/file"), &all).as_deref(), Ok(Path::new("/flag")));
+        let all = [
+            ("ARBITER_DATA_DIR", "/env"),
+            ("XDG_DATA_HOME", "/xdg"),
+            ("HOME", "/home/me"),
+        ];
+        assert_eq!(
+            data(Some("/flag"), Some("/file"), &all).as_deref(),
+            Ok(Path::new("/flag"))
+        );
         assert_eq!(data(None, Some("/file"), &all).as_deref(), Ok(Path::new("/env")));
-        assert_eq!(data(None, Some("/file"), &all[1..]).as_deref(), Ok(Path::new("/file")));
-        assert_eq!(data(None, None, &all[1..]).as_deref(), Ok(Path::new("/xdg/arbiter")));
-        assert_eq!(data(None, None, &all[2..]).as_deref(), Ok(Path::new("/home/me/.local/share/arbiter")));
+        assert_eq!(
+            data(None, Some("/file"), &all[1..]).as_deref(),
+            Ok(Path::new("/file"))
+        );
+        assert_eq!(
+            data(None, None, &all[1..]).as_deref(),
+            Ok(Path::new("/xdg/arbiter"))
+        );
+        assert_eq!(
+            data(None, None, &all[2..]).as_deref(),
+            Ok(Path::new("/home/me/.local/share/arbiter"))
+        );
         assert!(data(None, None, &[("XDG_DATA_HOME", "relative")]).is_err());
     }
 
@@ -84,6 +110,9 @@ mod tests {
         assert_eq!(config_file(&Global::default(), &Variables(BTreeMap::new())), None);
         let variables = Variables([("HOME", "/home/me")].into());
         let expected = PathBuf::from("/home/me/.config/arbiter/config.toml");
-        assert_eq!(config_file(&Global::default(), &variables), Some((expected, false)));
+        assert_eq!(
+            config_file(&Global::default(), &variables),
+            Some((expected, false))
+        );
     }
 }

@@ -8,23 +8,91 @@ struct Setting {
 }
 
 const SETTINGS: &[Setting] = &[
-    Setting { key: "data_dir", default: "`$XDG_DATA_HOME/arbiter`", meaning: "Folder of the store, the artifacts and the keys." },
-    Setting { key: "log.level", default: "`warn`", meaning: "`error`, `warn`, `info`, `debug` or `trace`." },
-    Setting { key: "log.format", default: "`text`", meaning: "`text` for people, `json` for machines: one object a line, on standard error." },
-    Setting { key: "queue.open_tasks_per_tenant", default: "10000", meaning: "How many tasks of a tenant may be open." },
-    Setting { key: "queue.extra_kinds", default: "`[]`", meaning: "Kinds of tasks that may be submitted beside the built-in ones." },
-    Setting { key: "queue.suspicious", default: "`flag`", meaning: "What happens to suspicious text: `flag` stores and audits it, `refuse` refuses it." },
-    Setting { key: "queue.submit_per_principal", default: "`{ per_second = 10, burst = 100 }`", meaning: "Submit calls of one principal. A call carries up to 1000 tasks." },
-    Setting { key: "queue.submit_per_tenant", default: "`{ per_second = 10, burst = 100 }`", meaning: "Submit calls of one tenant." },
-    Setting { key: "queue.calls_per_principal", default: "`{ per_second = 1000, burst = 2000 }`", meaning: "All other calls of one principal." },
-    Setting { key: "redaction.emails", default: "`false`", meaning: "Whether e-mail addresses are replaced like secrets." },
-    Setting { key: "redaction.keys", default: "`[]`", meaning: "Names of keys whose values are replaced, beside the built-in ones." },
-    Setting { key: "redaction.patterns", default: "`[]`", meaning: "Regular expressions whose matches are replaced, beside the built-in ones." },
-    Setting { key: "policies.files", default: "`[]`", meaning: "Cedar policy files, relative to the configuration file, added to the default policies." },
-    Setting { key: "exec.uid", default: "65534", meaning: "User id under which commands of agents run when arbiter runs as root." },
-    Setting { key: "exec.memory_bytes", default: "1073741824", meaning: "Memory of a command and its children, unless its agent says otherwise." },
-    Setting { key: "exec.output_bytes", default: "1048576", meaning: "Standard output of a command, unless its agent says otherwise." },
-    Setting { key: "exec.processes", default: "64", meaning: "Processes of a command and its children." },
+    Setting {
+        key: "data_dir",
+        default: "`$XDG_DATA_HOME/arbiter`",
+        meaning: "Folder of the store, the artifacts and the keys.",
+    },
+    Setting {
+        key: "log.level",
+        default: "`warn`",
+        meaning: "`error`, `warn`, `info`, `debug` or `trace`.",
+    },
+    Setting {
+        key: "log.format",
+        default: "`text`",
+        meaning: "`text` for people, `json` for machines: one object a line, on standard error.",
+    },
+    Setting {
+        key: "queue.open_tasks_per_tenant",
+        default: "10000",
+        meaning: "How many tasks of a tenant may be open.",
+    },
+    Setting {
+        key: "queue.extra_kinds",
+        default: "`[]`",
+        meaning: "Kinds of tasks that may be submitted beside the built-in ones.",
+    },
+    Setting {
+        key: "queue.suspicious",
+        default: "`flag`",
+        meaning: "What happens to suspicious text: `flag` stores and audits it, `refuse` refuses it.",
+    },
+    Setting {
+        key: "queue.submit_per_principal",
+        default: "`{ per_second = 10, burst = 100 }`",
+        meaning: "Submit calls of one principal. A call carries up to 1000 tasks.",
+    },
+    Setting {
+        key: "queue.submit_per_tenant",
+        default: "`{ per_second = 10, burst = 100 }`",
+        meaning: "Submit calls of one tenant.",
+    },
+    Setting {
+        key: "queue.calls_per_principal",
+        default: "`{ per_second = 1000, burst = 2000 }`",
+        meaning: "All other calls of one principal.",
+    },
+    Setting {
+        key: "redaction.emails",
+        default: "`false`",
+        meaning: "Whether e-mail addresses are replaced like secrets.",
+    },
+    Setting {
+        key: "redaction.keys",
+        default: "`[]`",
+        meaning: "Names of keys whose values are replaced, beside the built-in ones.",
+    },
+    Setting {
+        key: "redaction.patterns",
+        default: "`[]`",
+        meaning: "Regular expressions whose matches are replaced, beside the built-in ones.",
+    },
+    Setting {
+        key: "policies.files",
+        default: "`[]`",
+        meaning: "Cedar policy files, relative to the configuration file, added to the default policies.",
+    },
+    Setting {
+        key: "exec.uid",
+        default: "65534",
+        meaning: "User id under which commands of agents run when arbiter runs as root.",
+    },
+    Setting {
+        key: "exec.memory_bytes",
+        default: "1073741824",
+        meaning: "Memory of a command and its children, unless its agent says otherwise.",
+    },
+    Setting {
+        key: "exec.output_bytes",
+        default: "1048576",
+        meaning: "Standard output of a command, unless its agent says otherwise.",
+    },
+    Setting {
+        key: "exec.processes",
+        default: "64",
+        meaning: "Processes of a command and its children.",
+    },
 ];
 
 const HEAD: &str = "\
@@ -80,7 +148,12 @@ files = [\"policies/extra.cedar\"]
 pub(crate) fn reference() -> String {
     let rows: String = SETTINGS
         .iter()
-        .map(|setting| format!("| `{}` | {} | {} |\n", setting.key, setting.default, setting.meaning))
+        .map(|setting| {
+            format!(
+                "| `{}` | {} | {} |\n",
+                setting.key, setting.default, setting.meaning
+            )
+        })
         .collect();
     format!("{HEAD}{rows}{TAIL}")
 }
@@ -92,14 +165,27 @@ mod tests {
 
     #[test]
     fn the_example_is_valid_and_every_setting_is_known_to_the_file() {
-        let example = TAIL.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("example");
+        let example = TAIL
+            .split("```toml\n")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next())
+            .expect("example");
         toml::from_str::<FileConfig>(example).expect("valid example");
         for setting in SETTINGS {
             // A value of the wrong type is refused with the type, an unknown key with its name.
             let (table, key) = setting.key.rsplit_once('.').unwrap_or(("", setting.key));
-            let text = if table.is_empty() { format!("{key} = 1979-05-27") } else { format!("[{table}]\n{key} = 1979-05-27") };
+            let text = if table.is_empty() {
+                format!("{key} = 1979-05-27")
+            } else {
+                format!("[{table}]\n{key} = 1979-05-27")
+            };
             let error = toml::from_str::<FileConfig>(&text).expect_err(setting.key);
-            assert!(!error.message().contains("unknown field"), "{}: {}", setting.key, error.message());
+            assert!(
+                !error.message().contains("unknown field"),
+                "{}: {}",
+                setting.key,
+                error.message()
+            );
         }
     }
 }

@@ -7,7 +7,8 @@ use crate::cli::LogFormat;
 
 /// The configuration in force as one JSON value.
 pub(crate) fn show(config: &Config) -> Value {
-    let rate = |limit: arbiter_queue::RateLimit| json!({"per_second": limit.per_second, "burst": limit.burst});
+    let rate =
+        |limit: arbiter_queue::RateLimit| json!({"per_second": limit.per_second, "burst": limit.burst});
     json!({
         "file": config.file,
         "data_dir": config.data_dir,

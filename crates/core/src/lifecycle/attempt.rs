@@ -6,8 +6,8 @@ use super::change::Draft;
 use super::{Command, Refusal, RetryPlan};
 use crate::mechanism::keyed_jitter;
 use crate::model::{
-    AgentId, AttemptEnd, AuditAction, DeadReason, Decision, DecisionId, FailReason, Failure, FailureClass, Holder,
-    Lease, OpenAttempt, Report, Resume, State, Task, Usage, Wait,
+    AgentId, AttemptEnd, AuditAction, DeadReason, Decision, DecisionId, FailReason, Failure, FailureClass,
+    Holder, Lease, OpenAttempt, Report, Resume, State, Task, Usage, Wait,
 };
 use crate::ports::Scope;
 
@@ -23,8 +23,17 @@ pub(super) fn assign(
     let fence = draft.next.fence.next();
     match (&draft.next.state, to) {
         (State::Queued { wait: Wait::Ready }, Holder::Agent(agent)) => {
-            let within = if acknowledged { rules.lease } else { rules.acknowledge_within };
-            let lease = Lease { holder: to, fence, until: now.plus(within), loads: loads.to_vec() };
+            let within = if acknowledged {
+                rules.lease
+            } else {
+                rules.acknowledge_within
+            };
+            let lease = Lease {
+                holder: to,
+                fence,
+                until: now.plus(within),
+                loads: loads.to_vec(),
+            };
             draft.next.attempts = draft.next.attempts.saturating_add(1);
             draft.next.attempt = Some(OpenAttempt {
                 number: draft.next.attempts,
@@ -36,15 +45,35 @@ pub(super) fn assign(
                 decision: decision.map_or(DecisionId::from_bytes([0; 16]), |made| made.id),
                 rationale: decision.map_or_else(|| Arc::from(""), |made| made.rationale.as_str().into()),
             });
-            draft.next.state = if acknowledged { State::Running(lease) } else { State::Assigned(lease) };
+            draft.next.state = if acknowledged {
+                State::Running(lease)
+            } else {
+                State::Assigned(lease)
+            };
             draft.act(AuditAction::Assigned);
             if acknowledged {
                 draft.act(AuditAction::Acknowledged);
             }
         }
-        (State::Reviewing { stage, lease: None, not_before: None }, Holder::Node(_)) => {
-            let lease = Lease { holder: to, fence, until: now.plus(rules.lease), loads: loads.to_vec() };
-            draft.next.state = State::Reviewing { stage: *stage, lease: Some(lease), not_before: None };
+        (
+            State::Reviewing {
+                stage,
+                lease: None,
+                not_before: None,
+            },
+            Holder::Node(_),
+        ) => {
+            let lease = Lease {
+                holder: to,
+                fence,
+                until: now.plus(rules.lease),
+                loads: loads.to_vec(),
+            };
+            draft.next.state = State::Reviewing {
+                stage: *stage,
+                lease: Some(lease),
+                not_before: None,
+            };
             draft.act(AuditAction::StageStarted);
         }
         _ => return draft.illegal_word("assign"),
@@ -91,7 +120,11 @@ pub(super) fn give_back(draft: &mut Draft<'_>, command: &Command, why: &str) -> 
         _ => return draft.illegal(command),
     }
     // A revoked agent may still be working: its slot comes back with its next call or its lease.
-    if matches!(command, Command::Revoke { .. }) { draft.cut_lease() } else { draft.end_lease() };
+    if matches!(command, Command::Revoke { .. }) {
+        draft.cut_lease()
+    } else {
+        draft.end_lease()
+    };
     draft.act(AuditAction::Returned);
     returned(draft, why);
     Ok(())
@@ -130,7 +163,11 @@ pub(super) fn report(draft: &mut Draft<'_>, report: &Report) -> Result<(), Refus
     match draft.next.terms.stages.first() {
         Some(&stage) => {
             draft.next.stage_errors = 0;
-            draft.next.state = State::Reviewing { stage, lease: None, not_before: None };
+            draft.next.state = State::Reviewing {
+                stage,
+                lease: None,
+                not_before: None,
+            };
         }
         None => {
             draft.next.attempt = None;
@@ -160,7 +197,12 @@ pub(super) fn exceed(draft: &mut Draft<'_>, part: &str, usage: Usage) -> Result<
         return draft.illegal_word("exceed");
     }
     draft.cut_lease();
-    draft.end_attempt(AttemptEnd::Ended { why: format!("over budget: {part}") }, usage);
+    draft.end_attempt(
+        AttemptEnd::Ended {
+            why: format!("over budget: {part}"),
+        },
+        usage,
+    );
     draft.fail(FailReason::OverBudget);
     Ok(())
 }
@@ -180,12 +222,21 @@ pub(super) fn try_again(draft: &mut Draft<'_>, after: Option<std::time::Duration
     let task = &draft.next;
     if task.attempts >= task.terms.max_attempts {
         let poison = task.losses > 0 && task.losses >= task.attempts;
-        draft.dead_letter(if poison { DeadReason::Poison } else { DeadReason::AttemptsExhausted });
+        draft.dead_letter(if poison {
+            DeadReason::Poison
+        } else {
+            DeadReason::AttemptsExhausted
+        });
         return;
     }
     let attempt = u32::from(task.attempts.max(1));
-    let delay = after
-        .unwrap_or_else(|| draft.call.rules.backoff.delay(attempt, keyed_jitter(task.id.as_bytes(), attempt)));
+    let delay = after.unwrap_or_else(|| {
+        draft
+            .call
+            .rules
+            .backoff
+            .delay(attempt, keyed_jitter(task.id.as_bytes(), attempt))
+    });
     draft.queue(delay);
 }
 

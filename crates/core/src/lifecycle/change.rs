@@ -2,8 +2,8 @@
 
 use super::{Call, Command, Refusal, make_ready, record};
 use crate::model::{
-    Attempt, AttemptEnd, AuditAction, DeadReason, FailReason, HoldReason, Json, Lease, Record, Release, Resume,
-    StageReport, State, Task, Timestamp, Usage, Wait,
+    Attempt, AttemptEnd, AuditAction, DeadReason, FailReason, HoldReason, Json, Lease, Record, Release,
+    Resume, StageReport, State, Task, Timestamp, Usage, Wait,
 };
 use crate::ports::Scope;
 
@@ -24,11 +24,23 @@ pub struct Change {
 
 impl Change {
     pub(super) fn repeated(task: &Task) -> Self {
-        Self { next: task.clone(), ended: None, stage: None, loads: Vec::new(), record: None }
+        Self {
+            next: task.clone(),
+            ended: None,
+            stage: None,
+            loads: Vec::new(),
+            record: None,
+        }
     }
 
     pub(super) fn submitted(task: Task, record: Record) -> Self {
-        Self { next: task, ended: None, stage: None, loads: Vec::new(), record: Some(record) }
+        Self {
+            next: task,
+            ended: None,
+            stage: None,
+            loads: Vec::new(),
+            record: Some(record),
+        }
     }
 }
 
@@ -77,7 +89,10 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn illegal_word<T>(&self, command: &'static str) -> Result<T, Refusal> {
-        Err(Refusal::Illegal { from: self.next.state.name(), command })
+        Err(Refusal::Illegal {
+            from: self.next.state.name(),
+            command,
+        })
     }
 
     pub(super) fn act(&mut self, action: AuditAction) {
@@ -98,11 +113,15 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn take_up(&mut self, scopes: &[Scope]) {
-        self.loads.extend(scopes.iter().map(|scope| LoadDelta { scope: scope.clone(), by: 1 }));
+        self.loads.extend(scopes.iter().map(|scope| LoadDelta {
+            scope: scope.clone(),
+            by: 1,
+        }));
     }
 
     pub(super) fn give_up(&mut self, scopes: Vec<Scope>) {
-        self.loads.extend(scopes.into_iter().map(|scope| LoadDelta { scope, by: -1 }));
+        self.loads
+            .extend(scopes.into_iter().map(|scope| LoadDelta { scope, by: -1 }));
     }
 
     /// Takes the lease off the task and gives its slots back now.
@@ -118,7 +137,12 @@ impl<'a> Draft<'a> {
         let mut lease = self.take_lease()?;
         let loads = std::mem::take(&mut lease.loads);
         if !loads.is_empty() {
-            self.next.releases.push(Release { fence: lease.fence, holder: lease.holder, until: lease.until, loads });
+            self.next.releases.push(Release {
+                fence: lease.fence,
+                holder: lease.holder,
+                until: lease.until,
+                loads,
+            });
         }
         Some(lease)
     }
@@ -126,8 +150,17 @@ impl<'a> Draft<'a> {
     fn take_lease(&mut self) -> Option<Lease> {
         let state = std::mem::replace(&mut self.next.state, State::Cancelled);
         let (lease, rest) = match state {
-            State::Assigned(lease) | State::Running(lease) => (Some(lease), State::Queued { wait: Wait::Ready }),
-            State::Reviewing { stage, lease, .. } => (lease, State::Reviewing { stage, lease: None, not_before: None }),
+            State::Assigned(lease) | State::Running(lease) => {
+                (Some(lease), State::Queued { wait: Wait::Ready })
+            }
+            State::Reviewing { stage, lease, .. } => (
+                lease,
+                State::Reviewing {
+                    stage,
+                    lease: None,
+                    not_before: None,
+                },
+            ),
             other => (None, other),
         };
         self.next.state = rest;
@@ -139,8 +172,13 @@ impl<'a> Draft<'a> {
         if let Some(open) = self.next.attempt.take() {
             let already_written = self.next.result == Some(open.fence);
             if !already_written {
-                self.ended =
-                    Some(Attempt { open, ended_at: self.call.now, command: self.call.command, outcome, usage });
+                self.ended = Some(Attempt {
+                    open,
+                    ended_at: self.call.now,
+                    command: self.call.command,
+                    outcome,
+                    usage,
+                });
             }
         }
         self.next.progress = None;
@@ -167,7 +205,9 @@ impl<'a> Draft<'a> {
         if delay.is_zero() {
             make_ready(&mut self.next, self.call.now);
         } else {
-            self.next.state = State::Queued { wait: Wait::Until(self.call.now.plus(delay)) };
+            self.next.state = State::Queued {
+                wait: Wait::Until(self.call.now.plus(delay)),
+            };
         }
         self.act(AuditAction::Retried);
     }
@@ -207,6 +247,12 @@ impl<'a> Draft<'a> {
             record.detail = record.detail.or(self.detail);
             Some(record)
         };
-        Change { next: self.next, ended: self.ended, stage: self.stage, loads: self.loads, record }
+        Change {
+            next: self.next,
+            ended: self.ended,
+            stage: self.stage,
+            loads: self.loads,
+            record,
+        }
     }
 }

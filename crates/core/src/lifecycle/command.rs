@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::mechanism::Backoff;
 use crate::model::{
-    DeadReason, Decision, FailReason, Failure, Fence, HoldReason, Holder, Json, Operation, Report, StageOutcome,
-    StateName, TaskId, Usage, Version,
+    DeadReason, Decision, FailReason, Failure, Fence, HoldReason, Holder, Json, Operation, Report,
+    StageOutcome, StateName, TaskId, Usage, Version,
 };
 use crate::ports::Scope;
 

@@ -5,8 +5,8 @@ use super::change::Draft;
 use super::operate::end_work;
 use super::{Refusal, make_ready};
 use crate::model::{
-    AttemptEnd, AuditAction, FailReason, Failure, FailureClass, HoldReason, Resume, State, Task, Timestamp, Usage,
-    Wait,
+    AttemptEnd, AuditAction, FailReason, Failure, FailureClass, HoldReason, Resume, State, Task, Timestamp,
+    Usage, Wait,
 };
 
 /// Does the one thing that is overdue: deadline, lease, attempt, waiting time; else slots of ended attempts.
@@ -19,7 +19,9 @@ pub(super) fn due(draft: &mut Draft<'_>) -> Result<(), Refusal> {
         return Ok(());
     }
     match draft.next.state.clone() {
-        State::Queued { wait: Wait::Until(at) } if at <= now => {
+        State::Queued {
+            wait: Wait::Until(at),
+        } if at <= now => {
             make_ready(&mut draft.next, now);
             draft.act(AuditAction::Readied);
         }
@@ -30,13 +32,29 @@ pub(super) fn due(draft: &mut Draft<'_>) -> Result<(), Refusal> {
         }
         State::Running(lease) if lease.until <= now => lost(draft),
         State::Running(_) if attempt_overdue(&draft.next, now) => timed_out(draft),
-        State::Reviewing { stage, lease: Some(lease), .. } if lease.until <= now => {
+        State::Reviewing {
+            stage,
+            lease: Some(lease),
+            ..
+        } if lease.until <= now => {
             draft.end_lease();
             draft.act(AuditAction::LeaseExpired);
-            draft.next.state = State::Reviewing { stage, lease: None, not_before: None };
+            draft.next.state = State::Reviewing {
+                stage,
+                lease: None,
+                not_before: None,
+            };
         }
-        State::Reviewing { stage, lease: None, not_before: Some(at) } if at <= now => {
-            draft.next.state = State::Reviewing { stage, lease: None, not_before: None };
+        State::Reviewing {
+            stage,
+            lease: None,
+            not_before: Some(at),
+        } if at <= now => {
+            draft.next.state = State::Reviewing {
+                stage,
+                lease: None,
+                not_before: None,
+            };
             draft.act(AuditAction::Readied);
         }
         _ => return give_up_releases(draft, now),
@@ -45,7 +63,9 @@ pub(super) fn due(draft: &mut Draft<'_>) -> Result<(), Refusal> {
 }
 
 fn attempt_overdue(task: &Task, now: Timestamp) -> bool {
-    task.attempt.as_ref().is_some_and(|open| open.started_at.plus(task.terms.attempt_timeout) <= now)
+    task.attempt
+        .as_ref()
+        .is_some_and(|open| open.started_at.plus(task.terms.attempt_timeout) <= now)
 }
 
 /// The holder was not heard of in time. The first loss of a task requeues it at once, later ones wait.
@@ -67,7 +87,10 @@ fn timed_out(draft: &mut Draft<'_>) {
     let failure = Failure {
         class: FailureClass::Timeout,
         code: None,
-        message: format!("the attempt ran longer than {} s", draft.next.terms.attempt_timeout.as_secs_f64()),
+        message: format!(
+            "the attempt ran longer than {} s",
+            draft.next.terms.attempt_timeout.as_secs_f64()
+        ),
         usage: Usage::default(),
     };
     draft.end_attempt(AttemptEnd::Failed(failure), Usage::default());
@@ -76,8 +99,9 @@ fn timed_out(draft: &mut Draft<'_>) {
 
 /// Gives back the slots of attempts that were ended from outside and whose leases have run out.
 fn give_up_releases(draft: &mut Draft<'_>, now: Timestamp) -> Result<(), Refusal> {
-    let (over, kept): (Vec<_>, Vec<_>) =
-        std::mem::take(&mut draft.next.releases).into_iter().partition(|release| release.until <= now);
+    let (over, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut draft.next.releases)
+        .into_iter()
+        .partition(|release| release.until <= now);
     draft.next.releases = kept;
     if over.is_empty() {
         return Err(Refusal::NotDue);
@@ -89,7 +113,10 @@ fn give_up_releases(draft: &mut Draft<'_>, now: Timestamp) -> Result<(), Refusal
 
 /// A prerequisite ended.
 pub(super) fn prerequisite(draft: &mut Draft<'_>, succeeded: bool) -> Result<(), Refusal> {
-    let State::Queued { wait: Wait::Prerequisites(open) } = draft.next.state else {
+    let State::Queued {
+        wait: Wait::Prerequisites(open),
+    } = draft.next.state
+    else {
         return draft.illegal_word("prerequisite");
     };
     if !succeeded {
@@ -102,7 +129,9 @@ pub(super) fn prerequisite(draft: &mut Draft<'_>, succeeded: bool) -> Result<(),
     }
     draft.act(AuditAction::PrerequisiteMet);
     if open > 1 {
-        draft.next.state = State::Queued { wait: Wait::Prerequisites(open - 1) };
+        draft.next.state = State::Queued {
+            wait: Wait::Prerequisites(open - 1),
+        };
     } else {
         let now = draft.now();
         make_ready(&mut draft.next, now);

@@ -7,7 +7,11 @@ use crate::ports::{LeaseRef, LeaseStatus};
 
 /// Extends a lease, or says why it cannot be extended. The change, if any, has no record.
 pub fn extend(task: &Task, lease: &LeaseRef, rules: &Rules, now: Timestamp) -> (LeaseStatus, Option<Change>) {
-    let Some(open) = task.state.lease().filter(|open| open.fence == lease.fence && open.holder == lease.holder) else {
+    let Some(open) = task
+        .state
+        .lease()
+        .filter(|open| open.fence == lease.fence && open.holder == lease.holder)
+    else {
         let status = match &task.state {
             State::Cancelled => LeaseStatus::Cancelled,
             state if state.is_closed() && task.fence == lease.fence => LeaseStatus::Cancelled,
@@ -15,31 +19,60 @@ pub fn extend(task: &Task, lease: &LeaseRef, rules: &Rules, now: Timestamp) -> (
         };
         return (status, settle(task, lease.fence, lease.holder));
     };
-    if let Some(part) = lease.usage.and_then(|usage| task.terms.budget.exceeded_by(&usage)) {
+    if let Some(part) = lease
+        .usage
+        .and_then(|usage| task.terms.budget.exceeded_by(&usage))
+    {
         return (LeaseStatus::OverBudget { part }, None);
     }
     let mut next = task.clone();
     let until = match &mut next.state {
         // An assignment is kept by its acknowledgement, not by heartbeats.
         State::Assigned(_) => open.until,
-        State::Running(Lease { until, .. }) | State::Reviewing { lease: Some(Lease { until, .. }), .. } => {
+        State::Running(Lease { until, .. })
+        | State::Reviewing {
+            lease: Some(Lease { until, .. }),
+            ..
+        } => {
             *until = now.plus(rules.lease).max(*until);
             *until
         }
         _ => return (LeaseStatus::Lost, None),
     };
     if let Some(told) = &lease.progress {
-        next.progress = Some(Progress { at: now, ..told.clone() });
+        next.progress = Some(Progress {
+            at: now,
+            ..told.clone()
+        });
     }
-    let change = (next != *task).then(|| Change { next, ended: None, stage: None, loads: Vec::new(), record: None });
+    let change = (next != *task).then(|| Change {
+        next,
+        ended: None,
+        stage: None,
+        loads: Vec::new(),
+        record: None,
+    });
     (LeaseStatus::Held { until }, change)
 }
 
 /// Gives back the slot of an attempt that was ended from outside, because its holder has been heard of.
 pub fn settle(task: &Task, fence: Fence, holder: Holder) -> Option<Change> {
-    let place = task.releases.iter().position(|release| release.fence == fence && release.holder == holder)?;
+    let place = task
+        .releases
+        .iter()
+        .position(|release| release.fence == fence && release.holder == holder)?;
     let mut next = task.clone();
     let release = next.releases.remove(place);
-    let loads = release.loads.into_iter().map(|scope| LoadDelta { scope, by: -1 }).collect();
-    Some(Change { next, ended: None, stage: None, loads, record: None })
+    let loads = release
+        .loads
+        .into_iter()
+        .map(|scope| LoadDelta { scope, by: -1 })
+        .collect();
+    Some(Change {
+        next,
+        ended: None,
+        stage: None,
+        loads,
+        record: None,
+    })
 }

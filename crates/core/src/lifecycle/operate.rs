@@ -23,7 +23,7 @@ pub(super) fn dead_letter(draft: &mut Draft<'_>, why: &str) -> Result<(), Refusa
     Ok(())
 }
 
-pub(super) fn release(draft: &mut Draft<'_>, decision: &ReleaseDecision) -> Result<(), Refusal> {
+pub(super) fn release(draft: &mut Draft<'_>, decision: ReleaseDecision) -> Result<(), Refusal> {
     let State::Held { resume, .. } = draft.next.state else {
         return draft.illegal_word("release");
     };
@@ -31,7 +31,11 @@ pub(super) fn release(draft: &mut Draft<'_>, decision: &ReleaseDecision) -> Resu
     match (decision, resume) {
         (ReleaseDecision::Resume, Resume::Queue) => draft.queue(std::time::Duration::ZERO),
         (ReleaseDecision::Resume, Resume::Stage(stage)) => {
-            draft.next.state = State::Reviewing { stage, lease: None, not_before: None };
+            draft.next.state = State::Reviewing {
+                stage,
+                lease: None,
+                not_before: None,
+            };
         }
         (ReleaseDecision::Accept, Resume::Stage(_)) => {
             draft.next.attempt = None;

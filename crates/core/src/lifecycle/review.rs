@@ -16,7 +16,12 @@ pub(super) fn stage(
     body: Option<&Json>,
     plan: RetryPlan,
 ) -> Result<(), Refusal> {
-    let State::Reviewing { stage, lease: Some(_), .. } = draft.next.state else {
+    let State::Reviewing {
+        stage,
+        lease: Some(_),
+        ..
+    } = draft.next.state
+    else {
         return draft.illegal_word("stage");
     };
     draft.end_lease();
@@ -40,7 +45,12 @@ pub(super) fn stage(
             draft.act(AuditAction::StageFailed);
             draft.next.stage_errors = 0;
             avoid_agent(&mut draft.next);
-            draft.end_attempt(AttemptEnd::Ended { why: "review refused the output".to_owned() }, Usage::default());
+            draft.end_attempt(
+                AttemptEnd::Ended {
+                    why: "review refused the output".to_owned(),
+                },
+                Usage::default(),
+            );
             follow(draft, plan);
         }
         StageOutcome::Unsure { why } => {
@@ -59,7 +69,13 @@ pub(super) fn stage(
 pub(super) fn pass(draft: &mut Draft<'_>, stage: Stage) {
     draft.next.stage_errors = 0;
     match draft.next.terms.stages.iter().find(|next| **next > stage) {
-        Some(&next) => draft.next.state = State::Reviewing { stage: next, lease: None, not_before: None },
+        Some(&next) => {
+            draft.next.state = State::Reviewing {
+                stage: next,
+                lease: None,
+                not_before: None,
+            }
+        }
         None => {
             draft.next.attempt = None;
             draft.succeed();
@@ -76,7 +92,15 @@ fn errored(draft: &mut Draft<'_>, stage: Stage) {
         return;
     }
     let attempt = u32::from(draft.next.stage_errors);
-    let delay = draft.call.rules.backoff.delay(attempt, keyed_jitter(draft.next.id.as_bytes(), attempt));
+    let delay = draft
+        .call
+        .rules
+        .backoff
+        .delay(attempt, keyed_jitter(draft.next.id.as_bytes(), attempt));
     let not_before = (!delay.is_zero()).then(|| draft.now().plus(delay));
-    draft.next.state = State::Reviewing { stage, lease: None, not_before };
+    draft.next.state = State::Reviewing {
+        stage,
+        lease: None,
+        not_before,
+    };
 }

@@ -294,7 +294,10 @@ mod tests {
         );
         let after = new.with(&outcome(false));
         assert!((after.success_rate() - 3.2 / 5.0).abs() < 1e-12);
-        assert_eq!(after.mean_quality(), 0.7, "what was not measured does not move");
+        assert!(
+            (after.mean_quality() - 0.7).abs() < 1e-12,
+            "what was not measured does not move"
+        );
         assert!((after.mean_latency_seconds() - 21.0 / 5.0).abs() < 1e-12);
     }
 
@@ -327,6 +330,9 @@ mod tests {
         assert_eq!(agent.health(at(150), beat), Health::Offline);
         agent.mode = AgentMode::Draining;
         assert_eq!(agent.health(at(0), beat), Health::Draining);
-        assert_eq!(agent.profile.validate().map_err(|error| error.field), Err("kinds"));
+        assert_eq!(
+            agent.profile.validate().map_err(|error| error.field),
+            Err("kinds")
+        );
     }
 }

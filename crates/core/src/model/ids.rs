@@ -169,7 +169,12 @@ mod tests {
     fn text_form_round_trips_and_refuses_other_forms() {
         let id = TaskId::from_bytes([7; 16]);
         assert_eq!(id.to_string().parse::<TaskId>(), Ok(id));
-        for bad in ["", "x", "07070707070707070707070707070707", "{07070707-0707-0707-0707-070707070707}"] {
+        for bad in [
+            "",
+            "x",
+            "07070707070707070707070707070707",
+            "{07070707-0707-0707-0707-070707070707}",
+        ] {
             let error = bad.parse::<TaskId>().expect_err(bad);
             assert_eq!((error.kind, error.text.as_str()), ("task id", bad));
         }

@@ -11,7 +11,9 @@ pub struct TaskKind(Arc<str>);
 
 /// A text that is not a task kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a task kind (lower-case words such as `code-review` or `acme/label-images`, at most 64 characters)")]
+#[error(
+    "`{0}` is not a task kind (lower-case words such as `code-review` or `acme/label-images`, at most 64 characters)"
+)]
 pub struct InvalidKind(pub String);
 
 impl TaskKind {
@@ -40,7 +42,9 @@ impl TaskKind {
     pub fn new(text: &str) -> Result<Self, InvalidKind> {
         let segment = |part: &str| {
             part.starts_with(|first: char| first.is_ascii_lowercase())
-                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         };
         if text.len() <= 64 && text.split('/').all(segment) {
             Ok(Self(text.into()))
@@ -82,7 +86,17 @@ mod tests {
             assert_eq!(TaskKind::new(good).expect(good).as_str(), good);
         }
         let long = "a".repeat(65);
-        for bad in ["", "/", "a/", "1a", "A", "code review", "a//b", "ä", long.as_str()] {
+        for bad in [
+            "",
+            "/",
+            "a/",
+            "1a",
+            "A",
+            "code review",
+            "a//b",
+            "ä",
+            long.as_str(),
+        ] {
             assert!(TaskKind::new(bad).is_err(), "{bad}");
         }
     }

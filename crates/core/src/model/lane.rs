@@ -18,7 +18,11 @@ pub struct Shape {
 impl Shape {
     /// The requirement class of a specification.
     pub fn of(spec: &TaskSpec) -> Self {
-        Self { kind: spec.kind.clone(), requires: spec.requires.clone(), security: spec.security }
+        Self {
+            kind: spec.kind.clone(),
+            requires: spec.requires.clone(),
+            security: spec.security,
+        }
     }
 }
 
@@ -60,11 +64,18 @@ impl LaneKey {
             Work::Attempt(shape) => {
                 part(b"attempt");
                 part(shape.kind.as_str().as_bytes());
-                for words in [&shape.requires.languages, &shape.requires.specialisations, &shape.requires.tools] {
+                for words in [
+                    &shape.requires.languages,
+                    &shape.requires.specialisations,
+                    &shape.requires.tools,
+                ] {
                     part(&(words.len() as u64).to_be_bytes());
                     words.iter().for_each(|word| part(word.as_bytes()));
                 }
-                let minimum = shape.requires.minimum_success_rate.map_or(u32::MAX, super::Ratio::millionths);
+                let minimum = shape
+                    .requires
+                    .minimum_success_rate
+                    .map_or(u32::MAX, super::Ratio::millionths);
                 part(&minimum.to_be_bytes());
                 part(&[shape.security as u8]);
             }
@@ -84,7 +95,11 @@ mod tests {
         let mut spec = TaskSpec::new(TaskKind::new("analysis").expect("kind"), "t", "i");
         spec.requires.languages = languages.iter().map(|&word| word.to_owned()).collect();
         spec.requires.tools = tools.iter().map(|&word| word.to_owned()).collect();
-        LaneKey { tenant: TenantId::from_bytes([1; 16]), band: Band::HIGHEST, work: Work::Attempt(Shape::of(&spec)) }
+        LaneKey {
+            tenant: TenantId::from_bytes([1; 16]),
+            band: Band::HIGHEST,
+            work: Work::Attempt(Shape::of(&spec)),
+        }
     }
 
     #[test]
@@ -94,9 +109,21 @@ mod tests {
             key(&["rust"], &[]).id(),
             key(&[], &["rust"]).id(),
             key(&["ru", "st"], &[]).id(),
-            LaneKey { work: Work::Review(Stage::Judge), ..key(&[], &[]) }.id(),
-            LaneKey { work: Work::Review(Stage::Verify), ..key(&[], &[]) }.id(),
-            LaneKey { band: Band::DESCENDING[1], ..key(&[], &[]) }.id(),
+            LaneKey {
+                work: Work::Review(Stage::Judge),
+                ..key(&[], &[])
+            }
+            .id(),
+            LaneKey {
+                work: Work::Review(Stage::Verify),
+                ..key(&[], &[])
+            }
+            .id(),
+            LaneKey {
+                band: Band::DESCENDING[1],
+                ..key(&[], &[])
+            }
+            .id(),
         ];
         let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
         assert_eq!(distinct.len(), ids.len());

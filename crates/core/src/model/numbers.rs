@@ -33,7 +33,12 @@ impl Priority {
     /// Checks that `value` is at most 100.
     pub fn new(value: u8) -> Result<Self, OutOfRange> {
         if value > 100 {
-            return Err(OutOfRange { what: "priority", from: 0.0, to: 100.0, given: f64::from(value) });
+            return Err(OutOfRange {
+                what: "priority",
+                from: 0.0,
+                to: 100.0,
+                given: f64::from(value),
+            });
         }
         Ok(Self(value))
     }
@@ -73,7 +78,12 @@ impl Band {
     /// Checks that `value` is at most 3.
     pub fn new(value: u8) -> Result<Self, OutOfRange> {
         if value > 3 {
-            return Err(OutOfRange { what: "band", from: 0.0, to: 3.0, given: f64::from(value) });
+            return Err(OutOfRange {
+                what: "band",
+                from: 0.0,
+                to: 3.0,
+                given: f64::from(value),
+            });
         }
         Ok(Self(value))
     }
@@ -100,7 +110,12 @@ impl Ratio {
         if (0.0..=1.0).contains(&value) {
             Ok(Self((value * 1e6).round() as u32))
         } else {
-            Err(OutOfRange { what: "ratio", from: 0.0, to: 1.0, given: value })
+            Err(OutOfRange {
+                what: "ratio",
+                from: 0.0,
+                to: 1.0,
+                given: value,
+            })
         }
     }
 
@@ -131,7 +146,7 @@ mod tests {
 
     #[test]
     fn ratios_refuse_what_lies_outside() {
-        assert_eq!(Ratio::new(0.25).expect("in range").get(), 0.25);
+        assert_eq!(Ratio::new(0.25).expect("in range").millionths(), 250_000);
         for bad in [-0.1, 1.000_001, f64::NAN, f64::INFINITY] {
             assert!(Ratio::new(bad).is_err(), "{bad}");
         }

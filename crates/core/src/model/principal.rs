@@ -136,7 +136,10 @@ pub struct Target {
 impl Target {
     /// Something that belongs to `tenant`.
     pub fn of(tenant: TenantId) -> Self {
-        Self { tenant: Some(tenant), ..Self::default() }
+        Self {
+            tenant: Some(tenant),
+            ..Self::default()
+        }
     }
 }
 

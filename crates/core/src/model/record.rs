@@ -107,7 +107,11 @@ pub struct Resource {
 impl Resource {
     /// Something without a version.
     pub fn new(kind: &'static str, id: impl Into<String>) -> Self {
-        Self { kind, id: id.into(), version: None }
+        Self {
+            kind,
+            id: id.into(),
+            version: None,
+        }
     }
 }
 
@@ -127,7 +131,11 @@ pub struct RecordDraft {
 impl RecordDraft {
     /// A draft for a principal's call.
     pub fn by(principal: PrincipalId, operation: Operation) -> Self {
-        Self { principal: Some(principal), operation: Some(operation), ..Self::default() }
+        Self {
+            principal: Some(principal),
+            operation: Some(operation),
+            ..Self::default()
+        }
     }
 
     /// The draft with a detail.

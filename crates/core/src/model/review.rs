@@ -1,7 +1,7 @@
 //! What a review stage says.
 
-use super::{CommandId, Fence, Json, Stage, Timestamp};
 use super::task::HoldReason;
+use super::{CommandId, Fence, Json, Stage, Timestamp};
 
 /// The verdict of one review stage on one reported output.
 #[derive(Debug, Clone, PartialEq)]

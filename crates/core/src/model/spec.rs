@@ -79,7 +79,9 @@ impl ArtifactRef {
     pub fn is_name(name: &str) -> bool {
         (1..=128).contains(&name.len())
             && !name.starts_with('.')
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
     }
 }
 
@@ -297,10 +299,25 @@ mod tests {
 
     #[test]
     fn budget_names_what_was_exceeded_and_ignores_what_was_not_measured() {
-        let budget = Budget { tokens: Some(10), ..Budget::default() };
+        let budget = Budget {
+            tokens: Some(10),
+            ..Budget::default()
+        };
         assert_eq!(budget.exceeded_by(&Usage::default()), None);
-        assert_eq!(budget.exceeded_by(&Usage { tokens: Some(10), ..Usage::default() }), None);
-        assert_eq!(budget.exceeded_by(&Usage { tokens: Some(11), ..Usage::default() }), Some("tokens"));
+        assert_eq!(
+            budget.exceeded_by(&Usage {
+                tokens: Some(10),
+                ..Usage::default()
+            }),
+            None
+        );
+        assert_eq!(
+            budget.exceeded_by(&Usage {
+                tokens: Some(11),
+                ..Usage::default()
+            }),
+            Some("tokens")
+        );
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    AgentId, ArtifactRef, Band, Budget, CommandId, DecisionId, Fence, Json, LaneId, LaneKey, NodeId, OrderKey,
-    PrincipalId, Priority, Stage, TaskId, TaskSpec, TenantId, Timestamp, Usage, Version, Work,
+    AgentId, ArtifactRef, Band, Budget, CommandId, DecisionId, Fence, Json, LaneId, LaneKey, NodeId,
+    OrderKey, PrincipalId, Priority, Stage, TaskId, TaskSpec, TenantId, Timestamp, Usage, Version, Work,
 };
 use crate::ports::Scope;
 
@@ -216,7 +216,10 @@ impl State {
 
     /// Whether the task has ended (an operator may still requeue failed and dead-lettered ones).
     pub const fn is_closed(&self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed { .. } | Self::Cancelled | Self::DeadLettered { .. })
+        matches!(
+            self,
+            Self::Succeeded | Self::Failed { .. } | Self::Cancelled | Self::DeadLettered { .. }
+        )
     }
 
     /// The open lease, if there is one.
@@ -335,14 +338,23 @@ impl Task {
 
     /// The lane of a review stage of this task.
     pub fn review_lane(&self, stage: Stage) -> LaneKey {
-        LaneKey { tenant: self.tenant, band: self.band(), work: Work::Review(stage) }
+        LaneKey {
+            tenant: self.tenant,
+            band: self.band(),
+            work: Work::Review(stage),
+        }
     }
 
     /// Whether the task can be claimed at once.
     pub const fn is_claimable(&self) -> bool {
         matches!(
             self.state,
-            State::Queued { wait: Wait::Ready } | State::Reviewing { lease: None, not_before: None, .. }
+            State::Queued { wait: Wait::Ready }
+                | State::Reviewing {
+                    lease: None,
+                    not_before: None,
+                    ..
+                }
         )
     }
 
@@ -350,16 +362,21 @@ impl Task {
     /// lease or attempt, next try of a stage, deadline, a slot to give back, dependants to tell.
     pub fn due_at(&self) -> Option<Timestamp> {
         let timer = match &self.state {
-            State::Queued { wait: Wait::Until(at) } => Some(*at),
+            State::Queued {
+                wait: Wait::Until(at),
+            } => Some(*at),
             State::Queued { .. } | State::Held { .. } => None,
             State::Assigned(lease) => Some(lease.until),
             State::Running(lease) => {
-                let end = self.attempt.as_ref().map(|open| open.started_at.plus(self.terms.attempt_timeout));
+                let end = self
+                    .attempt
+                    .as_ref()
+                    .map(|open| open.started_at.plus(self.terms.attempt_timeout));
                 Some(end.map_or(lease.until, |end| end.min(lease.until)))
             }
-            State::Reviewing { lease, not_before, .. } => {
-                lease.as_ref().map(|lease| lease.until).or(*not_before)
-            }
+            State::Reviewing {
+                lease, not_before, ..
+            } => lease.as_ref().map(|lease| lease.until).or(*not_before),
             State::Succeeded | State::Failed { .. } | State::Cancelled | State::DeadLettered { .. } => {
                 self.has_dependants.then_some(self.changed_at)
             }

@@ -22,12 +22,18 @@ impl Timestamp {
 
     /// The moment `duration` later.
     pub fn plus(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// The moment `duration` earlier.
     pub fn minus(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// How long after `earlier` this is; zero if it is not after.
@@ -47,7 +53,10 @@ impl fmt::Display for Timestamp {
             return write!(f, "{}us", self.0);
         }
         let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z"
+        )
     }
 }
 
@@ -68,7 +77,9 @@ impl std::str::FromStr for Timestamp {
 fn parse(text: &str) -> Option<Timestamp> {
     let number = |range: std::ops::Range<usize>| -> Option<i64> {
         let part = text.get(range)?;
-        part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok())?
+        part.bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| part.parse().ok())?
     };
     let at = |index: usize, allowed: &[u8]| text.as_bytes().get(index).is_some_and(|b| allowed.contains(b));
     if !(at(4, b"-") && at(7, b"-") && at(10, b"Tt") && at(13, b":") && at(16, b":")) {
@@ -91,7 +102,10 @@ fn parse(text: &str) -> Option<Timestamp> {
         [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
             let part = |range: std::ops::Range<usize>| -> Option<i64> {
                 let digits = rest.get(range)?;
-                digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
+                digits
+                    .bytes()
+                    .all(|b| b.is_ascii_digit())
+                    .then(|| digits.parse().ok())?
             };
             let (hours, minutes) = (part(1..3)?, part(4..6)?);
             if hours > 23 || minutes > 59 {
@@ -130,7 +144,11 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
@@ -149,7 +167,10 @@ mod tests {
             assert_eq!(Timestamp(micros).to_string(), text);
             assert_eq!(text.parse(), Ok(Timestamp(micros)));
         }
-        assert_eq!("2000-02-29t01:30:00.5+01:30".parse(), Ok(Timestamp(951_782_400_500_000)));
+        assert_eq!(
+            "2000-02-29t01:30:00.5+01:30".parse(),
+            Ok(Timestamp(951_782_400_500_000))
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use super::{BoxError, StoreError};
 use crate::model::{
-    AgentBeat, AgentId, AgentMode, AgentProfile, InvalidProfile, OutcomeDelta, RecordDraft, RegisteredAgent, TenantId,
-    Timestamp,
+    AgentBeat, AgentId, AgentMode, AgentProfile, InvalidProfile, OutcomeDelta, RecordDraft, RegisteredAgent,
+    TenantId, Timestamp,
 };
 
 /// Knows profiles, modes, heartbeats and records of agents. It never counts slots: leases do, in
@@ -24,7 +24,12 @@ pub trait AgentRegistry: Send + Sync + 'static {
     async fn register(&self, profile: AgentProfile, draft: RecordDraft) -> Result<Registered, RegistryError>;
 
     /// Sets what an agent may do. Gives false when it does not exist.
-    async fn set_mode(&self, agent: AgentId, mode: AgentMode, draft: RecordDraft) -> Result<bool, RegistryError>;
+    async fn set_mode(
+        &self,
+        agent: AgentId,
+        mode: AgentMode,
+        draft: RecordDraft,
+    ) -> Result<bool, RegistryError>;
 
     /// Notes that agents are alive; unknown ones are named in the answer.
     async fn beat(&self, beats: Vec<AgentBeat>) -> Result<Vec<AgentId>, RegistryError>;
@@ -36,7 +41,11 @@ pub trait AgentRegistry: Send + Sync + 'static {
     async fn learn(&self, outcomes: Vec<OutcomeDelta>) -> Result<(), RegistryError>;
 
     /// Removes agents that were last heard of before `since`.
-    async fn remove_silent(&self, since: Timestamp, draft: RecordDraft) -> Result<Vec<AgentId>, RegistryError>;
+    async fn remove_silent(
+        &self,
+        since: Timestamp,
+        draft: RecordDraft,
+    ) -> Result<Vec<AgentId>, RegistryError>;
 }
 
 /// Counts the changes of a registry.

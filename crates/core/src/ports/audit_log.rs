@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::model::{BatchId, Digest, Json, PrincipalId, Record, RecordDraft, TenantId, TenantScope, Timestamp};
+use crate::model::{
+    BatchId, Digest, Json, PrincipalId, Record, RecordDraft, TenantId, TenantScope, Timestamp,
+};
 
 /// Appends and reads audit leaves. Transitions append theirs through the store that makes them.
 ///

@@ -21,7 +21,11 @@ use crate::model::{Json, TenantId, TenantScope, Timestamp};
 #[async_trait]
 pub trait Documents: Send + Sync + 'static {
     /// Documents by key; absent ones are `None`, in the order of the keys.
-    async fn get(&self, scope: TenantScope, keys: &[DocumentKey]) -> Result<Vec<Option<Document>>, StoreError>;
+    async fn get(
+        &self,
+        scope: TenantScope,
+        keys: &[DocumentKey],
+    ) -> Result<Vec<Option<Document>>, StoreError>;
 
     /// Writes and deletes documents. Gives the new revision of each, 0 for a deleted one.
     async fn write(&self, writes: Vec<DocumentWrite>, effects: Effects) -> Result<Vec<u64>, DocumentError>;

@@ -60,11 +60,24 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same call may succeed later.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::Backend { retry: Retry::Transient, .. })
+        matches!(
+            self,
+            Self::Busy { .. }
+                | Self::Backend {
+                    retry: Retry::Transient,
+                    ..
+                }
+        )
     }
 
     /// Whether the call may have taken effect although it failed.
     pub const fn may_have_applied(&self) -> bool {
-        matches!(self, Self::Backend { applied: Applied::Unknown, .. })
+        matches!(
+            self,
+            Self::Backend {
+                applied: Applied::Unknown,
+                ..
+            }
+        )
     }
 }

@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use super::StoreError;
 use crate::lifecycle::{Command, Expect, Refusal};
 use crate::model::{
-    AgentId, Budget, CommandId, Decision, Digest, Fence, Holder, Json, LaneId, LaneKey, NodeId, OrderKey, OutboxId,
-    PrincipalId, Priority, Progress, RecordDraft, StoredTask, Task, TaskId, TaskKind, TaskSpec, TenantId, Timestamp,
-    Usage,
+    AgentId, Budget, CommandId, Decision, Digest, Fence, Holder, Json, LaneId, LaneKey, NodeId, OrderKey,
+    OutboxId, PrincipalId, Priority, Progress, RecordDraft, StoredTask, Task, TaskId, TaskKind, TaskSpec,
+    TenantId, Timestamp, Usage,
 };
 
 /// Keeps tasks, their leases, attempts and dependencies.
@@ -286,7 +286,10 @@ pub struct Effects {
 impl Effects {
     /// Effects that consist of a record only.
     pub fn of(record: RecordDraft) -> Self {
-        Self { record, outbox: Vec::new() }
+        Self {
+            record,
+            outbox: Vec::new(),
+        }
     }
 }
 

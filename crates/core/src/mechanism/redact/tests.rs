@@ -174,6 +174,7 @@ fn clean_text_is_given_back_borrowed() {
         "the token bucket holds 10 tokens",
         "Authorization is required for every route.",
         "Authorization: required",
+        "token: https://auth.example/token, secret=http://vault.example/",
         "token: the smallest unit of text",
         "Tokens: 512, max_tokens=4096, token_count: 17",
         "{\"usage\":{\"input_tokens\":12,\"output_tokens\":34,\"total_tokens\":46}}",
@@ -452,6 +453,10 @@ fn extra_rules_join_the_built_in_ones() {
     let json = r#"{"employeeBadgeNumber":"ab12","personalCode":"cd34"}"#;
     let clean = r#"{"employeeBadgeNumber":"[redacted]","personalCode":"[redacted]"}"#;
     assert_eq!(redactor.json_text(json), Ok(Cow::Borrowed(clean)));
+    assert_eq!(
+        redactor.json_text(r#"["a ACME-1234"]"#),
+        Ok(Cow::Borrowed(r#"["a [redacted]"]"#))
+    );
     assert!(!format!("{redactor:?}").to_lowercase().contains("acme"));
     assert_eq!(format!("{redactor:?}"), "Redactor { .. }");
 

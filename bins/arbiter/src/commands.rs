@@ -1,0 +1,49 @@
+//! The commands, one file each.
+
+mod audit;
+pub(crate) mod completions;
+mod config;
+mod demo;
+pub(crate) mod demo_agent;
+mod key;
+mod run;
+mod task;
+
+use std::future::Future;
+
+use crate::app::App;
+use crate::cli::{Cli, Command};
+use crate::config::{Config, Environment};
+use crate::exit::Failure;
+
+/// Runs the command of a command line.
+pub(crate) fn run(cli: Cli, config: Config, environment: &dyn Environment) -> Result<(), Failure> {
+    let json = cli.global.json;
+    match cli.command {
+        Command::Run(arguments) => block_on(run::run(config, arguments, json, environment)),
+        Command::Demo(arguments) => block_on(demo::run(config, arguments, json)),
+        Command::Task(command) => block_on(with_app(config, async |app| task::run(app, command, json).await)),
+        Command::Audit(command) => block_on(audit::run(config, command, json)),
+        Command::Key(command) => block_on(with_app(config, async |app| key::run(app, command, json).await)),
+        Command::Config(command) => config::run(&config, &command, json),
+        // Handled before the configuration is read.
+        Command::Completions { .. } | Command::Launch { .. } | Command::DemoAgent { .. } => Ok(()),
+    }
+}
+
+fn block_on<F: Future<Output = Result<(), Failure>>>(future: F) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::internal("the runtime could not be started", error))?;
+    runtime.block_on(future)
+}
+
+/// Opens the store, runs a command, and closes the store whatever came of it.
+async fn with_app(config: Config, command: impl AsyncFnOnce(&App) -> Result<(), Failure>) -> Result<(), Failure> {
+    let app = App::open(config).await?;
+    let done = command(&app).await;
+    let closed = app.close().await;
+    done.and(closed)
+}

@@ -1,0 +1,464 @@
+//! `arbiter run`: a batch of tasks on this machine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use arbiter_core::model::{ArtifactRef, AttemptEnd, Digest, StateName, TaskId, TenantScope};
+use arbiter_core::ports::{ByteSource, Bytes, Hint, TaskReader as _};
+use arbiter_orchestration::{Stop, Stopper};
+use arbiter_queue::{QueueError, Submission};
+use futures_util::{FutureExt as _, select_biased};
+
+use crate::app::App;
+use crate::batch::{Agents, ArtifactLine, Batch, BatchTask, Progress, ResultLine, write_results};
+use crate::cli::RunArgs;
+use crate::commands::task::submission;
+use crate::config::{Config, Environment};
+use crate::engine::Engine;
+use crate::exit::Failure;
+
+/// The largest input file.
+const MAX_FILE_BYTES: u64 = 1 << 30;
+/// How many tasks one submit call carries.
+const CHUNK: usize = 1_000;
+/// How often the states of open tasks are looked at, beside hints.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Runs a batch to its end.
+pub(crate) async fn run(
+    config: Config,
+    arguments: RunArgs,
+    json: bool,
+    environment: &dyn Environment,
+) -> Result<(), Failure> {
+    let from_stdin = arguments.tasks.as_os_str() == "-";
+    let folder = if from_stdin {
+        PathBuf::from(".")
+    } else {
+        folder_of(&arguments.tasks)
+    };
+    let batch = Batch::read(&read_input(&arguments.tasks)?, &folder)?;
+    let text = std::fs::read_to_string(&arguments.agents).map_err(|error| {
+        Failure::configuration(format!(
+            "the agents file `{}` cannot be read: {error}",
+            arguments.agents.display()
+        ))
+    })?;
+    let agents = Agents::read(
+        &text,
+        &folder_of(&arguments.agents),
+        crate::bootstrap::DEFAULT_TENANT,
+    )?;
+    let output = match (&arguments.output, from_stdin) {
+        (Some(path), _) => Some(path.clone()),
+        (None, true) => None,
+        (None, false) => Some(arguments.tasks.with_extension("results.jsonl")),
+    };
+    let app = App::open(config).await?;
+    let stop = interruption(&app);
+    let done = drive(&app, &batch, agents, &arguments, environment, stop).await;
+    let closed = app.close().await;
+    let lines = done?;
+    closed?;
+    write_results(output.as_deref(), &lines)?;
+    summary(&lines, output.as_deref(), json);
+    if lines.iter().all(|line| line.state == StateName::Succeeded.word()) {
+        Ok(())
+    } else {
+        Err(Failure::some_failed())
+    }
+}
+
+/// Starts the services, submits the batch, waits for its end, and stops the services again.
+async fn drive(
+    app: &App,
+    batch: &Batch,
+    agents: Agents,
+    arguments: &RunArgs,
+    environment: &dyn Environment,
+    stop: Stop,
+) -> Result<Vec<ResultLine>, Failure> {
+    let names: BTreeMap<_, _> = agents
+        .0
+        .iter()
+        .map(|entry| (entry.profile.id, entry.profile.name.clone()))
+        .collect();
+    let engine = Engine::start(app, agents.0, environment).await?;
+    let progress = Progress::new(batch.tasks.len() as u64, arguments.quiet);
+    let outcome = async {
+        let identity = identity(app, batch, arguments.fresh).await?;
+        let accepted = submit(app, batch, &identity, &progress, &stop).await?;
+        wait(app, &accepted, &progress, &stop).await?;
+        results(app, batch, &accepted, &names).await
+    }
+    .await;
+    progress.finish();
+    engine.stop(stop.is_stopped()).await;
+    outcome
+}
+
+/// Fires at SIGINT or SIGTERM.
+fn interruption(app: &App) -> Stop {
+    let stopper = Stopper::default();
+    let stop = stopper.signal();
+    let wait = async move {
+        let terminate = async {
+            match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+                Ok(mut signal) => {
+                    signal.recv().await;
+                }
+                Err(_) => std::future::pending().await,
+            }
+        };
+        select_biased! {
+            _ = tokio::signal::ctrl_c().fuse() => {}
+            () = terminate.fuse() => {}
+        }
+        tracing::warn!(
+            event = "interrupted",
+            "stopping: attempts are ended and given back"
+        );
+        stopper.stop();
+        // Keep the stopper: dropping it would fire as well, which is the same by now.
+        drop(stopper);
+    };
+    app.spawner.spawn("signals", Box::pin(wait));
+    stop
+}
+
+/// Under which name the batch's tasks are recognised. With `--fresh` it is a new one each time.
+async fn identity(app: &App, batch: &Batch, fresh: bool) -> Result<String, Failure> {
+    crate::batch::identity(app.store.as_ref(), app.operator.tenant, batch.digest, fresh).await
+}
+
+/// Submits the batch in chunks, waiting where limits say so. Gives each task's id, or why it was refused.
+async fn submit(
+    app: &App,
+    batch: &Batch,
+    identity: &str,
+    progress: &Progress,
+    stop: &Stop,
+) -> Result<Vec<Result<TaskId, QueueError>>, Failure> {
+    let mut accepted: Vec<Result<TaskId, QueueError>> = Vec::with_capacity(batch.tasks.len());
+    let mut start = 0;
+    while start < batch.tasks.len() {
+        if stop.is_stopped() {
+            return Err(Failure::interrupted());
+        }
+        let end = (start + CHUNK).min(batch.tasks.len());
+        let mut chunk = Vec::with_capacity(end - start);
+        for (place, task) in batch.tasks.iter().enumerate().take(end).skip(start) {
+            chunk.push(prepare(app, task, place, start, end, identity, &accepted).await?);
+        }
+        let (submissions, refused): (Vec<_>, Vec<_>) = chunk.into_iter().map(split).unzip();
+        let count = submissions.len();
+        let answers = match app.queue.submit_many(&app.operator, submissions, false).await {
+            Ok(answers) => answers,
+            Err(QueueError::RateLimited { retry_after } | QueueError::Unavailable { retry_after, .. }) => {
+                pause(app, retry_after, stop).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // A full backlog is no refusal: the batch waits for its own tasks to end, and asks again from there.
+        let full = answers
+            .iter()
+            .position(|answer| matches!(answer, Err(QueueError::BacklogFull { .. })));
+        let taken = full.unwrap_or(count);
+        let kept = answers.into_iter().zip(refused).take(taken);
+        accepted.extend(kept.map(|(answer, refused)| match refused {
+            Some(error) => Err(error),
+            None => answer.map(|one| one.task),
+        }));
+        start += taken;
+        if full.is_some() {
+            progress.say("waiting for room in the queue");
+            pause(app, LOOK_EVERY, stop).await;
+        }
+    }
+    Ok(accepted)
+}
+
+type Prepared = (Submission, Option<QueueError>);
+
+fn split(prepared: Prepared) -> Prepared {
+    prepared
+}
+
+/// Makes the submission of one task: its files become artifacts, its prerequisites task ids where they were accepted in
+/// an earlier chunk.
+async fn prepare(
+    app: &App,
+    task: &BatchTask,
+    place: usize,
+    start: usize,
+    end: usize,
+    identity: &str,
+    accepted: &[Result<TaskId, QueueError>],
+) -> Result<Prepared, Failure> {
+    use arbiter_queue::Prerequisite;
+    let mut made = submission(task.input.clone());
+    made.idempotency_key = Some(format!("{identity}:{}", place + 1));
+    for (name, path) in &task.files {
+        made.spec
+            .artifacts
+            .push(upload(app, name, path).await.map_err(|failure| Failure {
+                message: format!("line {}: {}", task.line, failure.message),
+                ..failure
+            })?);
+    }
+    let mut problem = None;
+    for after in &mut made.after {
+        let Prerequisite::Sibling(other) = *after else {
+            continue;
+        };
+        if (start..end).contains(&other) {
+            *after = Prerequisite::Sibling(other - start);
+        } else {
+            match accepted.get(other) {
+                Some(Ok(id)) => *after = Prerequisite::Task(*id),
+                Some(Err(_)) => problem = Some(format!("names task #{}, which was refused", other + 1)),
+                None => {
+                    problem = Some(format!(
+                        "names task #{}, which comes more than {CHUNK} tasks later",
+                        other + 1
+                    ));
+                }
+            }
+        }
+    }
+    let refused = problem.map(|problem| QueueError::InvalidTask {
+        field: "after".into(),
+        problem,
+    });
+    Ok((made, refused))
+}
+
+/// Stores a file as an artifact.
+async fn upload(app: &App, name: &str, path: &Path) -> Result<ArtifactRef, Failure> {
+    let cannot = |error: std::io::Error| {
+        Failure::usage(format!("the file `{}` cannot be read: {error}", path.display()))
+    };
+    let size = std::fs::metadata(path).map_err(cannot)?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(Failure::usage(format!(
+            "the file `{}` has more than {MAX_FILE_BYTES} bytes",
+            path.display()
+        )));
+    }
+    let mut source: Box<dyn ByteSource> = Box::new(Bytes::new(std::fs::read(path).map_err(cannot)?));
+    let stored = app
+        .artifacts
+        .put(app.operator.tenant, source.as_mut(), MAX_FILE_BYTES)
+        .await
+        .map_err(|error| {
+            Failure::unavailable(
+                format!("the file `{}` could not be stored", path.display()),
+                error,
+            )
+        })?;
+    Ok(ArtifactRef {
+        name: name.to_owned(),
+        digest: stored.digest,
+        size_bytes: stored.size_bytes,
+    })
+}
+
+/// Waits until every accepted task has ended.
+async fn wait(
+    app: &App,
+    accepted: &[Result<TaskId, QueueError>],
+    progress: &Progress,
+    stop: &Stop,
+) -> Result<(), Failure> {
+    let mut hints = app.wakeups.subscribe();
+    let mut open: BTreeSet<TaskId> = accepted
+        .iter()
+        .filter_map(|one| one.as_ref().ok().copied())
+        .collect();
+    let mut closed: BTreeMap<&'static str, u64> = BTreeMap::new();
+    let mut changed: Vec<TaskId> = open.iter().copied().collect();
+    loop {
+        for ids in changed.chunks(CHUNK) {
+            for stored in app
+                .store
+                .get(TenantScope::Tenant(app.operator.tenant), ids)
+                .await?
+                .into_iter()
+                .flatten()
+            {
+                if stored.task.state.is_closed() && open.remove(&stored.task.id) {
+                    *closed.entry(stored.task.state.name().word()).or_default() += 1;
+                }
+            }
+        }
+        let mut shown = closed.clone();
+        let held = hold_count(app, &open).await?;
+        if held > 0 {
+            shown.insert("held", held);
+        }
+        progress.show(closed.values().sum(), &shown);
+        if open.is_empty() || held == open.len() as u64 {
+            return Ok(());
+        }
+        let until = app.clock.monotonic() + LOOK_EVERY;
+        select_biased! {
+            () = stop.wait().fuse() => return Err(Failure::interrupted()),
+            () = app.clock.sleep_until(until).fuse() => changed = open.iter().copied().collect(),
+            told = hints.next().fuse() => changed = named(&told, &open),
+        }
+    }
+}
+
+/// The open tasks that hints name; all of them when some hints were dropped.
+fn named(told: &[Hint], open: &BTreeSet<TaskId>) -> Vec<TaskId> {
+    if told.is_empty() {
+        return open.iter().copied().collect();
+    }
+    told.iter()
+        .filter_map(|hint| match hint {
+            Hint::Task(task) => open.get(task).copied(),
+            Hint::Lane(_) | Hint::Agents => None,
+        })
+        .collect()
+}
+
+/// How many tasks wait for a person: the batch does not wait for them.
+async fn hold_count(app: &App, open: &BTreeSet<TaskId>) -> Result<u64, Failure> {
+    let tally = app.store.tally(app.operator.tenant).await?;
+    Ok(tally.held.min(open.len() as u64))
+}
+
+async fn pause(app: &App, duration: Duration, stop: &Stop) {
+    let until = app.clock.monotonic() + duration.max(Duration::from_millis(1));
+    select_biased! {
+        () = stop.wait().fuse() => {}
+        () = app.clock.sleep_until(until).fuse() => {}
+    }
+}
+
+/// One line a task, in the order of the batch.
+async fn results(
+    app: &App,
+    batch: &Batch,
+    accepted: &[Result<TaskId, QueueError>],
+    names: &BTreeMap<arbiter_core::model::AgentId, String>,
+) -> Result<Vec<ResultLine>, Failure> {
+    let scope = TenantScope::Tenant(app.operator.tenant);
+    let mut lines = Vec::with_capacity(batch.tasks.len());
+    for (task, answer) in batch.tasks.iter().zip(accepted) {
+        let id = match answer {
+            Ok(id) => *id,
+            Err(error) => {
+                lines.push(ResultLine {
+                    line: task.line,
+                    id: None,
+                    state: "refused",
+                    reason: Some(error.code().to_owned()),
+                    agent: None,
+                    attempts: 0,
+                    output: None,
+                    artifacts: Vec::new(),
+                    error: Some(error.to_string()),
+                });
+                continue;
+            }
+        };
+        let Some(stored) = app.store.get(scope, &[id]).await?.into_iter().flatten().next() else {
+            return Err(Failure::internal(
+                "a task of the batch is gone",
+                anyhow::anyhow!("{id}"),
+            ));
+        };
+        let history = app.store.history(scope, id).await?;
+        let last = history.attempts.last();
+        let report = history
+            .attempts
+            .iter()
+            .rev()
+            .find_map(|attempt| match &attempt.outcome {
+                AttemptEnd::Reported(report) if stored.task.result == Some(attempt.open.fence) => {
+                    Some(report)
+                }
+                _ => None,
+            });
+        let error = last.and_then(|attempt| match &attempt.outcome {
+            AttemptEnd::Failed(failure) => Some(failure.message.clone()),
+            AttemptEnd::Lost => Some("the lease ended without a word from the agent".to_owned()),
+            AttemptEnd::Ended { why } | AttemptEnd::Returned { why } => Some(why.clone()),
+            AttemptEnd::Reported(_) => None,
+        });
+        lines.push(ResultLine {
+            line: task.line,
+            id: Some(id.to_string()),
+            state: stored.task.state.name().word(),
+            reason: stored.task.state.reason().map(str::to_owned),
+            agent: last.map(|attempt| {
+                names
+                    .get(&attempt.open.agent)
+                    .cloned()
+                    .unwrap_or_else(|| attempt.open.agent.to_string())
+            }),
+            attempts: history.attempts.len(),
+            output: report
+                .and_then(|report| report.output.as_ref())
+                .map(arbiter_core::model::Json::value),
+            artifacts: report.map_or_else(Vec::new, |report| {
+                report.artifacts.iter().map(artifact_line).collect()
+            }),
+            error,
+        });
+    }
+    Ok(lines)
+}
+
+fn artifact_line(artifact: &ArtifactRef) -> ArtifactLine {
+    ArtifactLine {
+        name: artifact.name.clone(),
+        sha256: artifact.digest.to_string(),
+        size_bytes: artifact.size_bytes,
+    }
+}
+
+fn summary(lines: &[ResultLine], output: Option<&Path>, json: bool) {
+    let mut states: BTreeMap<&str, u64> = BTreeMap::new();
+    lines
+        .iter()
+        .for_each(|line| *states.entry(line.state).or_default() += 1);
+    if json {
+        let value = serde_json::json!({"tasks": lines.len(), "states": states, "results": output});
+        crate::output::error_line(&value.to_string());
+        return;
+    }
+    let parts: Vec<String> = states
+        .iter()
+        .map(|(state, count)| format!("{count} {state}"))
+        .collect();
+    let place = output.map_or_else(String::new, |path| format!("; results in {}", path.display()));
+    crate::output::error_line(&format!("{} tasks: {}{place}", lines.len(), parts.join(", ")));
+}
+
+/// Reads a file, or standard input for `-`.
+pub(super) fn read_input(path: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = if path.as_os_str() == "-" {
+        std::io::stdin().read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text))
+    };
+    read.map_err(|error| Failure::usage(format!("`{}` cannot be read: {error}", path.display())))?;
+    Ok(text)
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}
+
+/// The digest of what identifies a batch, for its idempotency keys.
+pub(crate) fn short(digest: Digest) -> String {
+    digest.to_string().chars().take(32).collect()
+}
