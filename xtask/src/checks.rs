@@ -5,7 +5,7 @@ pub(crate) mod layers;
 pub(crate) mod readme;
 pub(crate) mod tidy;
 
-use crate::finding::Finding;
+use crate::finding::{self, Finding};
 
 /// Prints the findings of one check.
 ///
@@ -15,7 +15,7 @@ pub(crate) fn report(findings: &[Finding]) -> anyhow::Result<()> {
     for finding in findings {
         println!("{finding}");
     }
-    anyhow::ensure!(findings.is_empty(), "{} findings", findings.len());
+    anyhow::ensure!(findings.is_empty(), finding::count(findings.len()));
     Ok(())
 }
 
@@ -42,6 +42,10 @@ pub(crate) mod fixtures {
     pub(crate) fn assert_findings(found: &[Finding], expected: &str) {
         let mut lines: Vec<String> = found.iter().map(ToString::to_string).collect();
         lines.sort();
-        assert_eq!(lines, text(expected).lines().collect::<Vec<_>>(), "findings differ from {expected}");
+        assert_eq!(
+            lines,
+            text(expected).lines().collect::<Vec<_>>(),
+            "findings differ from {expected}"
+        );
     }
 }

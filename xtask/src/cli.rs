@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Test { profile, nextest } => suite::run(&workspace, profile, &nextest),
         Command::Ci => ci::run(&workspace),
         Command::Campaign(options) => campaign::run(&workspace, &options),
-        Command::CheckLayers => checks::report(&checks::layers::check_workspace(&workspace)),
+        Command::CheckLayers => checks::report(&checks::layers::check_workspace(&workspace)?),
         Command::Tidy => checks::report(&checks::tidy::check_workspace(&workspace)?),
         Command::Gen { check } => generate::run(&workspace, check),
         Command::Bench { name, arguments } => bench::run(&workspace, name.as_deref(), &arguments),

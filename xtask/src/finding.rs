@@ -16,7 +16,20 @@ pub(crate) struct Finding {
 impl Finding {
     /// Makes a finding of `check` at `place`.
     pub(crate) fn new(check: &str, place: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { check: check.to_owned(), place: place.into(), text: text.into() }
+        Self {
+            check: check.to_owned(),
+            place: place.into(),
+            text: text.into(),
+        }
+    }
+}
+
+/// A number of findings in words.
+pub(crate) fn count(number: usize) -> String {
+    if number == 1 {
+        "1 finding".to_owned()
+    } else {
+        format!("{number} findings")
     }
 }
 

@@ -1,6 +1,12 @@
 //! Developer commands of the workspace: `cargo xtask help`.
-#![expect(clippy::print_stdout, reason = "a developer command speaks on standard output")]
-#![expect(clippy::print_stderr, reason = "failures of a developer command go to standard error")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a developer command speaks on standard output"
+)]
+#![expect(
+    clippy::print_stderr,
+    reason = "failures of a developer command go to standard error"
+)]
 #![expect(
     clippy::disallowed_methods,
     reason = "developer commands time their steps, read the environment and wait for servers; \
@@ -13,6 +19,7 @@ mod checks;
 mod ci;
 mod cli;
 mod coverage;
+mod environment;
 mod finding;
 mod fix;
 mod generate;

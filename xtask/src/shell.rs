@@ -13,7 +13,10 @@ use anyhow::{Context, bail};
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let line = line(command);
     println!("$ {line}");
-    let status = command.stdin(Stdio::null()).status().with_context(|| format!("starting `{line}`"))?;
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("starting `{line}`"))?;
     if !status.success() {
         bail!("`{line}` ended with {status}");
     }
@@ -27,7 +30,10 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
 /// write UTF-8.
 pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
     let line = line(command);
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("starting `{line}`"))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("starting `{line}`"))?;
     if !output.status.success() {
         let complaint = String::from_utf8_lossy(&output.stderr);
         bail!("`{line}` ended with {}: {}", output.status, complaint.trim_end());
@@ -38,13 +44,18 @@ pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
 /// The command as one would type it.
 pub(crate) fn line(command: &Command) -> String {
     let words = iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+    words
+        .map(|word| quoted(&word.to_string_lossy()))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The first file of this name in a folder of `PATH`.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+    env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
 }
 
 /// `PATH` with this folder in front.
@@ -80,9 +91,13 @@ mod tests {
 
     #[test]
     fn failures_name_the_command_and_its_complaint() {
-        let failed = output(Command::new("sh").args(["-c", "echo why >&2; exit 4"])).unwrap_err().to_string();
+        let failed = output(Command::new("sh").args(["-c", "echo why >&2; exit 4"]))
+            .unwrap_err()
+            .to_string();
         assert!(failed.contains("exit status: 4: why"), "{failed}");
-        let absent = run(&mut Command::new("no-such-program-here")).unwrap_err().to_string();
+        let absent = run(&mut Command::new("no-such-program-here"))
+            .unwrap_err()
+            .to_string();
         assert_eq!(absent, "starting `no-such-program-here`");
     }
 

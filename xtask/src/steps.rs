@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::finding::Finding;
+use crate::finding::{self, Finding};
 use crate::shell;
 
 /// The steps that ran so far and what they found.
@@ -29,7 +29,11 @@ impl Steps {
         for finding in &found {
             println!("{finding}");
         }
-        self.done.push(Done { name, took: start.elapsed(), findings: found.len() });
+        self.done.push(Done {
+            name,
+            took: start.elapsed(),
+            findings: found.len(),
+        });
         self.findings.extend(found);
     }
 
@@ -37,7 +41,7 @@ impl Steps {
     pub(crate) fn command(&mut self, name: &'static str, command: &mut Command) {
         self.run(name, || match shell::run(command) {
             Ok(()) => Ok(Vec::new()),
-            Err(error) => Ok(vec![Finding::new(name, shell::line(command), format!("{error:#}"))]),
+            Err(error) => Ok(vec![Finding::new(name, "command", format!("{error:#}"))]),
         });
     }
 
@@ -48,8 +52,11 @@ impl Steps {
     pub(crate) fn finish(self) -> anyhow::Result<()> {
         println!("== summary");
         for step in &self.done {
-            let verdict =
-                if step.findings == 0 { "ok".to_owned() } else { format!("{} findings", step.findings) };
+            let verdict = if step.findings == 0 {
+                "ok".to_owned()
+            } else {
+                finding::count(step.findings)
+            };
             println!("{:<10} {:>8.1} s  {verdict}", step.name, step.took.as_secs_f64());
         }
         if self.findings.is_empty() {
@@ -58,7 +65,7 @@ impl Steps {
         for finding in &self.findings {
             println!("{finding}");
         }
-        anyhow::bail!("{} findings", self.findings.len())
+        anyhow::bail!(finding::count(self.findings.len()))
     }
 }
 
@@ -83,7 +90,10 @@ mod tests {
         assert!(last_ran);
         assert_eq!(steps.findings.len(), 3);
         assert_eq!(steps.findings[1].text, "broken");
-        assert_eq!(steps.findings[2].place, "sh -c 'exit 3'");
+        assert_eq!(
+            steps.findings[2].text,
+            "`sh -c 'exit 3'` ended with exit status: 3"
+        );
         assert_eq!(steps.finish().unwrap_err().to_string(), "3 findings");
     }
 

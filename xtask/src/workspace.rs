@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
-use cargo_metadata::{MetadataCommand, Package, TargetKind};
+use cargo_metadata::{MetadataCommand, Package};
 
 /// The member packages and the folders that commands work in.
 #[derive(Debug)]
@@ -45,7 +45,9 @@ impl Workspace {
     /// When `PATH` cannot be extended.
     pub(crate) fn cargo(&self) -> anyhow::Result<Command> {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.current_dir(&self.root).env("PATH", crate::shell::path_with(&self.tools().join("bin"))?);
+        command
+            .current_dir(&self.root)
+            .env("PATH", crate::shell::path_with(&self.tools().join("bin"))?);
         // What cargo told this program about its own package is not for its children.
         for variable in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH"] {
             command.env_remove(variable);
@@ -60,7 +62,10 @@ impl Workspace {
 
     /// The folder of a member, relative to the root.
     pub(crate) fn folder(&self, package: &Package) -> PathBuf {
-        let folder = package.manifest_path.parent().map_or(Path::new(""), |path| path.as_std_path());
+        let folder = package
+            .manifest_path
+            .parent()
+            .map_or(Path::new(""), |path| path.as_std_path());
         folder.strip_prefix(&self.root).unwrap_or(folder).to_owned()
     }
 
@@ -68,9 +73,4 @@ impl Workspace {
     pub(crate) fn has(&self, name: &str) -> bool {
         self.members.iter().any(|package| package.name.as_str() == name)
     }
-}
-
-/// Whether the package has a target of this kind.
-pub(crate) fn has_target(package: &Package, kind: &TargetKind) -> bool {
-    package.targets.iter().any(|target| target.kind.contains(kind))
 }

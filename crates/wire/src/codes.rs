@@ -59,7 +59,11 @@ pub const CODES: &[Code] = &[
 
 /// The meaning of a code; an unknown one is treated as `internal`.
 pub fn meaning(word: &str) -> Code {
-    CODES.iter().copied().find(|code| code.word == word).unwrap_or(code("internal", 500, EXIT_UNAVAILABLE))
+    CODES
+        .iter()
+        .copied()
+        .find(|code| code.word == word)
+        .unwrap_or(code("internal", 500, EXIT_UNAVAILABLE))
 }
 
 #[cfg(test)]
@@ -69,6 +73,9 @@ mod tests {
     #[test]
     fn codes_are_sorted_and_distinct() {
         assert!(CODES.windows(2).all(|pair| pair[0].word < pair[1].word));
-        assert_eq!((meaning("rate_limited").status, meaning("nonsense").word), (429, "internal"));
+        assert_eq!(
+            (meaning("rate_limited").status, meaning("nonsense").word),
+            (429, "internal")
+        );
     }
 }

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use arbiter_core::model::{
-    ArtifactRef, Budget, CompliancePlan, Constraints, Digest, Json, OnPrerequisiteFailure, Priority, Ratio, Requires,
-    ReviewPlan, SecurityLevel, TaskId, TaskKind, TaskSpec, Timestamp, TraceContext, VerificationPlan,
+    ArtifactRef, Budget, CompliancePlan, Constraints, Digest, Json, OnPrerequisiteFailure, Priority, Ratio,
+    Requires, ReviewPlan, SecurityLevel, TaskId, TaskKind, TaskSpec, Timestamp, TraceContext,
+    VerificationPlan,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -98,7 +99,10 @@ struct ArtifactForm {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a priority is a number from 0 to 100, or low, normal, high, critical")]
+#[serde(
+    untagged,
+    expecting = "a priority is a number from 0 to 100, or low, normal, high, critical"
+)]
 enum PriorityForm {
     Number(u8),
     Word(PriorityWord),
@@ -191,9 +195,20 @@ impl TaskInput {
                 TaskInputError::Malformed(message)
             }
         })?;
-        let mut spec = TaskSpec::new(or("kind", TaskKind::new(&form.kind))?, form.title, form.instructions);
-        spec.input = form.input.map(|raw| or("input", Json::parse(raw.get()))).transpose()?;
-        spec.artifacts = form.artifacts.into_iter().map(artifact).collect::<Result<_, _>>()?;
+        let mut spec = TaskSpec::new(
+            or("kind", TaskKind::new(&form.kind))?,
+            form.title,
+            form.instructions,
+        );
+        spec.input = form
+            .input
+            .map(|raw| or("input", Json::parse(raw.get())))
+            .transpose()?;
+        spec.artifacts = form
+            .artifacts
+            .into_iter()
+            .map(artifact)
+            .collect::<Result<_, _>>()?;
         spec.priority = form.priority.map_or(Ok(Priority::default()), priority)?;
         spec.requires = requires(form.requires)?;
         spec.constraints = constraints(form.constraints)?;
@@ -209,14 +224,28 @@ impl TaskInput {
             Some(SecurityForm::Confidential) => SecurityLevel::Confidential,
             Some(SecurityForm::Internal) | None => SecurityLevel::Internal,
         };
-        spec.trace = form.traceparent.map(|text| or("traceparent", TraceContext::parse(&text))).transpose()?;
-        let after = form.after.iter().map(|text| prerequisite(text)).collect::<Result<_, _>>()?;
-        Ok(Self { spec, after, idempotency_key: form.idempotency_key })
+        spec.trace = form
+            .traceparent
+            .map(|text| or("traceparent", TraceContext::parse(&text)))
+            .transpose()?;
+        let after = form
+            .after
+            .iter()
+            .map(|text| prerequisite(text))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            spec,
+            after,
+            idempotency_key: form.idempotency_key,
+        })
     }
 }
 
 fn or<T, E: std::fmt::Display>(field: &'static str, result: Result<T, E>) -> Result<T, TaskInputError> {
-    result.map_err(|error| TaskInputError::Invalid { field, problem: error.to_string() })
+    result.map_err(|error| TaskInputError::Invalid {
+        field,
+        problem: error.to_string(),
+    })
 }
 
 fn artifact(form: ArtifactForm) -> Result<ArtifactRef, TaskInputError> {
@@ -249,15 +278,28 @@ fn requires(form: RequiresForm) -> Result<Requires, TaskInputError> {
 fn constraints(form: ConstraintsForm) -> Result<Constraints, TaskInputError> {
     let default = Constraints::default();
     let attempt_timeout = match form.attempt_timeout_seconds {
-        Some(seconds) => or("constraints.attempt_timeout_seconds", Duration::try_from_secs_f64(seconds))?,
+        Some(seconds) => or(
+            "constraints.attempt_timeout_seconds",
+            Duration::try_from_secs_f64(seconds),
+        )?,
         None => default.attempt_timeout,
     };
-    let BudgetForm { files, lines, tokens, cost_micros } = form.budget;
+    let BudgetForm {
+        files,
+        lines,
+        tokens,
+        cost_micros,
+    } = form.budget;
     Ok(Constraints {
         deadline: time("constraints.deadline", form.deadline)?,
         attempt_timeout,
         max_attempts: form.max_attempts.unwrap_or(default.max_attempts),
-        budget: Budget { files, lines, tokens, cost_micros },
+        budget: Budget {
+            files,
+            lines,
+            tokens,
+            cost_micros,
+        },
     })
 }
 
@@ -269,9 +311,15 @@ fn review(form: ReviewForm) -> Result<ReviewPlan, TaskInputError> {
         }),
         None => None,
     };
-    let compliance =
-        form.compliance.map(|plan| CompliancePlan { gates: plan.gates, working_spec: plan.working_spec });
-    Ok(ReviewPlan { verification, rubric: form.rubric, compliance })
+    let compliance = form.compliance.map(|plan| CompliancePlan {
+        gates: plan.gates,
+        working_spec: plan.working_spec,
+    });
+    Ok(ReviewPlan {
+        verification,
+        rubric: form.rubric,
+        compliance,
+    })
 }
 
 fn prerequisite(text: &str) -> Result<After, TaskInputError> {
@@ -302,7 +350,10 @@ mod tests {
     #[test]
     fn the_smallest_task_has_every_default() {
         let input = TaskInput::parse(r#"{"kind":"analysis","title":"Count"}"#).expect("task");
-        assert_eq!(input.spec, TaskSpec::new(TaskKind::new("analysis").expect("kind"), "Count", ""));
+        assert_eq!(
+            input.spec,
+            TaskSpec::new(TaskKind::new("analysis").expect("kind"), "Count", "")
+        );
         assert_eq!((input.after, input.idempotency_key), (Vec::new(), None));
     }
 
@@ -320,9 +371,15 @@ mod tests {
             digest = Digest::of(b"abc"),
         );
         let input = TaskInput::parse(&text).expect("task");
-        assert_eq!(input.spec.input.as_ref().map(Json::as_str), Some(r#"{"a":[1.50]}"#));
+        assert_eq!(
+            input.spec.input.as_ref().map(Json::as_str),
+            Some(r#"{"a":[1.50]}"#)
+        );
         assert_eq!(input.spec.priority, Priority::HIGH);
-        assert_eq!(input.spec.constraints.attempt_timeout, Duration::from_millis(1500));
+        assert_eq!(
+            input.spec.constraints.attempt_timeout,
+            Duration::from_millis(1500)
+        );
         assert_eq!(input.spec.constraints.budget.tokens, Some(7));
         assert_eq!(input.after, [After::Item(2), After::Task(id)]);
         assert_eq!(input.spec.on_prerequisite_failure, OnPrerequisiteFailure::Hold);
@@ -338,14 +395,42 @@ mod tests {
             ("", "invalid_task", "EOF"),
             ("[]", "invalid_task", "invalid"),
             (r#"{"kind":"analysis"}"#, "invalid_task", "title"),
-            (r#"{"kind":"analysis","title":"t","titel":1}"#, "unsupported_field", "titel"),
+            (
+                r#"{"kind":"analysis","title":"t","titel":1}"#,
+                "unsupported_field",
+                "titel",
+            ),
             (r#"{"kind":"A b","title":"t"}"#, "invalid_task", "`kind`"),
-            (r#"{"kind":"analysis","title":"t","priority":101}"#, "invalid_task", "priority"),
-            (r#"{"kind":"analysis","title":"t","priority":"urgent"}"#, "invalid_task", "priority"),
-            (r#"{"kind":"analysis","title":"t","constraints":{"attempt_timeout_seconds":-1}}"#, "invalid_task", "attempt_timeout"),
-            (r#"{"kind":"analysis","title":"t","constraints":{"timeout":1}}"#, "unsupported_field", "timeout"),
-            (r##"{"kind":"analysis","title":"t","after":["#0"]}"##, "invalid_task", "#0"),
-            (r#"{"kind":"analysis","title":"t","not_before":"tomorrow"}"#, "invalid_task", "tomorrow"),
+            (
+                r#"{"kind":"analysis","title":"t","priority":101}"#,
+                "invalid_task",
+                "priority",
+            ),
+            (
+                r#"{"kind":"analysis","title":"t","priority":"urgent"}"#,
+                "invalid_task",
+                "priority",
+            ),
+            (
+                r#"{"kind":"analysis","title":"t","constraints":{"attempt_timeout_seconds":-1}}"#,
+                "invalid_task",
+                "attempt_timeout",
+            ),
+            (
+                r#"{"kind":"analysis","title":"t","constraints":{"timeout":1}}"#,
+                "unsupported_field",
+                "timeout",
+            ),
+            (
+                r##"{"kind":"analysis","title":"t","after":["#0"]}"##,
+                "invalid_task",
+                "#0",
+            ),
+            (
+                r#"{"kind":"analysis","title":"t","not_before":"tomorrow"}"#,
+                "invalid_task",
+                "tomorrow",
+            ),
         ] {
             let error = TaskInput::parse(text).expect_err(text);
             assert_eq!(error.code(), code, "{text}");

@@ -69,8 +69,7 @@ pub(crate) fn check_wrappers_of(workspace: &Workspace) -> anyhow::Result<Vec<Fin
 
 /// Checks the lock file for direct dependencies that it holds twice.
 pub(crate) fn check_duplicates_of(workspace: &Workspace) -> anyhow::Result<Vec<Finding>> {
-    let [deny, manifest, lock] =
-        ["deny.toml", "Cargo.toml", "Cargo.lock"].map(|name| read(workspace, name));
+    let [deny, manifest, lock] = ["deny.toml", "Cargo.toml", "Cargo.lock"].map(|name| read(workspace, name));
     check_duplicates(&deny?, &manifest?, &lock?)
 }
 
@@ -79,7 +78,10 @@ fn check_wrappers(deny: &str) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for (driver, owners) in layers::OWNERS {
         let Some(ban) = deny.bans.deny.iter().find(|ban| ban.name == *driver) else {
-            let text = format!("no ban with wrappers for `{driver}`, which belongs to {}", owners.join(", "));
+            let text = format!(
+                "no ban with wrappers for `{driver}`, which belongs to {}",
+                owners.join(", ")
+            );
             findings.push(Finding::new("bans::missing", "deny.toml", text));
             continue;
         };
@@ -117,9 +119,16 @@ fn check_duplicates(deny: &str, manifest: &str, lock: &str) -> anyhow::Result<Ve
             .filter(|package| package.name == *name)
             .map(|package| package.version.as_str())
             .collect();
-        let skipped = deny.bans.skip.iter().any(|skip| skip.name == *name || skip.name.starts_with(&format!("{name}@")));
+        let skipped = deny
+            .bans
+            .skip
+            .iter()
+            .any(|skip| skip.name == *name || skip.name.starts_with(&format!("{name}@")));
         if versions.len() > 1 && !skipped {
-            let text = format!("the direct dependency `{name}` is there as {}", versions.join(" and "));
+            let text = format!(
+                "the direct dependency `{name}` is there as {}",
+                versions.join(" and ")
+            );
             findings.push(Finding::new("bans::duplicate", "Cargo.lock", text));
         }
     }

@@ -41,8 +41,8 @@ pub(crate) struct Dependency {
     pub(crate) features: Vec<String>,
 }
 
-/// Checks the manifests of the workspace.
-pub(crate) fn check_workspace(workspace: &Workspace) -> Vec<Finding> {
+/// Checks the manifests of the workspace, and that `deny.toml` names the same owners.
+pub(crate) fn check_workspace(workspace: &Workspace) -> anyhow::Result<Vec<Finding>> {
     let members: Vec<Member> = workspace
         .members
         .iter()
@@ -60,7 +60,9 @@ pub(crate) fn check_workspace(workspace: &Workspace) -> Vec<Finding> {
                 .collect(),
         })
         .collect();
-    check(&members)
+    let mut findings = check(&members);
+    findings.extend(super::bans::check_wrappers_of(workspace)?);
+    Ok(findings)
 }
 
 /// Checks members against the table.
@@ -77,7 +79,10 @@ pub(crate) fn check(members: &[Member]) -> Vec<Finding> {
             continue;
         };
         if member.folder != row.folder {
-            let text = format!("lies in `{}`, its name belongs to `{}`", member.folder, row.folder);
+            let text = format!(
+                "lies in `{}`, its name belongs to `{}`",
+                member.folder, row.folder
+            );
             findings.push(Finding::new("layers::folder", &member.name, text));
         }
         for dependency in &member.dependencies {
@@ -103,7 +108,10 @@ fn check_dependency(
             return Some(Finding::new("layers::edge", edge, row.rule));
         }
         if !table::DEVELOPMENT.contains(&dependency.name.as_str()) {
-            let text = format!("a development dependency may add only {}", table::DEVELOPMENT.join(", "));
+            let text = format!(
+                "a development dependency may add only {}",
+                table::DEVELOPMENT.join(", ")
+            );
             return Some(Finding::new("layers::development-edge", edge, text));
         }
         if reach.leads(&dependency.name, &member.name) {
@@ -129,13 +137,19 @@ fn check_purity(row: &table::Row, edge: String, dependency: &Dependency) -> Opti
         return None;
     }
     if dependency.name == "tokio" && row.purity == table::Purity::TokioSync {
-        let extra: Vec<&str> =
-            dependency.features.iter().map(String::as_str).filter(|feature| *feature != "sync").collect();
+        let extra: Vec<&str> = dependency
+            .features
+            .iter()
+            .map(String::as_str)
+            .filter(|feature| *feature != "sync")
+            .collect();
         if extra.is_empty() {
             return None;
         }
-        let text =
-            format!("domain crates use tokio with the feature `sync` alone, not `{}`", extra.join("`, `"));
+        let text = format!(
+            "domain crates use tokio with the feature `sync` alone, not `{}`",
+            extra.join("`, `")
+        );
         return Some(Finding::new("layers::tokio-features", edge, text));
     }
     if table::RUNTIME_OR_IO.contains(&dependency.name.as_str()) {
@@ -161,7 +175,9 @@ impl<'a> Reach<'a> {
                 .map(|dependency| dependency.name.as_str());
             (member.name.as_str(), targets.collect())
         });
-        Self { edges: edges.collect() }
+        Self {
+            edges: edges.collect(),
+        }
     }
 
     fn leads(&self, from: &str, to: &str) -> bool {
@@ -194,7 +210,7 @@ mod tests {
 
     #[test]
     fn the_workspace_keeps_its_layers() {
-        let found = check_workspace(&Workspace::load().unwrap());
+        let found = check_workspace(&Workspace::load().unwrap()).unwrap();
         assert!(found.is_empty(), "{found:#?}");
     }
 
@@ -214,7 +230,10 @@ mod tests {
     fn every_owner_is_a_crate_of_the_table() {
         for (driver, owners) in table::OWNERS {
             for owner in *owners {
-                assert!(table::row(owner).is_some(), "{driver} belongs to `{owner}`, which has no row");
+                assert!(
+                    table::row(owner).is_some(),
+                    "{driver} belongs to `{owner}`, which has no row"
+                );
             }
         }
     }

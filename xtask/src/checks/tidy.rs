@@ -2,7 +2,7 @@
 //! unfinished code, inherited lints and versions, order of the dependency table.
 
 mod manifests;
-mod sources;
+pub(crate) mod sources;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +21,9 @@ pub(crate) type Tree = BTreeMap<String, String>;
 /// Recorded inputs are kept as they are: files below a folder of this name are not checked.
 const FIXTURES: &str = "fixtures";
 
-const TEXT: &[&str] = &["rs", "toml", "md", "sh", "py", "json", "yml", "yaml", "html", "css", "js", "sql"];
+const TEXT: &[&str] = &[
+    "rs", "toml", "md", "sh", "py", "json", "yml", "yaml", "html", "css", "js", "sql",
+];
 
 /// Checks the files that git tracks or would track.
 pub(crate) fn check_workspace(workspace: &Workspace) -> anyhow::Result<Vec<Finding>> {
@@ -36,10 +38,18 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     for (path, text) in tree {
         if let Some(line) = first_trailing_blank(text) {
             let place = format!("{path}:{line}");
-            findings.push(Finding::new("tidy::trailing-blank", place, "the line ends in a blank"));
+            findings.push(Finding::new(
+                "tidy::trailing-blank",
+                place,
+                "the line ends in a blank",
+            ));
         }
         if !text.is_empty() && !text.ends_with('\n') {
-            findings.push(Finding::new("tidy::final-newline", path, "the last line has no end"));
+            findings.push(Finding::new(
+                "tidy::final-newline",
+                path,
+                "the last line has no end",
+            ));
         }
         if is_source(path) {
             findings.extend(sources::check(path, text));
@@ -53,18 +63,26 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
 }
 
 fn is_source(path: &str) -> bool {
-    Path::new(path).extension().is_some_and(|extension| extension == "rs")
+    Path::new(path)
+        .extension()
+        .is_some_and(|extension| extension == "rs")
 }
 
 fn first_trailing_blank(text: &str) -> Option<usize> {
-    text.split('\n').position(|line| line.ends_with([' ', '\t', '\r'])).map(|index| index + 1)
+    text.split('\n')
+        .position(|line| line.ends_with([' ', '\t', '\r']))
+        .map(|index| index + 1)
 }
 
 fn tracked(root: &Path) -> anyhow::Result<Tree> {
     let mut list = Command::new("git");
-    list.current_dir(root).args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+    list.current_dir(root)
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
     let mut tree = Tree::new();
-    for path in shell::output(&mut list)?.split('\0').filter(|path| is_checked(path)) {
+    for path in shell::output(&mut list)?
+        .split('\0')
+        .filter(|path| is_checked(path))
+    {
         let file = root.join(path);
         // A file that is deleted but not yet committed is still in the list.
         if file.is_file() {

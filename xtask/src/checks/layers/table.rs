@@ -84,8 +84,11 @@ const ADAPTERS: &[&str] = &[
 ];
 
 /// What development dependencies may add.
-pub(crate) const DEVELOPMENT: &[&str] =
-    &["arbiter-testkit", "arbiter-adapter-inmem", "arbiter-adapter-system"];
+pub(crate) const DEVELOPMENT: &[&str] = &[
+    "arbiter-testkit",
+    "arbiter-adapter-inmem",
+    "arbiter-adapter-system",
+];
 
 /// Driver crates and the only crates that may name them, in any kind of dependency.
 /// `deny.toml` says the same as bans with wrappers.
@@ -93,7 +96,10 @@ pub(crate) const OWNERS: &[(&str, &[&str])] = &[
     ("cedar-policy", &["arbiter-adapter-cedar"]),
     ("deadpool-postgres", &["arbiter-adapter-postgres"]),
     ("fred", &["arbiter-adapter-redis"]),
-    ("hyper", &["arbiter-api", "arbiter-net", "arbiter-testkit", "arbiter-tests"]),
+    (
+        "hyper",
+        &["arbiter-api", "arbiter-net", "arbiter-testkit", "arbiter-tests"],
+    ),
     ("landlock", &["arbiter-adapter-process"]),
     ("opentelemetry-otlp", &["arbiter-adapter-otlp"]),
     ("prometheus-client", &["arbiter-adapter-prometheus"]),
@@ -142,11 +148,21 @@ pub(crate) fn domain_crates() -> impl Iterator<Item = String> {
 pub(crate) fn row(package: &str) -> Option<Row> {
     match package {
         "arbiter" => {
-            return Some(named("bins/arbiter", Edges::Any, Purity::Any, "the binary may import all"));
+            return Some(named(
+                "bins/arbiter",
+                Edges::Any,
+                Purity::Any,
+                "the binary may import all",
+            ));
         }
         "arbiter-tests" => return Some(named("tests", Edges::Any, Purity::Any, "tests may import all")),
         "xtask" => {
-            return Some(named("xtask", Edges::Only(&[]), Purity::Any, "xtask imports none of our crates"));
+            return Some(named(
+                "xtask",
+                Edges::Only(&[]),
+                Purity::Any,
+                "xtask imports none of our crates",
+            ));
         }
         _ => {}
     }
@@ -155,7 +171,13 @@ pub(crate) fn row(package: &str) -> Option<Row> {
         return ADAPTERS.contains(&adapter).then(|| {
             named(
                 format!("crates/adapters/{adapter}"),
-                Edges::Only(&["arbiter-core", "arbiter-audit", "arbiter-wire", "arbiter-net", "arbiter-layers"]),
+                Edges::Only(&[
+                    "arbiter-core",
+                    "arbiter-audit",
+                    "arbiter-wire",
+                    "arbiter-net",
+                    "arbiter-layers",
+                ]),
                 Purity::Any,
                 "adapters import core, audit, wire, net and layers only",
             )
@@ -183,13 +205,25 @@ fn library(name: &str) -> Option<(Edges, Purity, &'static str)> {
         }
         "api" => {
             let edges = Edges::OnlyAndDomains(&["arbiter-core", "arbiter-wire", "arbiter-audit"]);
-            (edges, Purity::Any, "api imports core, wire, audit and domain crates only")
+            (
+                edges,
+                Purity::Any,
+                "api imports core, wire, audit and domain crates only",
+            )
         }
         "client" => {
             let edges = Edges::Only(&["arbiter-core", "arbiter-wire", "arbiter-audit", "arbiter-net"]);
-            (edges, Purity::Any, "client imports core, wire, audit and net only")
+            (
+                edges,
+                Purity::Any,
+                "client imports core, wire, audit and net only",
+            )
         }
-        "compliance" => (core_and_audit, Purity::TokioSync, "compliance imports core and audit only"),
+        "compliance" => (
+            core_and_audit,
+            Purity::TokioSync,
+            "compliance imports core and audit only",
+        ),
         domain if DOMAINS.contains(&domain) => {
             (only_core, Purity::TokioSync, "a domain crate imports core only")
         }
@@ -199,9 +233,16 @@ fn library(name: &str) -> Option<(Edges, Purity, &'static str)> {
 }
 
 fn named(folder: impl Into<String>, edges: Edges, purity: Purity, rule: &'static str) -> Row {
-    Row { folder: folder.into(), edges, purity, rule }
+    Row {
+        folder: folder.into(),
+        edges,
+        purity,
+        rule,
+    }
 }
 
 fn is_domain(package: &str) -> bool {
-    package.strip_prefix("arbiter-").is_some_and(|name| DOMAINS.contains(&name))
+    package
+        .strip_prefix("arbiter-")
+        .is_some_and(|name| DOMAINS.contains(&name))
 }

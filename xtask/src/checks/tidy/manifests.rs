@@ -46,7 +46,10 @@ pub(crate) fn check_member(path: &str, text: &str, tree: &Tree) -> Vec<Finding> 
         findings.push(Finding::new("tidy::readme", path, text));
     }
     let inherited = |table: Option<&Value>| {
-        table.and_then(|value| value.get("workspace")).and_then(Value::as_bool) == Some(true)
+        table
+            .and_then(|value| value.get("workspace"))
+            .and_then(Value::as_bool)
+            == Some(true)
     };
     if !inherited(manifest.get("lints")) {
         let text = "needs `[lints]` with `workspace = true`";
@@ -55,7 +58,8 @@ pub(crate) fn check_member(path: &str, text: &str, tree: &Tree) -> Vec<Finding> 
     for (section, dependencies) in dependency_tables(&manifest) {
         for (name, dependency) in dependencies {
             if !inherited(Some(dependency)) {
-                let text = format!("`{name}` in `{section}` has a version of its own; use `workspace = true`");
+                let text =
+                    format!("`{name}` in `{section}` has a version of its own; use `workspace = true`");
                 findings.push(Finding::new("tidy::dependency", path, text));
             }
         }
@@ -71,7 +75,11 @@ fn dependency_tables(manifest: &Table) -> Vec<(String, &Table)> {
             tables.push((kind.to_owned(), table));
         }
     }
-    let targets = manifest.get("target").and_then(Value::as_table).into_iter().flatten();
+    let targets = manifest
+        .get("target")
+        .and_then(Value::as_table)
+        .into_iter()
+        .flatten();
     for (target, parent) in targets {
         for kind in KINDS {
             if let Some(table) = parent.get(kind).and_then(Value::as_table) {

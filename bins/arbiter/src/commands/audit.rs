@@ -1,0 +1,274 @@
+//! `arbiter audit`.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use arbiter_audit::detail::Detail;
+use arbiter_audit::export::{ExportHeader, ExportWriter};
+use arbiter_audit::key::VerifierKey;
+use arbiter_audit::keyring::Keyring;
+use arbiter_audit::log::LogVerifier;
+use arbiter_audit::note::Note;
+use arbiter_audit::proof::InclusionProof;
+use arbiter_audit::report::Report;
+use arbiter_audit::tile::{Tile, TileMap};
+use arbiter_audit::verify::verify_export;
+use arbiter_core::model::{Digest, Operation, TenantScope};
+use arbiter_core::ports::{AuditEntry, AuditLog as _, AuditQuery, AuditTree as _, TreeHead};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::cli::AuditCommand;
+use crate::config::Config;
+use crate::engine::LOG_ORIGIN;
+use crate::exit::Failure;
+use crate::output;
+
+/// How many entries are read at a time: one tile.
+const PAGE: usize = 256;
+
+/// Runs an audit command. Verifying an export needs no store.
+pub(crate) async fn run(config: Config, command: AuditCommand, json: bool) -> Result<(), Failure> {
+    if let AuditCommand::Verify { file: Some(file), key } = &command
+        && !key.is_empty()
+    {
+        return verify_file(file, &trusted(key)?, json);
+    }
+    let app = App::open(config).await?;
+    let done = with_store(&app, command, json).await;
+    let closed = app.close().await;
+    done.and(closed)
+}
+
+async fn with_store(app: &App, command: AuditCommand, json: bool) -> Result<(), Failure> {
+    match command {
+        AuditCommand::Verify { file: Some(file), .. } => verify_file(&file, &app.trust()?.keyring()?, json),
+        AuditCommand::Verify { file: None, .. } => {
+            app.queue.permit(&app.operator, Operation::AuditQuery).await?;
+            show_report(&verify_store(app).await?, json)
+        }
+        AuditCommand::Proof { index } => {
+            app.queue.permit(&app.operator, Operation::AuditProof).await?;
+            proof(app, index).await
+        }
+        AuditCommand::Export { file } => {
+            app.queue.permit(&app.operator, Operation::AuditExport).await?;
+            export(app, &file, json).await
+        }
+        AuditCommand::Search { resource, action, outcome, limit, before } => {
+            app.queue.permit(&app.operator, Operation::AuditQuery).await?;
+            let query = AuditQuery {
+                resource,
+                action,
+                outcome,
+                before,
+                limit: usize::from(limit),
+                ..AuditQuery::default()
+            };
+            search(app, query, json).await
+        }
+        AuditCommand::Key => {
+            output::line(&app.trust()?.root().to_string());
+            Ok(())
+        }
+        AuditCommand::Rotate => {
+            app.queue.permit(&app.operator, Operation::AuditRotate).await?;
+            let key = app.rotate_signer().await?;
+            if json {
+                output::json(&json!({"key": key.to_string()}));
+            } else {
+                output::line(&format!("checkpoints are signed by {key} from now on"));
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The keys that are given on the command line.
+fn trusted(keys: &[String]) -> Result<Keyring, Failure> {
+    let mut parsed = Vec::new();
+    for text in keys {
+        let key: VerifierKey = text
+            .parse()
+            .map_err(|error: arbiter_audit::key::InvalidKey| Failure::usage(error.to_string()))?;
+        parsed.push(key);
+    }
+    Ok(Keyring::new(LOG_ORIGIN, parsed))
+}
+
+fn verify_file(path: &Path, trusted: &Keyring, json: bool) -> Result<(), Failure> {
+    let cannot = |error: std::io::Error| Failure::usage(format!("`{}` cannot be read: {error}", path.display()));
+    let file = File::open(path).map_err(cannot)?;
+    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let report = verify_export(BufReader::with_capacity(1 << 20, file), trusted, threads).map_err(cannot)?;
+    show_report(&report, json)
+}
+
+/// Verifies the whole log of the store: each leaf against its hash, each detail against its leaf, the tree against the
+/// signed head, the versions of every task.
+pub(crate) async fn verify_store(app: &App) -> Result<Report, Failure> {
+    let keyring = app.trust()?.keyring()?;
+    let Some((head, note)) = app.signed_head().await? else {
+        return Err(Failure::unavailable("the audit log has no entry yet", anyhow::anyhow!("nothing was ever done")));
+    };
+    let note = Note::parse(&note).map_err(|error| Failure::internal("the signed head is damaged", error))?;
+    let vouched = keyring.open(&note).map_err(|error| Failure::internal("the signed head is not trusted", error))?;
+    let mut verifier = LogVerifier::new();
+    'log: loop {
+        let (entries, hashes) = page(app, verifier.entries(), head).await?;
+        if entries.is_empty() {
+            break;
+        }
+        for (entry, hash) in entries.iter().zip(&hashes) {
+            if verifier.entry(&entry.leaf, hash, detail_of(entry).as_ref()).is_err() {
+                break 'log;
+            }
+        }
+    }
+    Ok(verifier.finish(&vouched.checkpoint))
+}
+
+/// The entries of the tile that starts at `from`, with the hashes that stand in the tree.
+async fn page(app: &App, from: u64, head: TreeHead) -> Result<(Vec<AuditEntry>, Vec<Digest>), Failure> {
+    let width = head.size.saturating_sub(from).min(PAGE as u64);
+    if width == 0 {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let mut entries = app.store.read(from, width as usize).await?;
+    entries.truncate(width as usize);
+    let hashes = app.store.tile(0, from / PAGE as u64, width as u16).await?.unwrap_or_default();
+    if hashes.len() != entries.len() {
+        let found = anyhow::anyhow!("entries {from}.. : {} leaves and {} hashes", entries.len(), hashes.len());
+        return Err(Failure::internal("the audit log is damaged", found));
+    }
+    Ok((entries, hashes))
+}
+
+fn detail_of(entry: &AuditEntry) -> Option<Detail> {
+    entry.detail.as_ref().map(|detail| Detail { salt: detail.salt, body: detail.body.as_str().as_bytes().to_vec() })
+}
+
+fn show_report(report: &Report, json: bool) -> Result<(), Failure> {
+    if json {
+        output::json(&json!({
+            "sound": report.is_sound(),
+            "entries": report.entries,
+            "redacted": report.redacted,
+            "root": report.root.to_string(),
+            "signers": report.signers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "fault": report.fault.as_ref().map(ToString::to_string),
+            "findings": report.findings.iter().map(|finding| format!("{finding:?}")).collect::<Vec<_>>(),
+        }));
+    } else if report.is_sound() {
+        output::line(&format!("{} entries are sound; the root is {}", report.entries, report.root));
+    } else {
+        if let Some(fault) = &report.fault {
+            output::line(&format!("the audit log is NOT sound: {fault}"));
+        }
+        report.findings.iter().for_each(|finding| output::line(&format!("finding: {finding:?}")));
+    }
+    if report.is_sound() { Ok(()) } else { Err(Failure::some_failed()) }
+}
+
+async fn proof(app: &App, index: u64) -> Result<(), Failure> {
+    let Some((head, note)) = app.signed_head().await?.filter(|(head, _)| index < head.size) else {
+        return Err(Failure::usage(format!("the log has no entry {index}")));
+    };
+    let mut tiles = TileMap::new();
+    for id in InclusionProof::tiles(index, head.size) {
+        let hashes = app.store.tile(id.level(), id.index(), id.width()).await?.unwrap_or_default();
+        tiles.insert(Tile { id, hashes });
+    }
+    let proof = InclusionProof::build(index, head.size, &tiles)
+        .map_err(|error| Failure::internal("the proof could not be built", error))?;
+    let Some(entry) = app.store.read(index, 1).await?.into_iter().next() else {
+        return Err(Failure::usage(format!("the log has no entry {index}")));
+    };
+    let leaf: Value = serde_json::from_slice(&entry.leaf)
+        .map_err(|error| Failure::internal("the entry is damaged", error))?;
+    output::json(&json!({
+        "index": index,
+        "size": head.size,
+        "leaf": leaf,
+        "leaf_hash": arbiter_audit::tree::leaf_hash(&entry.leaf).to_string(),
+        "path": proof.path.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "root": head.root.to_string(),
+        "checkpoint": note,
+    }));
+    Ok(())
+}
+
+async fn export(app: &App, path: &Path, json: bool) -> Result<(), Failure> {
+    let Some((head, note)) = app.signed_head().await? else {
+        return Err(Failure::usage("the audit log has no entry yet"));
+    };
+    let note = Note::parse(&note).map_err(|error| Failure::internal("the signed head is damaged", error))?;
+    let cannot = |error: std::io::Error| {
+        Failure::unavailable(format!("the export `{}` could not be written", path.display()), error)
+    };
+    if path.as_os_str() == "-" {
+        write_export(app, std::io::stdout(), head, &note).await?;
+        return Ok(());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = tempfile::NamedTempFile::new_in(folder).map_err(cannot)?;
+    let file = write_export(app, file, head, &note).await?;
+    file.as_file().sync_all().map_err(cannot)?;
+    file.persist(path).map_err(|error| cannot(error.error))?;
+    if json {
+        output::json(&json!({"entries": head.size, "root": head.root.to_string(), "file": path}));
+    } else {
+        output::line(&format!("{} entries are in {}", head.size, path.display()));
+    }
+    Ok(())
+}
+
+async fn write_export<W: Write>(app: &App, out: W, head: TreeHead, note: &Note) -> Result<W, Failure> {
+    let trust = app.trust()?;
+    let header = ExportHeader {
+        origin: LOG_ORIGIN.to_owned(),
+        size: head.size,
+        keys: trust.keyring()?.keys().cloned().collect(),
+        handovers: trust.handovers().to_vec(),
+    };
+    let failed = |error| Failure::unavailable("the audit log could not be exported", anyhow::Error::from(error));
+    let mut writer = ExportWriter::new(BufWriter::with_capacity(1 << 20, out), &header).map_err(failed)?;
+    let mut next = 0;
+    while next < head.size {
+        let (entries, hashes) = page(app, next, head).await?;
+        for (entry, hash) in entries.iter().zip(&hashes) {
+            writer.entry(&entry.leaf, hash, detail_of(entry).as_ref()).map_err(failed)?;
+        }
+        next += entries.len() as u64;
+    }
+    let buffered = writer.finish(note).map_err(failed)?;
+    buffered.into_inner().map_err(|error| Failure::unavailable("the export could not be written", error.into_error()))
+}
+
+async fn search(app: &App, query: AuditQuery, json: bool) -> Result<(), Failure> {
+    let page = app.store.search(TenantScope::Tenant(app.operator.tenant), query).await?;
+    let mut rows = Vec::new();
+    for entry in &page.entries {
+        let leaf: Value = serde_json::from_slice(&entry.leaf)
+            .map_err(|error| Failure::internal(format!("the entry {} is damaged", entry.index), error))?;
+        if json {
+            let detail = entry.detail.as_ref().map(|detail| detail.body.value());
+            output::json(&json!({"index": entry.index, "leaf": leaf, "detail": detail}));
+            continue;
+        }
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let actions = leaf["actions"].as_array().map_or_else(String::new, |words| {
+            words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+        });
+        rows.push(vec![entry.index.to_string(), text(&leaf["at"]), actions, text(&leaf["outcome"])]);
+    }
+    if !json {
+        output::table(&["INDEX", "TIME", "ACTIONS", "OUTCOME"], &rows);
+        if let Some(next) = page.next {
+            output::error_line(&format!("there may be more: --before {next}"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! What tests find in their environment: the built binary, an interpreter, servers.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::ensure;
+
+use crate::services::Session;
+use crate::tools::Found;
+use crate::workspace::Workspace;
+use crate::{python, shell, tools};
+
+/// Where tests find the binary that they start as a process of its own.
+const BINARY: &str = "ARBITER_TEST_BINARY";
+/// Where tests find an interpreter that has the packages of `xtask/python/requirements.txt`.
+const PYTHON: &str = "ARBITER_TEST_PYTHON";
+
+/// How the binary is built; tests run in the same profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// Quick to build, with all assertions.
+    Debug,
+    /// As it is shipped.
+    Release,
+}
+
+/// Everything that is ready for a test run.
+#[derive(Debug)]
+pub(crate) struct Environment {
+    binary: PathBuf,
+    interpreter: Found,
+    session: Session,
+}
+
+impl Environment {
+    /// Finds, fetches, builds and starts what tests need, and says so.
+    ///
+    /// # Errors
+    /// When something is missing and cannot be had; the message says how to install it.
+    pub(crate) fn prepare(workspace: &Workspace, build: Build) -> anyhow::Result<Self> {
+        println!("{}", tools::ensure(workspace, &tools::NEXTEST)?);
+        let interpreter = python::ensure(workspace)?;
+        println!("{interpreter}");
+        let binary = binary(workspace, build)?;
+        println!("built    arbiter ({})", binary.display());
+        let session = Session::start(workspace)?;
+        session.notes().iter().for_each(|note| println!("{note}"));
+        Ok(Self {
+            binary,
+            interpreter,
+            session,
+        })
+    }
+
+    /// Sets the variables that tests read.
+    pub(crate) fn apply(&self, command: &mut Command) {
+        command
+            .env(BINARY, &self.binary)
+            .env(PYTHON, &self.interpreter.path);
+        command.envs(self.session.variables());
+    }
+
+    /// Stops the servers that were started for this run.
+    pub(crate) fn stop(self) -> anyhow::Result<()> {
+        self.session.stop()
+    }
+}
+
+fn binary(workspace: &Workspace, build: Build) -> anyhow::Result<PathBuf> {
+    let mut command = workspace.cargo()?;
+    command.args(["build", "--package", "arbiter"]);
+    let folder = match build {
+        Build::Debug => "debug",
+        Build::Release => {
+            command.arg("--release");
+            "release"
+        }
+    };
+    shell::run(&mut command)?;
+    let binary = workspace.target.join(folder).join("arbiter");
+    ensure!(binary.is_file(), "cargo built no {}", binary.display());
+    Ok(binary)
+}

@@ -1,0 +1,130 @@
+//! A private PostgreSQL server: found on the system, else unpacked from the distribution.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::Kind;
+use super::server::{Home, Server, free_port, random_word};
+use crate::shell;
+use crate::unpack;
+use crate::workspace::Workspace;
+
+const USER: &str = "arbiter";
+const INSTALL: &str = "PostgreSQL is missing; install it with `apt-get install postgresql`, or give the URL \
+                       of a server in ARBITER_TEST_POSTGRES_URL";
+
+/// Initialises a data folder and starts a server on it.
+///
+/// # Errors
+/// When there is no PostgreSQL and none can be unpacked, or when it does not start.
+pub(crate) fn start(workspace: &Workspace) -> anyhow::Result<Server> {
+    let mut home = Home::new(Kind::Postgres)?;
+    let folder = home.folder.clone();
+    let server = programs(workspace, &mut home).and_then(|programs| launch(home, &programs));
+    if server.is_err() {
+        fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))?;
+    }
+    server
+}
+
+fn launch(home: Home, programs: &Path) -> anyhow::Result<Server> {
+    let data = home.folder.join("data");
+    let secret = random_word()?;
+    let secret_file = home.write("password", &secret)?;
+    let mut init = home.command(&programs.join("initdb"));
+    init.arg("-D").arg(&data).args([
+        "-U",
+        USER,
+        "--encoding=UTF8",
+        "--locale=C",
+        "--auth=scram-sha-256",
+    ]);
+    shell::output(init.arg("--pwfile").arg(&secret_file))?;
+
+    let port = free_port()?.to_string();
+    let mut server = home.command(&programs.join("postgres"));
+    server.arg("-D").arg(&data).args(["-p", &port]);
+    for setting in [
+        "listen_addresses=127.0.0.1",
+        "unix_socket_directories=",
+        "max_connections=200",
+    ] {
+        server.args(["-c", setting]);
+    }
+    let url = format!("postgres://{USER}:{secret}@127.0.0.1:{port}/postgres");
+    let is_ready = programs.join("pg_isready");
+    home.launch(server, url, |home| {
+        let mut ask = home.command(&is_ready);
+        ask.args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-U",
+            USER,
+            "-d",
+            "postgres",
+            "-t",
+            "1",
+        ]);
+        shell::output(&mut ask).is_ok()
+    })
+}
+
+/// The folder of the server's programs.
+fn programs(workspace: &Workspace, home: &mut Home) -> anyhow::Result<PathBuf> {
+    let on_path = shell::find_program("initdb")
+        .and_then(|program| fs::canonicalize(program).ok())
+        .and_then(|program| program.parent().map(Path::to_owned))
+        .filter(|folder| folder.join("postgres").is_file());
+    if let Some(folder) = on_path.or_else(|| distribution(Path::new("/"))) {
+        return Ok(folder);
+    }
+    let unpacked = unpack::packages(workspace, &["postgresql"]).context(INSTALL)?;
+    let root = home.use_unpacked(&unpacked)?;
+    distribution(&root).context(INSTALL)
+}
+
+/// Debian keeps the programs of each major version apart; the newest is taken.
+fn distribution(root: &Path) -> Option<PathBuf> {
+    let versions = fs::read_dir(root.join("usr/lib/postgresql")).ok()?;
+    let mut found: Vec<(u32, PathBuf)> = versions
+        .flatten()
+        .filter_map(|entry| {
+            Some((
+                entry.file_name().to_str()?.parse().ok()?,
+                entry.path().join("bin"),
+            ))
+        })
+        .filter(|(_, folder)| folder.join("initdb").is_file() && folder.join("postgres").is_file())
+        .collect();
+    found.sort();
+    found.pop().map(|(_, folder)| folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::distribution;
+
+    #[test]
+    fn the_newest_complete_version_is_taken() {
+        let root = std::env::temp_dir().join(format!("xtask-postgres-{}", std::process::id()));
+        for (version, files) in [
+            ("9", &["initdb", "postgres"][..]),
+            ("15", &["initdb", "postgres"]),
+            ("17", &["initdb"]),
+        ] {
+            let folder = root.join("usr/lib/postgresql").join(version).join("bin");
+            fs::create_dir_all(&folder).unwrap();
+            for file in files {
+                fs::write(folder.join(file), "").unwrap();
+            }
+        }
+        assert_eq!(distribution(&root), Some(root.join("usr/lib/postgresql/15/bin")));
+        fs::remove_dir_all(root).unwrap();
+    }
+}
