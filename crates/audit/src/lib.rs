@@ -15,6 +15,7 @@ pub mod log;
 pub mod note;
 mod pipeline;
 pub mod proof;
+pub mod record;
 pub mod report;
 pub mod tile;
 pub mod tree;

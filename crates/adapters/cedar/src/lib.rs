@@ -1,1 +1,12 @@
 #![doc = include_str!("../README.md")]
+
+mod authorizer;
+mod cache;
+mod error;
+mod policies;
+mod request;
+#[cfg(test)]
+mod tests;
+
+pub use authorizer::CedarAuthorizer;
+pub use error::PolicyError;

@@ -1,1 +1,7 @@
 #![doc = include_str!("../README.md")]
+
+mod limiter;
+mod wakeups;
+
+pub use limiter::InProcessRateLimiter;
+pub use wakeups::InProcessWakeups;

@@ -1,1 +1,6 @@
 #![doc = include_str!("../README.md")]
+
+mod descriptions;
+mod registry;
+
+pub use registry::PrometheusMetrics;

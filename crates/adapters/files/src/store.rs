@@ -1,0 +1,195 @@
+//! The artifact store.
+
+use std::collections::HashMap;
+use std::io::{ErrorKind, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arbiter_core::model::{Digest, TenantId};
+use arbiter_core::ports::{ArtifactError, ArtifactStore, ByteSource, Stored};
+use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
+use tokio::fs;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::layout;
+
+/// Artifacts in a folder, with a quota per tenant.
+///
+/// One process owns the folder. Needs a tokio runtime.
+#[derive(Debug)]
+pub struct FileArtifacts {
+    root: PathBuf,
+    quota_bytes: u64,
+    /// Bytes in use per tenant, counted at first use. The lock of a tenant is held while a file is put in its place or
+    /// removed, so that concurrent calls count each artifact once.
+    used: Mutex<HashMap<TenantId, Arc<AsyncMutex<Option<u64>>>>>,
+}
+
+impl FileArtifacts {
+    /// Opens or makes the folder, and removes what an interrupted run left half-written.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Backend`] when the folder cannot be made or cleaned.
+    pub async fn open(root: impl Into<PathBuf>, quota_bytes: u64) -> Result<Self, ArtifactError> {
+        let root = root.into();
+        let incoming = layout::incoming(&root);
+        fs::create_dir_all(&incoming).await.map_err(failed("opening the folder"))?;
+        let mut left = fs::read_dir(&incoming).await.map_err(failed("opening the folder"))?;
+        while let Some(entry) = left.next_entry().await.map_err(failed("cleaning the folder"))? {
+            fs::remove_file(entry.path()).await.map_err(failed("cleaning the folder"))?;
+        }
+        Ok(Self { root, quota_bytes, used: Mutex::default() })
+    }
+
+    fn usage(&self, tenant: TenantId) -> Arc<AsyncMutex<Option<u64>>> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(used.entry(tenant).or_default())
+    }
+
+    /// Writes the source to a temporary file while hashing it.
+    async fn receive(
+        &self,
+        source: &mut dyn ByteSource,
+        limit_bytes: u64,
+        available: u64,
+    ) -> Result<(tempfile::TempPath, Stored), ArtifactError> {
+        let path = tempfile::Builder::new()
+            .tempfile_in(layout::incoming(&self.root))
+            .map_err(failed("making a file"))?
+            .into_temp_path();
+        let mut file = fs::OpenOptions::new().write(true).open(&path).await.map_err(failed("opening a file"))?;
+        let mut hash = Sha256::new();
+        let mut size_bytes: u64 = 0;
+        while let Some(piece) = source.next().await.map_err(ArtifactError::Source)? {
+            size_bytes = size_bytes.saturating_add(piece.len() as u64);
+            if size_bytes > limit_bytes {
+                return Err(ArtifactError::TooLarge { limit_bytes });
+            }
+            if size_bytes > available {
+                return Err(ArtifactError::QuotaExceeded { quota_bytes: self.quota_bytes });
+            }
+            hash.update(&piece);
+            file.write_all(&piece).await.map_err(failed("writing a file"))?;
+        }
+        file.sync_all().await.map_err(failed("syncing a file"))?;
+        let digest: [u8; 32] = hash.finalize().into();
+        Ok((path, Stored { digest: Digest::from_bytes(digest), size_bytes }))
+    }
+
+    async fn count(&self, tenant: TenantId) -> Result<u64, ArtifactError> {
+        let mut total = 0;
+        let Some(mut folders) = absent_is_none(fs::read_dir(layout::tenant(&self.root, tenant)).await)? else {
+            return Ok(0);
+        };
+        while let Some(folder) = folders.next_entry().await.map_err(failed("counting artifacts"))? {
+            let mut files = fs::read_dir(folder.path()).await.map_err(failed("counting artifacts"))?;
+            while let Some(file) = files.next_entry().await.map_err(failed("counting artifacts"))? {
+                total += file.metadata().await.map_err(failed("counting artifacts"))?.len();
+            }
+        }
+        Ok(total)
+    }
+}
+
+#[async_trait]
+impl ArtifactStore for FileArtifacts {
+    async fn put(
+        &self,
+        tenant: TenantId,
+        source: &mut dyn ByteSource,
+        limit_bytes: u64,
+    ) -> Result<Stored, ArtifactError> {
+        // No more can ever fit than the whole quota; what is in use is known only when the digest is.
+        let (path, stored) = self.receive(source, limit_bytes, self.quota_bytes).await?;
+        let usage = self.usage(tenant);
+        let mut used = usage.lock().await;
+        let target = layout::file(&self.root, tenant, stored.digest);
+        if absent_is_none(fs::metadata(&target).await)?.is_some() {
+            return Ok(stored);
+        }
+        let before = match *used {
+            Some(bytes) => bytes,
+            None => self.count(tenant).await?,
+        };
+        *used = Some(before);
+        if before.saturating_add(stored.size_bytes) > self.quota_bytes {
+            return Err(ArtifactError::QuotaExceeded { quota_bytes: self.quota_bytes });
+        }
+        let folder = layout::folder(&self.root, tenant, stored.digest);
+        fs::create_dir_all(&folder).await.map_err(failed("making a folder"))?;
+        fs::rename(&path, &target).await.map_err(failed("placing a file"))?;
+        *used = Some(before + stored.size_bytes);
+        sync_folders(&folder, &self.root).await?;
+        Ok(stored)
+    }
+
+    async fn get(
+        &self,
+        tenant: TenantId,
+        digest: Digest,
+        range: Option<Range<u64>>,
+    ) -> Result<Option<Vec<u8>>, ArtifactError> {
+        let path = layout::file(&self.root, tenant, digest);
+        let Some(mut file) = absent_is_none(fs::File::open(path).await)? else { return Ok(None) };
+        let size_bytes = file.metadata().await.map_err(failed("reading an artifact"))?.len();
+        let Some(range) = range else {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).await.map_err(failed("reading an artifact"))?;
+            if Digest::of(&bytes) != digest {
+                return Err(ArtifactError::Damaged { digest });
+            }
+            return Ok(Some(bytes));
+        };
+        if range.start > range.end || range.end > size_bytes {
+            return Err(ArtifactError::Range { range, size_bytes });
+        }
+        file.seek(SeekFrom::Start(range.start)).await.map_err(failed("reading an artifact"))?;
+        let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(usize::MAX)];
+        file.read_exact(&mut bytes).await.map_err(failed("reading an artifact"))?;
+        Ok(Some(bytes))
+    }
+
+    async fn size(&self, tenant: TenantId, digest: Digest) -> Result<Option<u64>, ArtifactError> {
+        let found = fs::metadata(layout::file(&self.root, tenant, digest)).await;
+        Ok(absent_is_none(found)?.map(|data| data.len()))
+    }
+
+    async fn delete(&self, tenant: TenantId, digest: Digest) -> Result<bool, ArtifactError> {
+        let usage = self.usage(tenant);
+        let mut used = usage.lock().await;
+        let path = layout::file(&self.root, tenant, digest);
+        let Some(data) = absent_is_none(fs::metadata(&path).await)? else { return Ok(false) };
+        fs::remove_file(&path).await.map_err(failed("deleting an artifact"))?;
+        *used = used.map(|bytes| bytes.saturating_sub(data.len()));
+        if let Some(folder) = path.parent() {
+            sync_folders(folder, folder).await?;
+        }
+        Ok(true)
+    }
+}
+
+/// Makes names durable, from `folder` up to `root`.
+async fn sync_folders(folder: &Path, root: &Path) -> Result<(), ArtifactError> {
+    let mut next = Some(folder);
+    while let Some(folder) = next {
+        let handle = fs::File::open(folder).await.map_err(failed("syncing a folder"))?;
+        handle.sync_all().await.map_err(failed("syncing a folder"))?;
+        next = if folder == root { None } else { folder.parent() };
+    }
+    Ok(())
+}
+
+fn absent_is_none<T>(result: std::io::Result<T>) -> Result<Option<T>, ArtifactError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("looking an artifact up")(error)),
+    }
+}
+
+fn failed(operation: &'static str) -> impl FnOnce(std::io::Error) -> ArtifactError {
+    move |error| ArtifactError::Backend { operation, source: Box::new(error) }
+}

@@ -1,0 +1,24 @@
+//! Help texts of the metrics in `docs/telemetry.md`.
+
+/// The help text of a metric; a generic one for a name that is not listed.
+pub(crate) fn describe(name: &str) -> &'static str {
+    match name {
+        "agent_registry.available_agents" => "Agents that may take work, by kind of task",
+        "attempt.duration_seconds" => "How long attempts ran on agents that this node hosts",
+        "attempt.refused_total" => "Hand-ins of attempts that were refused",
+        "dispatcher.assigned_total" => "Tasks and reviews that were assigned",
+        "queue.authentication_failures_total" => "Credentials that were not accepted, by reason",
+        "queue.authorization_failures_total" => "Calls that policy refused, by operation",
+        "queue.backlog_full_total" => "Submissions refused because the tenant has too many open tasks",
+        "queue.due_handled_total" => "Tasks that changed because time passed",
+        "queue.failed_attempts_total" => "Failed attempts, by class",
+        "queue.heartbeats_total" => "Leases that agents asked to extend",
+        "queue.rate_limited_total" => "Calls over a rate limit, by operation",
+        "queue.rejected_total" => "Submissions that were refused",
+        "queue.reports_total" => "Reports of agents, by the state that followed",
+        "queue.submitted_total" => "Tasks that passed admission, by kind",
+        "routing.explored_total" => "Choices that explored, by strategy and kind",
+        "routing.reward" => "Rewards of finished attempts, by strategy and kind",
+        _ => "See docs/telemetry.md",
+    }
+}
