@@ -7,13 +7,18 @@ use arbiter_adapter_cedar::CedarAuthorizer;
 use arbiter_adapter_files::FileArtifacts;
 use arbiter_adapter_inmem::{InProcessRateLimiter, InProcessWakeups};
 use arbiter_adapter_prometheus::PrometheusMetrics;
-use arbiter_adapter_sqlite::SqliteStore;
+use arbiter_adapter_sqlite::{SqliteConfig, SqliteStore};
 use arbiter_adapter_system::{FileSigner, OsEntropy, SystemClock, TokioSpawner, UuidV7Ids};
 use arbiter_core::lifecycle::Rules;
 use arbiter_core::mechanism::{Redactor, SuspicionDetector};
-use arbiter_core::model::Principal;
+use arbiter_audit::key::VerifierKey;
+use arbiter_audit::keyring::Handover;
+use arbiter_core::model::{
+    AuditAction, Operation, Principal, Record, RecordOutcome, Resource, TenantId,
+};
 use arbiter_core::ports::{
-    ArtifactStore, Clock, Credential, Documents, Entropy, IdSource, Metrics, Signer, Spawner, Wakeups,
+    ArtifactStore, AuditLog as _, Clock, Credential, Documents, Entropy, IdSource, Metrics, Signer, Spawner, TreeHead,
+    Wakeups,
 };
 use arbiter_core::services::FailureHandler;
 use arbiter_orchestration::PlainRetry;
@@ -22,7 +27,9 @@ use arbiter_queue::{ApiKeys, ContentPolicy, FingerprintKey, QueuePorts, SecureQu
 use crate::bootstrap;
 use crate::checkpoint::Checkpointer;
 use crate::config::Config;
+use crate::engine::LOG_ORIGIN;
 use crate::exit::Failure;
+use crate::trust::Trust;
 
 /// Artifacts of one tenant may take up so much: 10 GiB.
 const ARTIFACT_QUOTA_BYTES: u64 = 10 << 30;
@@ -60,7 +67,7 @@ impl App {
         let spawner: Arc<dyn Spawner> = Arc::new(TokioSpawner::new());
         let metrics: Arc<dyn Metrics> = Arc::new(PrometheusMetrics::new());
         let store = Arc::new(SqliteStore::open(
-            &config.data_dir,
+            &SqliteConfig::new(&config.data_dir),
             Rules::default(),
             Arc::clone(&clock),
             Arc::clone(&entropy),
@@ -69,7 +76,7 @@ impl App {
         let artifacts = FileArtifacts::open(config.data_dir.join("artifacts"), ARTIFACT_QUOTA_BYTES)
             .await
             .map_err(|error| Failure::unavailable("the folder of artifacts could not be opened", error))?;
-        let signer = FileSigner::open_or_create(config.data_dir.join("audit.key"), crate::engine::LOG_ORIGIN)
+        let signer = FileSigner::open_or_create(config.data_dir.join("audit.key"), LOG_ORIGIN)
             .map_err(|error| Failure::configuration(format!("the key that signs the audit log: {error}")))?;
         let signer = Arc::new(signer);
         let wakeups: Arc<dyn Wakeups> = Arc::new(InProcessWakeups::new());
@@ -118,7 +125,7 @@ impl App {
             tree: store.clone(),
             signer: signer.clone() as Arc<dyn Signer>,
             clock: Arc::clone(&clock),
-            origin: crate::engine::LOG_ORIGIN.to_owned(),
+            origin: LOG_ORIGIN.to_owned(),
         };
         Ok(Self {
             config,
@@ -146,8 +153,61 @@ impl App {
             .sign()
             .await
             .map_err(|error| Failure::unavailable("the audit log's head could not be signed", error))?;
-        self.store.close().await.map_err(Failure::from)
+        self.store.close().await;
+        tracing::info!(event = "shutdown_completed", "every service has ended");
+        Ok(())
     }
+
+    /// The keys that the audit log is verified with.
+    pub(crate) fn trust(&self) -> Result<Trust, Failure> {
+        Trust::open_or_create(&self.config.data_dir, LOG_ORIGIN, &verifier_key(self.signer.as_ref())?)
+    }
+
+    /// The newest signed head of the audit log, after signing what is not signed yet.
+    pub(crate) async fn signed_head(&self) -> Result<Option<(TreeHead, String)>, Failure> {
+        self.checkpointer
+            .sign()
+            .await
+            .map_err(|error| Failure::unavailable("the audit log's head could not be signed", error))
+    }
+
+    /// Replaces the key that signs the audit log; the old one and the new one sign the hand-over.
+    pub(crate) async fn rotate_signer(&self) -> Result<VerifierKey, Failure> {
+        let failed = |error: anyhow::Error| Failure::unavailable("the key could not be replaced", error);
+        let record = Record {
+            at: self.clock.now(),
+            tenant: TenantId::SYSTEM,
+            principal: Some(self.operator.id),
+            operation: Some(Operation::AuditRotate),
+            actions: vec![AuditAction::SigningKeyRotated],
+            resource: Resource::new("key", ""),
+            outcome: RecordOutcome::Done,
+            reason: None,
+            count: None,
+            detail: None,
+        };
+        self.store.append(self.ids.batch(), vec![record]).await?;
+        let size = self.signed_head().await?.map_or(0, |(head, _)| head.size);
+        let mut trust = self.trust()?;
+        let next = self.signer.prepare_next().map_err(|error| failed(error.into()))?;
+        let old = verifier_key(self.signer.as_ref())?;
+        let new = VerifierKey::new(self.signer.key_name(), &next.public_key()).map_err(|error| failed(error.into()))?;
+        let mut note = Handover::draft(LOG_ORIGIN, &old, &new, size).map_err(|error| failed(error.into()))?;
+        let signature = self.signer.sign(note.text().as_bytes()).await.map_err(|error| failed(error.into()))?;
+        note.add_signature(&old, &signature).map_err(|error| failed(error.into()))?;
+        let signature = next.sign(note.text().as_bytes());
+        note.add_signature(&new, &signature).map_err(|error| failed(error.into()))?;
+        let handover = Handover::open(note).map_err(|error| failed(error.into()))?;
+        // The hand-over first: a crash between the two leaves a key that is vouched for and not used yet.
+        trust.add(handover)?;
+        self.signer.adopt(next).map_err(|error| failed(error.into()))?;
+        Ok(new)
+    }
+}
+
+fn verifier_key(signer: &dyn Signer) -> Result<VerifierKey, Failure> {
+    VerifierKey::new(signer.key_name(), &signer.public_key())
+        .map_err(|error| Failure::configuration(format!("the key that signs the audit log: {error}")))
 }
 
 /// Makes the data folder, for its owner only.

@@ -21,7 +21,7 @@ pub(crate) fn run(cli: Cli, config: Config, environment: &dyn Environment) -> Re
     let json = cli.global.json;
     match cli.command {
         Command::Run(arguments) => block_on(run::run(config, arguments, json, environment)),
-        Command::Demo(arguments) => block_on(demo::run(config, arguments, json)),
+        Command::Demo(arguments) => block_on(demo::run(config, arguments, json, environment)),
         Command::Task(command) => block_on(with_app(config, async |app| task::run(app, command, json).await)),
         Command::Audit(command) => block_on(audit::run(config, command, json)),
         Command::Key(command) => block_on(with_app(config, async |app| key::run(app, command, json).await)),

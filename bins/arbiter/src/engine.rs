@@ -3,20 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arbiter_adapter_process::{AgentCommand, ExecTransport, Launcher, Limits};
+use arbiter_adapter_process::{AgentCommand, Enforced, ExecTransport, Launcher, Limits};
 use arbiter_allocation::Allocation;
-use arbiter_core::model::{Band, NodeId, Principal, PrincipalId, PrincipalKind, RecordDraft, Role, TenantId};
-use arbiter_core::ports::{
-    AgentRegistry, AgentTransport, Clock as _, Spawner, TaskHandle, TaskReader, TaskStore,
+use arbiter_core::mechanism::Redactor;
+use arbiter_core::model::{
+    AgentBeat, AgentId, Band, NodeId, Principal, PrincipalId, PrincipalKind, RecordDraft, Role, TenantId,
 };
+use arbiter_core::ports::{AgentRegistry, AgentTransport, Clock, Spawner, TaskHandle, TaskReader, TaskStore};
 use arbiter_core::services::{Allocator, WorkDesk};
 use arbiter_orchestration::fair::{FairScheduler, FairSettings};
 use arbiter_orchestration::{
     AttemptRunner, Dispatcher, DispatcherParts, DueTimer, HostedAgent, Reviewer, Stop, Stopper,
 };
 
+use futures_util::{FutureExt as _, select_biased};
+use serde_json::{Map, Value};
+
 use crate::app::App;
 use crate::batch::AgentEntry;
+use crate::config::{Config, Environment};
 use crate::exit::Failure;
 
 /// The name of the audit log in checkpoints and keys.
@@ -42,7 +47,11 @@ impl Engine {
     ///
     /// # Errors
     /// A failure that says which part did not start; nothing is left running then.
-    pub(crate) async fn start(app: &App, agents: Vec<AgentEntry>) -> Result<Self, Failure> {
+    pub(crate) async fn start(
+        app: &App,
+        agents: Vec<AgentEntry>,
+        environment: &dyn Environment,
+    ) -> Result<Self, Failure> {
         let node = app.ids.node();
         let registry: Arc<dyn AgentRegistry> = app.store.clone();
         for entry in &agents {
@@ -73,7 +82,8 @@ impl Engine {
             .await
             .map_err(|error| Failure::unavailable("the registry of agents could not be read", error))?;
         let (intake, drain, last) = (Stopper::default(), Stopper::default(), Stopper::default());
-        let hosted = host(app, agents).await?;
+        let ids: Vec<AgentId> = agents.iter().map(|entry| entry.profile.id).collect();
+        let hosted = host(app, agents, environment).await?;
         let dispatcher = Arc::new(dispatcher(app, node, Arc::clone(&allocation), hosted));
         dispatcher.recover().await?;
         let mut others = Vec::new();
@@ -91,11 +101,12 @@ impl Engine {
             "checkpointer",
             Box::pin(async move { checkpointer.run(stop).await }),
         );
-        let refresh = keep_registry(app, allocation, registry, last.signal());
+        let refresh = keep_registry(allocation, registry, ids, Arc::clone(&app.clock), last.signal());
         spawn("registry", Box::pin(refresh));
         let (stop, draining) = (intake.signal(), drain.signal());
         let run = async move { dispatcher.run(stop, draining).await };
         let dispatcher = app.spawner.spawn("dispatcher", Box::pin(run));
+        tracing::info!(event = "startup_completed", "every service is ready");
         Ok(Self {
             intake,
             drain,
@@ -119,9 +130,27 @@ impl Engine {
     }
 }
 
-/// Keeps the registry's index fresh, and the hosted agents alive in it.
-async fn keep_registry(app: &App, allocation: Arc<Allocation>, registry: Arc<dyn AgentRegistry>, stop: Stop) {
-    let _ = (app, allocation, registry, stop);
+/// Keeps the index of agents fresh, and the hosted ones alive in the registry.
+async fn keep_registry(
+    allocation: Arc<Allocation>,
+    registry: Arc<dyn AgentRegistry>,
+    hosted: Vec<AgentId>,
+    clock: Arc<dyn Clock>,
+    stop: Stop,
+) {
+    while !stop.is_stopped() {
+        let until = clock.monotonic() + REGISTRY_EVERY;
+        select_biased! {
+            () = stop.wait().fuse() => return,
+            () = clock.sleep_until(until).fuse() => {}
+        }
+        let beats = hosted.iter().map(|agent| AgentBeat { agent: *agent, able: true, cpu: None, memory: None });
+        let beaten = registry.beat(beats.collect()).await.map(|_| ());
+        let refreshed = allocation.refresh().await;
+        if let Err(error) = beaten.and(refreshed) {
+            tracing::error!(event = "registry_failed", error = %error, "the registry of agents could not be read");
+        }
+    }
 }
 
 fn dispatcher(app: &App, node: NodeId, allocation: Arc<Allocation>, hosted: Vec<HostedAgent>) -> Dispatcher {
@@ -164,7 +193,11 @@ fn dispatcher(app: &App, node: NodeId, allocation: Arc<Allocation>, hosted: Vec<
 }
 
 /// Makes a transport and a principal for each agent.
-async fn host(app: &App, agents: Vec<AgentEntry>) -> Result<Vec<HostedAgent>, Failure> {
+async fn host(
+    app: &App,
+    agents: Vec<AgentEntry>,
+    environment: &dyn Environment,
+) -> Result<Vec<HostedAgent>, Failure> {
     let mut hosted = Vec::new();
     for entry in agents {
         let tenant = entry.profile.tenant.unwrap_or(app.operator.tenant);
@@ -178,7 +211,7 @@ async fn host(app: &App, agents: Vec<AgentEntry>) -> Result<Vec<HostedAgent>, Fa
         hosted.push(HostedAgent {
             agent: entry.profile.id,
             slots: entry.profile.slots,
-            transport: transport(app, &entry)?,
+            transport: transport(app, &entry, environment)?,
             principal,
         });
     }
@@ -196,4 +229,50 @@ fn agent_principal(tenant: TenantId, entry: &AgentEntry) -> Principal {
         kinds: None,
         highest_band: Band::HIGHEST,
     }
+}
+
+/// Runs an agent's command through this binary as its launcher.
+fn transport(app: &App, entry: &AgentEntry, environment: &dyn Environment) -> Result<Arc<dyn AgentTransport>, Failure> {
+    let mut env = std::collections::BTreeMap::new();
+    for name in &entry.env {
+        let value = environment.get(name).ok_or_else(|| {
+            let agent = &entry.profile.name;
+            Failure::configuration(format!("the agent `{agent}` wants the variable `{name}`, which is not set"))
+        })?;
+        env.insert(name.clone(), value);
+    }
+    let exec = app.config.exec;
+    let limits = Limits {
+        memory_bytes: entry.memory_bytes.unwrap_or(exec.memory_bytes),
+        output_bytes: entry.output_bytes.unwrap_or(exec.output_bytes),
+        processes: exec.processes,
+        uid: Some(exec.uid),
+        ..Limits::default()
+    };
+    let program =
+        std::env::current_exe().map_err(|error| Failure::internal("this program's own file was not found", error))?;
+    let redactor =
+        Redactor::new(&app.config.redaction).map_err(|error| Failure::configuration(format!("redaction: {error}")))?;
+    Ok(Arc::new(ExecTransport::new(
+        AgentCommand { agent: entry.profile.id, command: entry.command.clone(), env, limits },
+        Launcher { program, arguments: vec!["__launch".into()] },
+        Arc::clone(&app.artifacts),
+        Arc::clone(&app.clock),
+        Arc::new(redactor),
+        work_root(&app.config),
+    )))
+}
+
+/// Where attempts work: outside of the data folder, which commands must not enter.
+fn work_root(config: &Config) -> std::path::PathBuf {
+    let owner = nix::unistd::Uid::effective();
+    let place = arbiter_core::model::Digest::of(config.data_dir.as_os_str().as_encoded_bytes());
+    let place: String = place.to_string().chars().take(16).collect();
+    std::env::temp_dir().join(format!("arbiter-work-{owner}-{place}"))
+}
+
+/// Which limits of commands hold on this machine.
+pub(crate) fn enforced(config: &Config) -> Value {
+    let limits = Enforced::here(Some(config.exec.uid)).limits;
+    Value::Object(limits.into_iter().map(|(limit, how)| (limit, how.into())).collect::<Map<_, _>>())
 }

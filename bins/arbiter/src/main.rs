@@ -11,6 +11,7 @@ mod engine;
 mod exit;
 mod output;
 mod telemetry;
+mod trust;
 mod view;
 
 use std::process::ExitCode;

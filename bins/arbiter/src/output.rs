@@ -31,7 +31,7 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
     }
     let mut table = comfy_table::Table::new();
     table
-        .load_preset(comfy_table::presets::NOTHING)
+        .load_style(comfy_table::presets::NOTHING)
         .set_header(header.to_vec());
     for row in rows {
         table.add_row(row.clone());

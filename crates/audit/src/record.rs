@@ -23,7 +23,7 @@ pub enum RecordError {
 /// # Errors
 /// Returns a [`RecordError`] for a record without actions or with a word that the log does not take.
 pub fn encode_record(record: &Record, salt: [u8; SALT_BYTES]) -> Result<(Leaf, Option<Detail>), RecordError> {
-    let operation = record.operation.map(|operation| operation.word());
+    let operation = record.operation.map(arbiter_core::model::Operation::word);
     let words = operation.into_iter().chain(record.actions.iter().map(|action| action.word()));
     let actions = words.map(Word::new).collect::<Result<Vec<_>, _>>()?;
     let detail = record.detail.as_ref().map(|body| Detail { salt, body: body.as_str().as_bytes().to_vec() });

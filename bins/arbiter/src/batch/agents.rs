@@ -74,7 +74,8 @@ const fn one() -> u32 {
 }
 
 impl Agents {
-    /// Reads the agents of a tenant. Commands with a `/` are relative to `folder`.
+    /// Reads the agents of a tenant. Programs with a `/` and arguments that begin
+    /// with `./` or `../` are relative to `folder`.
     ///
     /// # Errors
     /// A configuration failure that names the agent.
@@ -113,11 +114,10 @@ fn entry(form: AgentForm, folder: &Path, tenant: TenantId) -> Result<AgentEntry,
     let Some((program, arguments)) = form.command.split_first() else {
         return Err("`command` is empty".to_owned());
     };
-    let program = if program.contains('/') {
-        folder.join(program).to_string_lossy().into_owned()
-    } else {
-        program.clone()
-    };
+    let program = if program.contains('/') { below(folder, program) } else { program.clone() };
+    let arguments = arguments.iter().map(|argument| {
+        if argument.starts_with("./") || argument.starts_with("../") { below(folder, argument) } else { argument.clone() }
+    });
     let kinds: Result<BTreeSet<TaskKind>, _> = form.kinds.iter().map(|kind| TaskKind::new(kind)).collect();
     let profile = AgentProfile {
         id: agent_id(tenant, &form.name),
@@ -148,12 +148,18 @@ fn entry(form: AgentForm, folder: &Path, tenant: TenantId) -> Result<AgentEntry,
     Ok(AgentEntry {
         profile,
         command: std::iter::once(program)
-            .chain(arguments.iter().cloned())
+            .chain(arguments)
             .collect(),
         env: form.env,
         memory_bytes: form.memory,
         output_bytes: form.output,
     })
+}
+
+/// A path of the agents file, made absolute: commands run in folders of their own.
+fn below(folder: &Path, path: &str) -> String {
+    let joined = folder.join(path);
+    std::path::absolute(&joined).unwrap_or(joined).to_string_lossy().into_owned()
 }
 
 /// The same agent has the same id over restarts: the first 16 bytes of SHA-256(tenant ‖ name).
@@ -172,9 +178,9 @@ mod tests {
 
     #[test]
     fn an_agent_is_read_with_its_defaults() {
-        let text = "[[agent]]\nname = \"a\"\ncommand = [\"./a.sh\", \"-x\"]\nmodel_family = \"none\"\nkinds = [\"analysis\"]\n";
+        let text = "[[agent]]\nname = \"a\"\ncommand = [\"./a.sh\", \"-x\", \"../b\"]\nmodel_family = \"none\"\nkinds = [\"analysis\"]\n";
         let agents = Agents::read(text, Path::new("/work"), TENANT).expect("agents");
-        assert_eq!(agents.0[0].command, ["/work/./a.sh", "-x"]);
+        assert_eq!(agents.0[0].command, ["/work/a.sh", "-x", "/work/../b"]);
         assert_eq!((agents.0[0].profile.slots, agents.0[0].memory_bytes), (1, None));
         let again = Agents::read(text, Path::new("/other"), TENANT).expect("agents");
         assert_eq!(again.0[0].profile.id, agents.0[0].profile.id);

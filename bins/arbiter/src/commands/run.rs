@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use arbiter_core::model::{ArtifactRef, AttemptEnd, Digest, StateName, TaskId, TenantScope};
+use arbiter_core::model::{ArtifactRef, AttemptEnd, StateName, TaskId, TenantScope};
 use arbiter_core::ports::{ByteSource, Bytes, Hint, TaskReader as _};
 use arbiter_orchestration::{Stop, Stopper};
 use arbiter_queue::{QueueError, Submission};
@@ -130,7 +130,7 @@ fn interruption(app: &App) -> Stop {
 
 /// Under which name the batch's tasks are recognised. With `--fresh` it is a new one each time.
 async fn identity(app: &App, batch: &Batch, fresh: bool) -> Result<String, Failure> {
-    crate::batch::identity(app.store.as_ref(), app.operator.tenant, batch.digest, fresh).await
+    crate::batch::identity(app.store.as_ref(), app.ids.as_ref(), app.operator.id, app.operator.tenant, batch.digest, fresh).await
 }
 
 /// Submits the batch in chunks, waiting where limits say so. Gives each task's id, or why it was refused.
@@ -152,7 +152,7 @@ async fn submit(
         for (place, task) in batch.tasks.iter().enumerate().take(end).skip(start) {
             chunk.push(prepare(app, task, place, start, end, identity, &accepted).await?);
         }
-        let (submissions, refused): (Vec<_>, Vec<_>) = chunk.into_iter().map(split).unzip();
+        let (submissions, refused): (Vec<_>, Vec<_>) = chunk.into_iter().unzip();
         let count = submissions.len();
         let answers = match app.queue.submit_many(&app.operator, submissions, false).await {
             Ok(answers) => answers,
@@ -181,11 +181,8 @@ async fn submit(
     Ok(accepted)
 }
 
+/// A submission, and why it must not be made after all.
 type Prepared = (Submission, Option<QueueError>);
-
-fn split(prepared: Prepared) -> Prepared {
-    prepared
-}
 
 /// Makes the submission of one task: its files become artifacts, its prerequisites task ids where they were accepted in
 /// an earlier chunk.
@@ -456,9 +453,4 @@ fn folder_of(path: &Path) -> PathBuf {
     path.parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .map_or_else(|| PathBuf::from("."), Path::to_path_buf)
-}
-
-/// The digest of what identifies a batch, for its idempotency keys.
-pub(crate) fn short(digest: Digest) -> String {
-    digest.to_string().chars().take(32).collect()
 }

@@ -1,1 +1,14 @@
 #![doc = include_str!("../README.md")]
+
+mod config;
+mod enforced;
+pub mod launcher;
+mod output;
+mod processes;
+mod supervise;
+mod transport;
+mod workdir;
+
+pub use config::{AgentCommand, Launcher, Limits};
+pub use enforced::Enforced;
+pub use transport::ExecTransport;

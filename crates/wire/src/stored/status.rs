@@ -268,7 +268,7 @@ fn encode_state(state: &State) -> StateForm {
         State::Held { reason, resume } => {
             let resume = match resume {
                 Resume::Queue => None,
-                Resume::Stage(stage) => Some(stage.word().to_owned()),
+                Resume::Stage(at) => Some(at.word().to_owned()),
             };
             StateForm::Held(reason.word().to_owned(), resume)
         }

@@ -1,0 +1,212 @@
+//! The port `AuditLog`.
+
+use arbiter_audit::view::LeafView;
+use arbiter_core::model::{
+    AuditAction, BatchId, Json, Record, RecordDraft, RecordOutcome, Resource, TenantId, TenantScope,
+};
+use arbiter_core::ports::{AuditDetail, AuditEntry, AuditLog, AuditPage, AuditQuery, StoreError};
+use async_trait::async_trait;
+use rusqlite::{Connection, Row, params};
+
+use crate::error::Fault;
+use crate::group::Group;
+use crate::leaves::{pack_detail, unpack_detail, unpack_leaf};
+use crate::number::{natural, whole};
+use crate::store::SqliteStore;
+
+/// How many leaves one search looks at.
+const SCAN: u64 = 20_000;
+
+/// The batch that holds an index, and those after it.
+const FROM: &str = "SELECT first, leaves, details FROM audit_batch
+     WHERE first >= coalesce((SELECT max(first) FROM audit_batch WHERE first <= ?1), 0) ORDER BY first";
+
+/// The batches that begin before an index, the latest first.
+const BEFORE: &str = "SELECT first, leaves, details FROM audit_batch WHERE first < ?1 ORDER BY first DESC";
+
+#[async_trait]
+impl AuditLog for SqliteStore {
+    async fn append(&self, batch: BatchId, records: Vec<Record>) -> Result<(), StoreError> {
+        self.write("append audit records", records.len() * 512, move |group| {
+            let new = group
+                .statement("INSERT INTO audit_append (batch) VALUES (?1) ON CONFLICT DO NOTHING")?
+                .execute([batch.as_bytes()])?;
+            if new == 1 {
+                records
+                    .iter()
+                    .cloned()
+                    .try_for_each(|record| group.leaf(record))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn read(&self, from: u64, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        self.read("read the audit log", move |connection| {
+            read(connection, from, limit)
+        })
+        .await
+    }
+
+    async fn search(&self, scope: TenantScope, query: AuditQuery) -> Result<AuditPage, StoreError> {
+        self.read("search the audit log", move |connection| {
+            search(connection, scope, &query)
+        })
+        .await
+    }
+
+    async fn redact(&self, index: u64, tenant: TenantId, draft: RecordDraft) -> Result<bool, StoreError> {
+        self.write("redact an audit entry", 4096, move |group| {
+            redact(group, index, tenant, draft.clone())
+        })
+        .await
+    }
+}
+
+/// Takes the entries of a batch apart.
+fn entries(row: &Row<'_>) -> Result<Vec<AuditEntry>, Fault> {
+    let first = natural(row.get(0)?);
+    let mut leaves = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+    let mut details = row.get_ref(2)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+    let mut entries = Vec::new();
+    while !leaves.is_empty() {
+        let detail = match &mut details {
+            Some(packed) => unpack_detail(packed)?,
+            None => None,
+        };
+        let detail = detail.map(|detail| {
+            let body = String::from_utf8(detail.body).map_err(|_| Fault::Damaged("audit detail"))?;
+            Ok::<_, Fault>(AuditDetail {
+                salt: detail.salt,
+                body: Json::parse(body)?,
+            })
+        });
+        entries.push(AuditEntry {
+            index: first + entries.len() as u64,
+            leaf: unpack_leaf(&mut leaves)?.to_vec(),
+            detail: detail.transpose()?,
+        });
+    }
+    Ok(entries)
+}
+
+fn read(connection: &Connection, from: u64, limit: usize) -> Result<Vec<AuditEntry>, Fault> {
+    let mut found = Vec::new();
+    let mut statement = connection.prepare_cached(FROM)?;
+    let mut rows = statement.query([whole(from)])?;
+    while let Some(row) = rows.next()?.filter(|_| found.len() < limit) {
+        found.extend(entries(row)?.into_iter().filter(|entry| entry.index >= from));
+    }
+    found.truncate(limit);
+    Ok(found)
+}
+
+fn search(connection: &Connection, scope: TenantScope, query: &AuditQuery) -> Result<AuditPage, Fault> {
+    let limit = query.limit.clamp(1, 1000);
+    let before = query.before.unwrap_or(u64::MAX);
+    let mut page = AuditPage::default();
+    let mut scanned = 0;
+    let mut statement = connection.prepare_cached(BEFORE)?;
+    let mut rows = statement.query([whole(before)])?;
+    while let Some(row) = rows.next()? {
+        for entry in entries(row)?
+            .into_iter()
+            .rev()
+            .filter(|entry| entry.index < before)
+        {
+            if page.entries.len() == limit || scanned == SCAN {
+                page.next = Some(entry.index + 1);
+                return Ok(page);
+            }
+            scanned += 1;
+            if fits(&entry, scope, query)? {
+                page.entries.push(entry);
+            }
+        }
+    }
+    Ok(page)
+}
+
+fn fits(entry: &AuditEntry, scope: TenantScope, query: &AuditQuery) -> Result<bool, Fault> {
+    let leaf = LeafView::parse(&entry.leaf).map_err(|_| Fault::Damaged("audit leaf"))?;
+    let resource = || leaf.resource.map(|resource| resource.id.text());
+    Ok(scope.covers(leaf.tenant)
+        && query.from.is_none_or(|from| leaf.at >= from)
+        && query.to.is_none_or(|to| leaf.at < to)
+        && query
+            .principal
+            .is_none_or(|principal| leaf.principal == Some(principal))
+        && query
+            .action
+            .as_ref()
+            .is_none_or(|action| leaf.actions().any(|found| found == action))
+        && query
+            .resource
+            .as_ref()
+            .is_none_or(|id| resource().is_some_and(|found| found == *id))
+        && query
+            .outcome
+            .as_ref()
+            .is_none_or(|outcome| leaf.outcome.as_str() == outcome))
+}
+
+/// Rewrites the batch without the detail, overwriting what it leaves behind in the file.
+fn redact(group: &mut Group<'_>, index: u64, tenant: TenantId, draft: RecordDraft) -> Result<bool, Fault> {
+    let Some((first, entries)) = batch_of(group, index)? else {
+        return Ok(false);
+    };
+    let target = entries.iter().find(|entry| entry.index == index);
+    let Some(target) = target.filter(|entry| entry.detail.is_some()) else {
+        return Ok(false);
+    };
+    let leaf = LeafView::parse(&target.leaf).map_err(|_| Fault::Damaged("audit leaf"))?;
+    if leaf.tenant != tenant {
+        return Ok(false);
+    }
+    let mut details = Vec::new();
+    for entry in &entries {
+        let kept = entry.detail.as_ref().filter(|_| entry.index != index);
+        let kept = kept.map(|detail| arbiter_audit::detail::Detail {
+            salt: detail.salt,
+            body: detail.body.as_str().as_bytes().to_vec(),
+        });
+        pack_detail(&mut details, kept.as_ref())?;
+    }
+    group
+        .connection
+        .pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
+    let updated = group
+        .statement("UPDATE audit_batch SET details = ?2 WHERE first = ?1")?
+        .execute(params![first, details]);
+    group
+        .connection
+        .pragma_update_and_check(None, "secure_delete", false, |_| Ok(()))?;
+    updated?;
+    let mut actions = draft.actions;
+    actions.push(AuditAction::Redacted);
+    group.leaf(Record {
+        at: group.now,
+        tenant,
+        principal: draft.principal,
+        operation: draft.operation,
+        actions,
+        resource: Resource::new("audit_entry", index.to_string()),
+        outcome: RecordOutcome::Done,
+        reason: None,
+        count: None,
+        detail: draft.detail,
+    })?;
+    Ok(true)
+}
+
+fn batch_of(group: &Group<'_>, index: u64) -> Result<Option<(i64, Vec<AuditEntry>)>, Fault> {
+    let mut statement = group.statement(
+        "SELECT first, leaves, details FROM audit_batch WHERE first <= ?1 ORDER BY first DESC LIMIT 1",
+    )?;
+    let mut rows = statement.query([whole(index)])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    Ok(Some((row.get(0)?, entries(row)?)))
+}

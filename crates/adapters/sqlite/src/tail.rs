@@ -1,0 +1,161 @@
+//! The end of the audit log: places the leaves of each commit in the Merkle tree, inside that commit.
+
+use arbiter_audit::tile::{Tile, TileId, TileSource, TileWriter};
+use arbiter_audit::tree::Frontier;
+use arbiter_core::model::Digest;
+use arbiter_core::ports::TreeHead;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::error::{Fault, OpenError};
+use crate::leaves::Leaves;
+use crate::number::{natural, whole};
+
+/// The growing edge of the tree. It is rebuilt from what the commits stored, so no commit rewrites a head row.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    tiles: TileWriter,
+}
+
+impl Tail {
+    /// Rebuilds the edge and compares it with the root that the last commit stored.
+    pub(crate) fn load(connection: &Connection) -> Result<Self, OpenError> {
+        let failed = OpenError::database("reading the audit log");
+        let damaged = |problem| OpenError::AuditLog { problem };
+        let last: Option<(i64, i64, [u8; 32])> = connection
+            .query_row(
+                "SELECT first, count, root FROM audit_batch ORDER BY first DESC LIMIT 1",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .optional()
+            .map_err(failed)?;
+        let Some((first, count, root)) = last else {
+            return Ok(Self {
+                tiles: TileWriter::new(),
+            });
+        };
+        let tiles = TileWriter::resume(natural(first) + natural(count), &Stored(connection))
+            .map_err(|_| damaged("a tile at its end is missing or has a wrong size"))?;
+        if *tiles.frontier().root().as_bytes() != root {
+            return Err(damaged("its hashes do not add up to the stored root"));
+        }
+        Ok(Self { tiles })
+    }
+
+    pub(crate) fn head(&self) -> TreeHead {
+        TreeHead {
+            size: self.tiles.frontier().size(),
+            root: self.tiles.frontier().root(),
+        }
+    }
+
+    /// Stores the leaves of a commit as one row, and the tiles that they complete. The edge has moved even if this
+    /// fails: then it must be loaded anew.
+    pub(crate) fn write(&mut self, connection: &Connection, leaves: &Leaves) -> Result<(), Fault> {
+        if leaves.hashes.is_empty() {
+            return Ok(());
+        }
+        let first = self.tiles.frontier().size();
+        let complete = self.tiles.append(&leaves.hashes)?;
+        let hashes: Vec<u8> = leaves.hashes.iter().flat_map(|hash| *hash.as_bytes()).collect();
+        let details = (leaves.detailed > 0).then_some(leaves.details.as_slice());
+        connection
+            .prepare_cached(
+                "INSERT INTO audit_batch (first, count, root, hashes, leaves, details)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                whole(first),
+                whole(leaves.hashes.len()),
+                self.tiles.frontier().root().as_bytes(),
+                hashes,
+                leaves.packed,
+                details,
+            ])?;
+        for tile in complete {
+            let root = tile_root(&tile)?;
+            connection
+                .prepare_cached(
+                    "INSERT INTO audit_tile (level, number, root, hashes) VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![
+                    tile.id.level(),
+                    whole(tile.id.index()),
+                    root.as_bytes(),
+                    tile.encode()
+                ])?;
+        }
+        Ok(())
+    }
+}
+
+fn tile_root(tile: &Tile) -> Result<Digest, Fault> {
+    let mut frontier = Frontier::new();
+    for hash in &tile.hashes {
+        frontier.push(*hash)?;
+    }
+    Ok(frontier.root())
+}
+
+/// Reads the tiles of the tree from what the commits stored.
+#[derive(Debug)]
+pub(crate) struct Stored<'a>(pub(crate) &'a Connection);
+
+impl TileSource for Stored<'_> {
+    type Error = Fault;
+
+    fn tile(&self, id: TileId) -> Result<Vec<Digest>, Fault> {
+        let complete: Option<Vec<u8>> = self
+            .0
+            .prepare_cached("SELECT hashes FROM audit_tile WHERE level = ?1 AND number = ?2")?
+            .query_row(params![id.level(), whole(id.index())], |row| row.get(0))
+            .optional()?;
+        if let Some(bytes) = complete {
+            return cut(&bytes, 0, id.width());
+        }
+        let start = id.index() * 256;
+        if let Some(below) = id.level().checked_sub(1) {
+            let mut statement = self.0.prepare_cached(
+                "SELECT root FROM audit_tile WHERE level = ?1 AND number >= ?2 AND number < ?3 ORDER BY number",
+            )?;
+            let end = start + u64::from(id.width());
+            let roots = statement.query_map(params![below, whole(start), whole(end)], |row| {
+                row.get::<_, [u8; 32]>(0)
+            })?;
+            let roots: Vec<_> = roots.collect::<Result<_, _>>()?;
+            return Ok(roots.into_iter().map(Digest::from_bytes).collect());
+        }
+        self.leaf_hashes(start, id.width())
+    }
+}
+
+impl Stored<'_> {
+    /// The hashes of leaves from the batches that hold them; fewer when the log ends before.
+    fn leaf_hashes(&self, start: u64, width: u16) -> Result<Vec<Digest>, Fault> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT first, hashes FROM audit_batch
+             WHERE first >= coalesce((SELECT max(first) FROM audit_batch WHERE first <= ?1), 0) AND first < ?2
+             ORDER BY first",
+        )?;
+        let mut rows = statement.query(params![whole(start), whole(start + u64::from(width))])?;
+        let mut hashes = Vec::with_capacity(usize::from(width));
+        while let Some(row) = rows.next()? {
+            let first = natural(row.get(0)?);
+            let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+            let skip = usize::try_from(start.saturating_sub(first)).unwrap_or(usize::MAX);
+            let missing = usize::from(width) - hashes.len();
+            let found = bytes.as_chunks::<32>().0.iter().skip(skip).take(missing);
+            hashes.extend(found.copied().map(Digest::from_bytes));
+        }
+        Ok(hashes)
+    }
+}
+
+fn cut(bytes: &[u8], skip: usize, width: u16) -> Result<Vec<Digest>, Fault> {
+    let (hashes, rest) = bytes.as_chunks::<32>();
+    if !rest.is_empty() {
+        return Err(Fault::Damaged("tile"));
+    }
+    let found = hashes.iter().skip(skip).take(usize::from(width));
+    Ok(found.copied().map(Digest::from_bytes).collect())
+}

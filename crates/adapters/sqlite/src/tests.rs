@@ -1,0 +1,7 @@
+//! Tests that need the inside of the store.
+
+mod faults;
+mod life;
+mod plans;
+mod support;
+mod torn;

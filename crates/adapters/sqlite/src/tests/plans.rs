@@ -1,0 +1,56 @@
+//! The plans of the statements that must not depend on the backlog.
+
+use rusqlite::Connection;
+
+use super::support::Fixture;
+use crate::{claim, due, outbox, purge};
+
+fn plan(connection: &Connection, sql: &str) -> String {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let lines = statement.query_map([], |row| row.get::<_, String>(3));
+    // statements are explained with unbound parameters
+    let lines: Vec<String> = lines
+        .map(|rows| rows.map(Result::unwrap).collect())
+        .unwrap_or_default();
+    lines.join("; ")
+}
+
+#[tokio::test]
+async fn hot_statements_search_an_index_and_sort_nothing() {
+    let fixture = Fixture::new();
+    let connection = Connection::open(fixture.config.database()).unwrap();
+    for (sql, index) in [
+        (claim::HEADS, "SEARCH task USING INDEX task_claimable (lane=?)"),
+        (
+            claim::FIRST,
+            "SEARCH task USING INDEX task_claimable (lane=?)",
+        ),
+        (
+            claim::NEXT_LANE,
+            "SEARCH task USING INDEX task_claimable (lane>?)",
+        ),
+        (
+            claim::FIRST_LANE,
+            "SEARCH task USING INDEX task_claimable (lane>?)",
+        ),
+        (
+            due::OVERDUE,
+            "SEARCH task USING INDEX task_due (due_at>? AND due_at<?)",
+        ),
+        (
+            due::NEXT_DUE,
+            "SEARCH task USING COVERING INDEX task_due (due_at>?)",
+        ),
+        (
+            purge::CLOSED,
+            "SEARCH task USING INDEX task_closed (closed_at>? AND closed_at<?)",
+        ),
+        (
+            outbox::DUE,
+            "SEARCH outbox USING INDEX outbox_due (topic=? AND due_at>? AND due_at<?)",
+        ),
+    ] {
+        let sql = sql.replace("?1", "1").replace("?2", "2").replace("?3", "3");
+        assert_eq!(plan(&connection, &sql), index, "{sql}");
+    }
+}

@@ -1,0 +1,182 @@
+//! The service.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use arbiter_core::model::{
+    AgentMode, Budget, Health, OutcomeDelta, Priority, RegisteredAgent, Shape, TenantId, Timestamp,
+};
+use arbiter_core::ports::{AgentRegistry, Chooser, Clock, Entropy, IdSource, Metrics, RegistryError, Revision};
+use arbiter_core::services::{Allocator, AttemptOutcome, Offer};
+use async_trait::async_trait;
+
+use crate::chooser::Choosing;
+use crate::explain::{Explanation, Question, explain};
+use crate::index::Snapshot;
+use crate::settings::Settings;
+
+/// How many changes are read at a time.
+const PAGE: usize = 1_000;
+
+/// Chooses agents out of a registry.
+pub struct Allocation {
+    settings: Arc<Settings>,
+    registry: Arc<dyn AgentRegistry>,
+    metrics: Arc<dyn Metrics>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    ids: Arc<dyn IdSource>,
+    snapshot: RwLock<Arc<Snapshot>>,
+    revision: Mutex<Revision>,
+    turns: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for Allocation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Allocation").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Allocation {
+    /// An allocation that knows no agent until [`Self::refresh`].
+    pub fn new(
+        settings: Settings,
+        registry: Arc<dyn AgentRegistry>,
+        metrics: Arc<dyn Metrics>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        ids: Arc<dyn IdSource>,
+    ) -> Self {
+        let snapshot = RwLock::new(Arc::new(Snapshot::new(HashMap::new(), Timestamp::from_micros(i64::MIN))));
+        Self {
+            settings: Arc::new(settings),
+            registry,
+            metrics,
+            clock,
+            entropy,
+            ids,
+            snapshot,
+            revision: Mutex::default(),
+            turns: Arc::default(),
+        }
+    }
+
+    /// Reads what has changed in the registry.
+    ///
+    /// # Errors
+    /// The registry's. What was known stays in use until it is stale; no agent is ever invented.
+    ///
+    /// # Cancel safety
+    /// Safe: a page that was read is kept.
+    pub async fn refresh(&self) -> Result<(), RegistryError> {
+        let mut after = *self.revision.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut agents: HashMap<_, _> = self.current().agents.clone();
+        loop {
+            let changes = self.registry.changes(after, PAGE).await?;
+            for agent in changes.agents {
+                agents.insert(agent.profile.id, Arc::new(agent));
+            }
+            for gone in changes.removed {
+                agents.remove(&gone);
+            }
+            after = changes.revision;
+            if !changes.more {
+                break;
+            }
+        }
+        let now = self.clock.now();
+        let snapshot = Arc::new(Snapshot::new(agents, now));
+        self.measure(&snapshot, now);
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
+        *self.revision.lock().unwrap_or_else(PoisonError::into_inner) = after;
+        Ok(())
+    }
+
+    /// Says who could do such a task now, or why nobody can. Assigns nothing.
+    pub fn explain(
+        &self,
+        tenant: TenantId,
+        shape: &Shape,
+        priority: Priority,
+        budget: Budget,
+        deadline: Option<Timestamp>,
+        offers: &[Offer],
+    ) -> Explanation {
+        let question = Question { tenant, shape, priority, budget, deadline, now: self.clock.now() };
+        explain(&self.settings, &self.current(), &question, offers)
+    }
+
+    fn current(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn measure(&self, snapshot: &Snapshot, now: Timestamp) {
+        let takes_work = |agent: &RegisteredAgent| {
+            let health = agent.health(now, self.settings.heartbeat);
+            agent.mode == AgentMode::Active && matches!(health, Health::Healthy | Health::Degraded)
+        };
+        for (kind, count) in snapshot.available(takes_work) {
+            self.metrics.gauge("agent_registry.available_agents", &[("kind", kind.as_str())], count as f64);
+        }
+    }
+}
+
+#[async_trait]
+impl Allocator for Allocation {
+    fn capacity(&self, shapes: &[(TenantId, Shape)], offers: &[Offer]) -> Vec<u32> {
+        let snapshot = self.current();
+        let now = self.clock.now();
+        if now.since(snapshot.fresh_at) > self.settings.stale_after {
+            return vec![0; shapes.len()];
+        }
+        let free: HashMap<_, _> = offers.iter().map(|offer| (offer.agent, offer)).collect();
+        let takes_work = |agent: &RegisteredAgent, hosted: bool| {
+            let health = agent.health(now, self.settings.heartbeat);
+            agent.mode == AgentMode::Active && (hosted || matches!(health, Health::Healthy | Health::Degraded))
+        };
+        shapes
+            .iter()
+            .map(|(tenant, shape)| {
+                let capable = snapshot.capable(*tenant, shape, offers.iter().map(|offer| offer.agent));
+                let rooms = capable.iter().filter_map(|agent| {
+                    let offer = free.get(&agent.profile.id)?;
+                    takes_work(agent, offer.acknowledges).then_some(offer.free)
+                });
+                rooms.fold(0, u32::saturating_add)
+            })
+            .collect()
+    }
+
+    fn chooser(&self, offers: Vec<Offer>) -> Arc<dyn Chooser> {
+        Arc::new(Choosing {
+            settings: Arc::clone(&self.settings),
+            snapshot: self.current(),
+            ids: Arc::clone(&self.ids),
+            offers: Mutex::new(offers.into_iter().map(|offer| (offer.agent, offer)).collect()),
+            seed: self.entropy.number(),
+            turns: Arc::clone(&self.turns),
+        })
+    }
+
+    async fn learn(&self, outcomes: Vec<AttemptOutcome>) -> Result<(), RegistryError> {
+        for outcome in &outcomes {
+            let policy = self.settings.by_kind.get(&outcome.kind).copied().unwrap_or(self.settings.strategy).word();
+            let reward = if outcome.succeeded { 1.0 } else { 0.0 };
+            self.metrics.observe("routing.reward", &[("policy", policy), ("kind", outcome.kind.as_str())], reward);
+        }
+        let deltas = outcomes
+            .into_iter()
+            .map(|outcome| OutcomeDelta {
+                agent: outcome.agent,
+                kind: outcome.kind,
+                attempt: (outcome.task, outcome.fence),
+                succeeded: outcome.succeeded,
+                quality: outcome.quality,
+                latency: outcome.latency,
+                cost_micros: outcome.cost_micros,
+            })
+            .collect();
+        self.registry.learn(deltas).await
+    }
+}

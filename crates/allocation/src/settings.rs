@@ -1,0 +1,75 @@
+//! What an operator can set.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use arbiter_core::model::{TaskKind, TenantId};
+
+/// Settings of allocation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The strategy for kinds that name no other.
+    pub strategy: Strategy,
+    /// Strategies by kind.
+    pub by_kind: BTreeMap<TaskKind, Strategy>,
+    /// Counts changes of these settings; kept with each decision.
+    pub policy_version: u64,
+    /// How often an agent should be heard of; 15 s.
+    pub heartbeat: Duration,
+    /// When the registry has not answered for so long, its agents are not offered any more; 5 min.
+    pub stale_after: Duration,
+    /// How many tasks of a tenant may run at once.
+    pub running_per_tenant: BTreeMap<TenantId, u32>,
+    /// How many tasks of one kind of a tenant may run at once.
+    pub running_per_kind: BTreeMap<(TenantId, TaskKind), u32>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            strategy: Strategy::MatchScore,
+            by_kind: BTreeMap::new(),
+            policy_version: 1,
+            heartbeat: Duration::from_secs(15),
+            stale_after: Duration::from_secs(300),
+            running_per_tenant: BTreeMap::new(),
+            running_per_kind: BTreeMap::new(),
+        }
+    }
+}
+
+/// How one of the candidates is selected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Strategy {
+    /// One after the other.
+    RoundRobin,
+    /// The one with the most free share of its slots; above 64 candidates the better of two random ones (Mitzenmacher,
+    /// "The Power of Two Choices in Randomized Load Balancing", 2001).
+    LeastLoaded,
+    /// By free slots (0.5), processor (0.3) and memory (0.2); parts that an agent does not tell are left out.
+    Weighted,
+    /// The most free slots; tasks of high and critical priority go to healthy agents only.
+    Priority,
+    /// Any, with equal probability.
+    Random,
+    /// By success rate, within 0.01 by match score, then the least utilised, then by id.
+    MatchScore,
+}
+
+impl Strategy {
+    /// Every strategy.
+    pub const ALL: [Self; 6] =
+        [Self::RoundRobin, Self::LeastLoaded, Self::Weighted, Self::Priority, Self::Random, Self::MatchScore];
+
+    /// The strategy's word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round_robin",
+            Self::LeastLoaded => "least_loaded",
+            Self::Weighted => "weighted",
+            Self::Priority => "priority",
+            Self::Random => "random",
+            Self::MatchScore => "match_score",
+        }
+    }
+}
