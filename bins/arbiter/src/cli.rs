@@ -120,7 +120,7 @@ pub(crate) struct Operate {
     pub(crate) reason: String,
     /// Refuse unless the task has this version
     #[arg(long, value_name = "N")]
-    pub(crate) version: Option<u64>,
+    pub(crate) if_version: Option<u64>,
 }
 
 /// What a person decides about a held task.
@@ -273,4 +273,14 @@ pub(crate) enum ConfigCommand {
         #[arg(long, hide = true)]
         reference: bool,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
 }

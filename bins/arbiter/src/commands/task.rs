@@ -31,18 +31,18 @@ pub(crate) async fn run(app: &App, command: TaskCommand, json: bool) -> Result<(
             let query = query(state, kind, label, limit, after)?;
             return list(app, query, json).await;
         }
-        TaskCommand::Cancel(Operate { id, reason, version }) => {
+        TaskCommand::Cancel(Operate { id, reason, if_version }) => {
             queue
-                .cancel(who, task_id(&id)?, version.map(Version), reason)
+                .cancel(who, task_id(&id)?, if_version.map(Version), reason)
                 .await?
         }
-        TaskCommand::Retry(Operate { id, reason, version }) => {
+        TaskCommand::Retry(Operate { id, reason, if_version }) => {
             queue
-                .retry(who, task_id(&id)?, version.map(Version), reason)
+                .retry(who, task_id(&id)?, if_version.map(Version), reason)
                 .await?
         }
         TaskCommand::Release {
-            operate: Operate { id, reason, version },
+            operate: Operate { id, reason, if_version },
             decision,
         } => {
             let decision = match decision {
@@ -51,17 +51,17 @@ pub(crate) async fn run(app: &App, command: TaskCommand, json: bool) -> Result<(
                 Decision::Reject => ReleaseDecision::Reject,
             };
             queue
-                .release(who, task_id(&id)?, version.map(Version), decision, reason)
+                .release(who, task_id(&id)?, if_version.map(Version), decision, reason)
                 .await?
         }
-        TaskCommand::DeadLetter(Operate { id, reason, version }) => {
+        TaskCommand::DeadLetter(Operate { id, reason, if_version }) => {
             queue
-                .dead_letter(who, task_id(&id)?, version.map(Version), reason)
+                .dead_letter(who, task_id(&id)?, if_version.map(Version), reason)
                 .await?
         }
-        TaskCommand::Requeue(Operate { id, reason, version }) => {
+        TaskCommand::Requeue(Operate { id, reason, if_version }) => {
             queue
-                .requeue(who, task_id(&id)?, version.map(Version), reason)
+                .requeue(who, task_id(&id)?, if_version.map(Version), reason)
                 .await?
         }
     };

@@ -102,7 +102,7 @@ impl World {
         self.served.len() - before
     }
 
-    fn share(&self, window: &[(TenantId, Band)], owner: u8) -> f64 {
+    fn share(window: &[(TenantId, Band)], owner: u8) -> f64 {
         window
             .iter()
             .filter(|(tenant_id, _)| *tenant_id == tenant(owner))
@@ -121,7 +121,7 @@ fn weights_hold_in_every_window_of_two_hundred() {
             assert!(world.round(batch) > 0);
         }
         for window in world.served.windows(200) {
-            let share = world.share(window, 1);
+            let share = World::share(window, 1);
             assert!((share - 0.75).abs() <= 0.02 + 1e-9, "batch {batch}: {share}");
         }
     }
@@ -197,7 +197,7 @@ fn an_idle_tenant_banks_no_credit_and_a_flapping_one_gains_nothing() {
     for _ in 0..100 {
         world.round(1);
     }
-    assert!((world.share(&world.served[start..], 2) - 0.5).abs() <= 0.02);
+    assert!((World::share(&world.served[start..], 2) - 0.5).abs() <= 0.02);
     // One task at a time, always just after the last one was served.
     let mut world = World::new(&[]);
     world.add(&key(1, 2, "analysis"), 10_000);
@@ -211,7 +211,7 @@ fn an_idle_tenant_banks_no_credit_and_a_flapping_one_gains_nothing() {
         }
         world.round(1);
     }
-    assert!(world.share(&world.served, 2) <= 0.52);
+    assert!(World::share(&world.served, 2) <= 0.52);
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn a_cancelled_backlog_costs_nothing() {
     for _ in 0..100 {
         world.round(1);
     }
-    assert!((world.share(&world.served[start..], 2) - 0.5).abs() <= 0.02);
+    assert!((World::share(&world.served[start..], 2) - 0.5).abs() <= 0.02);
 }
 
 #[test]

@@ -1,0 +1,8 @@
+//! End to end, through the binary.
+#![expect(clippy::expect_used, reason = "helpers of tests fail the test")]
+
+mod audit;
+mod batch;
+mod command_line;
+mod demo;
+mod secrets;
