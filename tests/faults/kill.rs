@@ -35,10 +35,15 @@ fn kill_9_at_any_moment_loses_nothing_and_records_nothing_twice() {
         place.write("tasks.jsonl", &tasks.join("\n"));
         loop {
             let mut child = place.start(&["run", "tasks.jsonl", "--agents", "agents.toml"]);
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let moment = Duration::from_millis((seed >> 33) % 700);
             // A random moment is what this drill is about; there is no condition to wait for.
-            #[expect(clippy::disallowed_methods, reason = "the moment of the kill is random on purpose")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the moment of the kill is random on purpose"
+            )]
             std::thread::sleep(moment);
             if let Some(status) = child.try_wait().expect("state") {
                 assert_eq!(status.code(), Some(0), "round {killed}, batch {batches}");
@@ -65,12 +70,18 @@ fn check(place: &Place) {
     let mut closed: BTreeMap<String, u32> = BTreeMap::new();
     for entry in place.lines("log.jsonl") {
         let leaf = &entry["leaf"];
-        let ends = leaf["actions"].as_array().is_some_and(|actions| actions.iter().any(|action| action == "closed"));
+        let ends = leaf["actions"]
+            .as_array()
+            .is_some_and(|actions| actions.iter().any(|action| action == "closed"));
         if ends && leaf["outcome"] == "done" {
             *closed.entry(leaf["resource"]["id"].to_string()).or_default() += 1;
         }
     }
     for line in &lines {
-        assert_eq!(closed.get(&line["id"].to_string()), Some(&1), "closed exactly once: {line}");
+        assert_eq!(
+            closed.get(&line["id"].to_string()),
+            Some(&1),
+            "closed exactly once: {line}"
+        );
     }
 }

@@ -15,9 +15,15 @@ fn place() -> Place {
     std::fs::create_dir(&folder).expect("folder");
     let script = "#!/bin/sh\ncat >/dev/null\necho '{\"progress\":{\"message\":\"running\"}}' >&2\ntrap 'exit 9' TERM\ni=0\nwhile [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); [ -e ./agents/go ] && break; [ -e GO ] && break; done\necho '{\"version\":1,\"outcome\":\"succeeded\"}'\n";
     let go = place.path("agents").join("go");
-    place.write("agents/waits.sh", &script.replace("GO", &go.display().to_string()));
+    place.write(
+        "agents/waits.sh",
+        &script.replace("GO", &go.display().to_string()),
+    );
     place.write("agents.toml", SLOW);
-    place.write("tasks.jsonl", "{\"kind\":\"analysis\",\"title\":\"a\"}\n{\"kind\":\"analysis\",\"title\":\"b\"}\n");
+    place.write(
+        "tasks.jsonl",
+        "{\"kind\":\"analysis\",\"title\":\"a\"}\n{\"kind\":\"analysis\",\"title\":\"b\"}\n",
+    );
     place
 }
 
@@ -32,7 +38,10 @@ fn wait_for_agent(part: &str, child: &mut Child) {
         if runs {
             return;
         }
-        assert!(child.try_wait().expect("state").is_none(), "it ended before its agent ran");
+        assert!(
+            child.try_wait().expect("state").is_none(),
+            "it ended before its agent ran"
+        );
         std::thread::yield_now();
     }
     panic!("the agent did not start");
@@ -59,7 +68,14 @@ fn a_termination_gives_attempts_back_and_the_batch_goes_on_later() {
     assert_eq!(child.wait().expect("ended").code(), Some(130));
     assert_eq!(agents_left(&marker), 0, "no agent outlives its node");
     let listed = place.run(&["--json", "task", "list"]).json();
-    assert!(listed["tasks"].as_array().expect("tasks").iter().all(|task| task["state"] == "queued" && task["attempts"] == 0), "{listed}");
+    assert!(
+        listed["tasks"]
+            .as_array()
+            .expect("tasks")
+            .iter()
+            .all(|task| task["state"] == "queued" && task["attempts"] == 0),
+        "{listed}"
+    );
     place.write("agents/go", "");
     let run = place.run(&["run", "tasks.jsonl", "--agents", "agents.toml"]);
     assert_eq!(run.code(), 0, "{run:?}");
@@ -74,7 +90,11 @@ fn a_second_process_is_told_who_owns_the_folder() {
     wait_for_agent(&marker, &mut child);
     let second = place.run(&["task", "list"]);
     assert_eq!(second.code(), 4);
-    assert!(second.stderr.contains(&child.id().to_string()), "{}", second.stderr);
+    assert!(
+        second.stderr.contains(&child.id().to_string()),
+        "{}",
+        second.stderr
+    );
     place.write("agents/go", "");
     assert_eq!(child.wait().expect("ended").code(), Some(0));
     assert_eq!(place.run(&["task", "list"]).code(), 0);
@@ -94,10 +114,21 @@ fn no_agent_outlives_a_killed_node() {
         }
         std::thread::yield_now();
     }
-    assert_eq!(agents_left(&marker), 0, "the kernel ends what the node had started");
+    assert_eq!(
+        agents_left(&marker),
+        0,
+        "the kernel ends what the node had started"
+    );
     place.write("agents/go", "");
     let run = place.run(&["run", "tasks.jsonl", "--agents", "agents.toml"]);
     assert_eq!(run.code(), 0, "{run:?}");
-    let attempts: Vec<u64> = place.lines("tasks.results.jsonl").iter().filter_map(|line| line["attempts"].as_u64()).collect();
-    assert!(attempts.iter().all(|count| *count == 2), "the killed attempts count: {attempts:?}");
+    let attempts: Vec<u64> = place
+        .lines("tasks.results.jsonl")
+        .iter()
+        .filter_map(|line| line["attempts"].as_u64())
+        .collect();
+    assert!(
+        attempts.iter().all(|count| *count == 2),
+        "the killed attempts count: {attempts:?}"
+    );
 }

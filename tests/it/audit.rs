@@ -5,7 +5,10 @@ use arbiter_tests::Place;
 fn filled() -> Place {
     let place = Place::new();
     place.write("agents.toml", "[[agent]]\nname = \"a\"\ncommand = [\"./agents/checksum.sh\"]\nmodel_family = \"none\"\nkinds = [\"analysis\"]\n");
-    place.write("tasks.jsonl", "{\"kind\":\"analysis\",\"title\":\"t\",\"files\":{\"a\":\"agents.toml\"}}\n");
+    place.write(
+        "tasks.jsonl",
+        "{\"kind\":\"analysis\",\"title\":\"t\",\"files\":{\"a\":\"agents.toml\"}}\n",
+    );
     let run = place.run(&["run", "tasks.jsonl", "--agents", "agents.toml"]);
     assert_eq!(run.code(), 0, "{run:?}");
     place
@@ -19,9 +22,14 @@ fn an_export_is_verified_offline_and_every_changed_byte_of_an_entry_is_named() {
     let elsewhere = Place::new();
     let text = std::fs::read(place.path("log.jsonl")).expect("export");
     std::fs::write(elsewhere.path("log.jsonl"), &text).expect("copied");
-    let verify = |place: &Place| place.run(&["--json", "audit", "verify", "--file", "log.jsonl", "--key", &key]);
+    let verify =
+        |place: &Place| place.run(&["--json", "audit", "verify", "--file", "log.jsonl", "--key", &key]);
     let sound = verify(&elsewhere);
-    assert_eq!((sound.code(), sound.json()["sound"].clone()), (0, true.into()), "{sound:?}");
+    assert_eq!(
+        (sound.code(), sound.json()["sound"].clone()),
+        (0, true.into()),
+        "{sound:?}"
+    );
     assert!(!elsewhere.path("data").exists(), "no store is needed or made");
 
     let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
@@ -37,7 +45,14 @@ fn an_export_is_verified_offline_and_every_changed_byte_of_an_entry_is_named() {
         let fault = broken.json()["fault"].as_str().expect("a fault").to_owned();
         assert!(fault.starts_with(&format!("entry {entry}:")), "{fault}");
     }
-    let other = place.run(&["audit", "verify", "--file", "log.jsonl", "--key", "x+00000000+AA=="]);
+    let other = place.run(&[
+        "audit",
+        "verify",
+        "--file",
+        "log.jsonl",
+        "--key",
+        "x+00000000+AA==",
+    ]);
     assert_eq!(other.code(), 2, "{other:?}");
 }
 
@@ -48,7 +63,12 @@ fn the_key_rotates_and_the_first_key_still_vouches_for_everything() {
     let rotated = place.run(&["audit", "rotate"]);
     assert_eq!(rotated.code(), 0, "{rotated:?}");
     assert_eq!(place.run(&["task", "list"]).code(), 0);
-    assert_eq!(place.run(&["key", "create", "--name", "n", "--role", "auditor"]).code(), 0);
+    assert_eq!(
+        place
+            .run(&["key", "create", "--name", "n", "--role", "auditor"])
+            .code(),
+        0
+    );
     assert_eq!(place.run(&["audit", "rotate"]).code(), 0);
     assert_eq!(place.run(&["audit", "verify"]).code(), 0);
     assert_eq!(place.run(&["audit", "export", "log.jsonl"]).code(), 0);
@@ -60,12 +80,22 @@ fn the_key_rotates_and_the_first_key_still_vouches_for_everything() {
 #[test]
 fn entries_are_found_and_proven() {
     let place = filled();
-    let id = place.lines("tasks.results.jsonl")[0]["id"].as_str().expect("id").to_owned();
+    let id = place.lines("tasks.results.jsonl")[0]["id"]
+        .as_str()
+        .expect("id")
+        .to_owned();
     let found = place.run(&["--json", "audit", "search", "--resource", &id]);
     assert_eq!(found.code(), 0, "{found:?}");
-    let entries: Vec<serde_json::Value> =
-        found.stdout.lines().map(|line| serde_json::from_str(line).expect("an entry")).collect();
-    let actions: Vec<String> = entries.iter().rev().map(|entry| entry["leaf"]["actions"].to_string()).collect();
+    let entries: Vec<serde_json::Value> = found
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("an entry"))
+        .collect();
+    let actions: Vec<String> = entries
+        .iter()
+        .rev()
+        .map(|entry| entry["leaf"]["actions"].to_string())
+        .collect();
     assert_eq!(
         actions,
         [
@@ -75,7 +105,10 @@ fn entries_are_found_and_proven() {
         ]
     );
     let decision = &entries[1]["detail"];
-    assert_eq!((decision["schema"].as_str(), decision["propensity"].as_f64()), (Some("decision/1"), Some(1.0)));
+    assert_eq!(
+        (decision["schema"].as_str(), decision["propensity"].as_f64()),
+        (Some("decision/1"), Some(1.0))
+    );
     let index = entries[0]["index"].to_string();
     let proof = place.run(&["audit", "proof", &index]);
     assert_eq!(proof.code(), 0, "{proof:?}");

@@ -5,7 +5,12 @@ use std::process::Command;
 use arbiter_tests::{Place, done, workspace};
 use serde_json::Value;
 
-const DOCUMENTS: [&str; 4] = ["README.md", "CONTRIBUTING.md", "LICENSE-APACHE", "docs/architecture.md"];
+const DOCUMENTS: [&str; 4] = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "LICENSE-APACHE",
+    "docs/architecture.md",
+];
 
 /// Three agents in two languages: one that counts, one that crashes at random, one that is slow; and one for tables.
 const AGENTS: &str = r#"
@@ -62,7 +67,12 @@ fn batch() -> String {
         }
     }
     task("penguins", "tables", "table", "docs/examples/data/penguins.csv");
-    task("lines", "line-count", "document", "docs/examples/data/penguins.csv");
+    task(
+        "lines",
+        "line-count",
+        "document",
+        "docs/examples/data/penguins.csv",
+    );
     lines.join("\n")
 }
 
@@ -87,12 +97,19 @@ fn a_real_batch_gives_the_answers_of_an_independent_check_and_goes_on_when_run_a
     let (lines, expected) = (place.lines("tasks.results.jsonl"), expected());
     assert_eq!(lines.len(), DOCUMENTS.len() * 3 + 2);
     for (number, line) in lines.iter().enumerate() {
-        assert_eq!(line["line"], number + 1, "results stand in the order of the batch");
+        assert_eq!(
+            line["line"],
+            number + 1,
+            "results stand in the order of the batch"
+        );
         assert_eq!(line["state"], "succeeded", "{line}");
     }
     let (counted, rest) = lines.split_at(DOCUMENTS.len() * 3);
     for (number, line) in counted.iter().enumerate() {
-        let name = DOCUMENTS[number % DOCUMENTS.len()].rsplit('/').next().expect("a name");
+        let name = DOCUMENTS[number % DOCUMENTS.len()]
+            .rsplit('/')
+            .next()
+            .expect("a name");
         for fact in ["words", "lines", "bytes"] {
             assert_eq!(line["output"][fact], expected[name][fact], "{fact} of {name}");
         }
@@ -103,30 +120,63 @@ fn a_real_batch_gives_the_answers_of_an_independent_check_and_goes_on_when_run_a
     assert!(columns.len() >= 4, "{facts}");
     for (name, column) in columns {
         assert_eq!(table["columns"][name]["count"], column["count"], "{name}");
-        let mean: f64 = table["columns"][name]["mean"].as_str().expect("exact").parse().expect("a number");
-        assert!((mean - column["mean"].as_f64().expect("mean")).abs() < 1e-6, "{name}");
+        let mean: f64 = table["columns"][name]["mean"]
+            .as_str()
+            .expect("exact")
+            .parse()
+            .expect("a number");
+        assert!(
+            (mean - column["mean"].as_f64().expect("mean")).abs() < 1e-6,
+            "{name}"
+        );
     }
     assert_eq!(rest[1]["output"]["lines"], facts["lines"]);
 
     let again = run();
     assert_eq!(again.code(), 0, "{again:?}");
-    assert_eq!(place.lines("tasks.results.jsonl"), lines, "the same batch is the same tasks");
+    assert_eq!(
+        place.lines("tasks.results.jsonl"),
+        lines,
+        "the same batch is the same tasks"
+    );
     let fresh = place.run(&["run", "tasks.jsonl", "--agents", "agents.toml", "--fresh"]);
     assert_eq!(fresh.code(), 0, "{fresh:?}");
-    assert!(place.lines("tasks.results.jsonl").iter().zip(&lines).all(|(new, old)| new["id"] != old["id"]));
+    assert!(
+        place
+            .lines("tasks.results.jsonl")
+            .iter()
+            .zip(&lines)
+            .all(|(new, old)| new["id"] != old["id"])
+    );
 }
 
 #[test]
 fn prerequisites_budgets_failures_and_refusals_stand_in_the_results() {
     let place = Place::new();
     let answer = |body: &str| format!("#!/bin/sh\ncat >/dev/null\nprintf '%s' '{body}'\n");
-    place.write("agents/fails.sh", &answer(r#"{"version":1,"outcome":"failed","error":{"class":"no","message":"cannot"}}"#));
-    place.write("agents/costs.sh", &answer(r#"{"version":1,"outcome":"succeeded","usage":{"tokens":11}}"#));
+    place.write(
+        "agents/fails.sh",
+        &answer(r#"{"version":1,"outcome":"failed","error":{"class":"no","message":"cannot"}}"#),
+    );
+    place.write(
+        "agents/costs.sh",
+        &answer(r#"{"version":1,"outcome":"succeeded","usage":{"tokens":11}}"#),
+    );
     place.write("agents/nonsense.sh", "#!/bin/sh\ncat >/dev/null\necho hello\n");
     let agent = |name: &str, kind: &str| {
-        format!("[[agent]]\nname = \"{name}\"\ncommand = [\"./agents/{name}.sh\"]\nmodel_family = \"none\"\nkinds = [\"{kind}\"]\n")
+        format!(
+            "[[agent]]\nname = \"{name}\"\ncommand = [\"./agents/{name}.sh\"]\nmodel_family = \"none\"\nkinds = [\"{kind}\"]\n"
+        )
     };
-    place.write("agents.toml", &[agent("fails", "testing"), agent("costs", "research"), agent("nonsense", "writing")].concat());
+    place.write(
+        "agents.toml",
+        &[
+            agent("fails", "testing"),
+            agent("costs", "research"),
+            agent("nonsense", "writing"),
+        ]
+        .concat(),
+    );
     let tasks = [
         r#"{"kind":"testing","title":"fails","constraints":{"max_attempts":1}}"#,
         r##"{"kind":"research","title":"waits in vain","after":["#1"]}"##,
@@ -142,7 +192,12 @@ fn prerequisites_budgets_failures_and_refusals_stand_in_the_results() {
     let ends: Vec<(String, String)> = place
         .lines("tasks.results.jsonl")
         .iter()
-        .map(|line| (line["state"].as_str().unwrap_or("-").into(), line["reason"].as_str().unwrap_or("-").into()))
+        .map(|line| {
+            (
+                line["state"].as_str().unwrap_or("-").into(),
+                line["reason"].as_str().unwrap_or("-").into(),
+            )
+        })
         .collect();
     let expected = [
         ("dead_lettered", "attempts_exhausted"),
@@ -153,20 +208,42 @@ fn prerequisites_budgets_failures_and_refusals_stand_in_the_results() {
         ("refused", "kind_not_allowed"),
         ("refused", "invalid_task"),
     ];
-    assert_eq!(ends, expected.map(|(state, reason)| (state.to_owned(), reason.to_owned())));
+    assert_eq!(
+        ends,
+        expected.map(|(state, reason)| (state.to_owned(), reason.to_owned()))
+    );
     let lines = place.lines("tasks.results.jsonl");
     assert_eq!(lines[0]["error"], "cannot");
-    assert!(lines[4]["error"].as_str().is_some_and(|error| error.contains("exec protocol")), "{}", lines[4]);
-    assert!(lines[6]["error"].as_str().is_some_and(|error| error.contains("not installed")), "{}", lines[6]);
+    assert!(
+        lines[4]["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("exec protocol")),
+        "{}",
+        lines[4]
+    );
+    assert!(
+        lines[6]["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("not installed")),
+        "{}",
+        lines[6]
+    );
 
     let id = lines[0]["id"].as_str().expect("id");
     let requeued = place.run(&["--json", "task", "requeue", id, "--reason", "try again"]);
-    assert_eq!((requeued.code(), requeued.json()["state"].clone()), (0, "queued".into()));
+    assert_eq!(
+        (requeued.code(), requeued.json()["state"].clone()),
+        (0, "queued".into())
+    );
     let cancelled = place.run(&["--json", "task", "cancel", id, "--reason", "not needed"]);
     assert_eq!(cancelled.json()["state"], "cancelled");
     let again = place.run(&["--json", "task", "cancel", id, "--reason", "not needed"]);
     assert_eq!(again.code(), 1);
     assert!(again.stderr.contains("illegal_transition"), "{}", again.stderr);
     let verified = place.run(&["--json", "audit", "verify"]);
-    assert_eq!((verified.code(), verified.json()["sound"].clone()), (0, true.into()), "{verified:?}");
+    assert_eq!(
+        (verified.code(), verified.json()["sound"].clone()),
+        (0, true.into()),
+        "{verified:?}"
+    );
 }

@@ -10,10 +10,18 @@ const FORMS: usize = 10;
 fn canaries() -> Vec<String> {
     (0..200_u32)
         .map(|number: u32| {
-            let tail: String = (0..24_u32).map(|at| char::from(b'a' + ((number * 7 + at * at + at * number) % 26) as u8)).collect();
+            let tail: String = (0..24_u32)
+                .map(|at| char::from(b'a' + ((number * 7 + at * at + at * number) % 26) as u8))
+                .collect();
             match number as usize % FORMS {
                 0 => format!("sk-{tail}{number:04}ABCD"),
-                1 => format!("AKIA{}", format!("{:0>16}", format!("{number}{}", tail.to_uppercase())).chars().take(16).collect::<String>()),
+                1 => format!(
+                    "AKIA{}",
+                    format!("{:0>16}", format!("{number}{}", tail.to_uppercase()))
+                        .chars()
+                        .take(16)
+                        .collect::<String>()
+                ),
                 2 => format!("ghp_{tail}{number:04}AbCdEfGh"),
                 3 => format!("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI{tail}{number:04}.{tail}Zz{number:04}"),
                 4 => format!("xoxb-{number:010}-{tail}"),
@@ -29,7 +37,10 @@ fn canaries() -> Vec<String> {
 
 /// The part of a canary that must not survive.
 fn core(canary: &str) -> &str {
-    let tail = canary.trim_start_matches("password=").trim_start_matches("https://user:").trim_start_matches("Authorization: Bearer ");
+    let tail = canary
+        .trim_start_matches("password=")
+        .trim_start_matches("https://user:")
+        .trim_start_matches("Authorization: Bearer ");
     let tail = tail.trim_start_matches("api_key: \"").trim_end_matches('"');
     tail.split('@').next().unwrap_or(tail)
 }
@@ -40,7 +51,10 @@ fn files(folder: &Path, into: &mut Vec<(String, Vec<u8>)>) {
         if path.is_dir() {
             files(&path, into);
         } else if !path.ends_with("operator.key") {
-            into.push((path.display().to_string(), std::fs::read(&path).unwrap_or_default()));
+            into.push((
+                path.display().to_string(),
+                std::fs::read(&path).unwrap_or_default(),
+            ));
         }
     }
 }
@@ -84,7 +98,15 @@ else:
         tasks.push(task.to_string());
     }
     place.write("tasks.jsonl", &tasks[..6].join("\n"));
-    let run = done(&mut place.command(&["-vvv", "--log-format", "json", "run", "tasks.jsonl", "--agents", "agents.toml"]));
+    let run = done(&mut place.command(&[
+        "-vvv",
+        "--log-format",
+        "json",
+        "run",
+        "tasks.jsonl",
+        "--agents",
+        "agents.toml",
+    ]));
     assert_eq!(run.code(), 1, "{run:?}");
     // The rest is submitted and stays queued.
     place.write("more.jsonl", &tasks[6..].join("\n"));
@@ -97,13 +119,23 @@ else:
         ("the log of run".to_owned(), run.stderr.into_bytes()),
         ("the log of submit".to_owned(), submitted.stderr.into_bytes()),
         ("the list".to_owned(), listed.stdout.into_bytes()),
-        ("the results".to_owned(), std::fs::read(place.path("tasks.results.jsonl")).expect("results")),
+        (
+            "the results".to_owned(),
+            std::fs::read(place.path("tasks.results.jsonl")).expect("results"),
+        ),
     ];
     files(&place.path("data"), &mut texts);
-    assert!(texts.iter().any(|(name, _)| name.ends_with("arbiter.db")), "the store was looked at");
+    assert!(
+        texts.iter().any(|(name, _)| name.ends_with("arbiter.db")),
+        "the store was looked at"
+    );
     for (name, bytes) in &texts {
         let text = String::from_utf8_lossy(bytes);
-        for canary in canaries.iter().map(|canary| core(canary)).chain(["T0pS3cretValue"]) {
+        for canary in canaries
+            .iter()
+            .map(|canary| core(canary))
+            .chain(["T0pS3cretValue"])
+        {
             assert!(!text.contains(canary), "`{canary}` stands in {name}");
         }
     }

@@ -1,6 +1,13 @@
 #![doc = include_str!("../README.md")]
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
-#![expect(clippy::disallowed_methods, reason = "the tests' own settings come from the environment")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot be set up has failed"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tests' own settings come from the environment"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -17,8 +24,16 @@ pub fn binary() -> PathBuf {
         return path.into();
     }
     let test = std::env::current_exe().expect("the test's own file");
-    let beside = test.parent().and_then(Path::parent).expect("a target folder").join("arbiter");
-    assert!(beside.exists(), "`{}` is missing: run `cargo xtask test`, or `cargo build -p arbiter` first", beside.display());
+    let beside = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("a target folder")
+        .join("arbiter");
+    assert!(
+        beside.exists(),
+        "`{}` is missing: run `cargo xtask test`, or `cargo build -p arbiter` first",
+        beside.display()
+    );
     beside
 }
 
@@ -27,7 +42,10 @@ pub fn binary() -> PathBuf {
 /// # Panics
 /// When the package stands alone.
 pub fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace")
+        .to_path_buf()
 }
 
 /// A number of samples: from the variable, else the default.
@@ -65,7 +83,9 @@ impl Done {
     /// # Panics
     /// When it ended by a signal.
     pub fn code(&self) -> i32 {
-        self.status.code().unwrap_or_else(|| panic!("ended by a signal: {self:?}"))
+        self.status
+            .code()
+            .unwrap_or_else(|| panic!("ended by a signal: {self:?}"))
     }
 
     /// Its standard output as JSON.
@@ -84,7 +104,10 @@ impl Place {
     /// When it cannot be made.
     #[expect(clippy::new_without_default, reason = "making a folder is no default")]
     pub fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("arbiter-test-").tempdir().expect("a folder");
+        let folder = tempfile::Builder::new()
+            .prefix("arbiter-test-")
+            .tempdir()
+            .expect("a folder");
         open_to_all(folder.path(), 0o755);
         let place = Self { folder };
         std::fs::create_dir(place.path("agents")).expect("a folder");
@@ -145,7 +168,11 @@ impl Place {
     /// # Panics
     /// When it cannot be started.
     pub fn start(&self, arguments: &[&str]) -> Child {
-        self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started")
+        self.command(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("started")
     }
 
     /// The lines of a JSONL file.
@@ -154,7 +181,9 @@ impl Place {
     /// When it is none.
     pub fn lines(&self, name: &str) -> Vec<Value> {
         let text = std::fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-        text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("a JSON line"))
+            .collect()
     }
 }
 

@@ -9,16 +9,14 @@ use arbiter_adapter_inmem::{InProcessRateLimiter, InProcessWakeups};
 use arbiter_adapter_prometheus::PrometheusMetrics;
 use arbiter_adapter_sqlite::{SqliteConfig, SqliteStore};
 use arbiter_adapter_system::{FileSigner, OsEntropy, SystemClock, TokioSpawner, UuidV7Ids};
-use arbiter_core::lifecycle::Rules;
-use arbiter_core::mechanism::{Redactor, SuspicionDetector};
 use arbiter_audit::key::VerifierKey;
 use arbiter_audit::keyring::Handover;
-use arbiter_core::model::{
-    AuditAction, Operation, Principal, Record, RecordOutcome, Resource, TenantId,
-};
+use arbiter_core::lifecycle::Rules;
+use arbiter_core::mechanism::{Redactor, SuspicionDetector};
+use arbiter_core::model::{AuditAction, Operation, Principal, Record, RecordOutcome, Resource, TenantId};
 use arbiter_core::ports::{
-    ArtifactStore, AuditLog as _, Clock, Credential, Documents, Entropy, IdSource, Metrics, Signer, Spawner, TreeHead,
-    Wakeups,
+    ArtifactStore, AuditLog as _, Clock, Credential, Documents, Entropy, IdSource, Metrics, Signer, Spawner,
+    TreeHead, Wakeups,
 };
 use arbiter_core::services::FailureHandler;
 use arbiter_orchestration::PlainRetry;
@@ -160,7 +158,11 @@ impl App {
 
     /// The keys that the audit log is verified with.
     pub(crate) fn trust(&self) -> Result<Trust, Failure> {
-        Trust::open_or_create(&self.config.data_dir, LOG_ORIGIN, &verifier_key(self.signer.as_ref())?)
+        Trust::open_or_create(
+            &self.config.data_dir,
+            LOG_ORIGIN,
+            &verifier_key(self.signer.as_ref())?,
+        )
     }
 
     /// The newest signed head of the audit log, after signing what is not signed yet.
@@ -191,12 +193,19 @@ impl App {
         let mut trust = self.trust()?;
         let next = self.signer.prepare_next().map_err(|error| failed(error.into()))?;
         let old = verifier_key(self.signer.as_ref())?;
-        let new = VerifierKey::new(self.signer.key_name(), &next.public_key()).map_err(|error| failed(error.into()))?;
+        let new = VerifierKey::new(self.signer.key_name(), &next.public_key())
+            .map_err(|error| failed(error.into()))?;
         let mut note = Handover::draft(LOG_ORIGIN, &old, &new, size).map_err(|error| failed(error.into()))?;
-        let signature = self.signer.sign(note.text().as_bytes()).await.map_err(|error| failed(error.into()))?;
-        note.add_signature(&old, &signature).map_err(|error| failed(error.into()))?;
+        let signature = self
+            .signer
+            .sign(note.text().as_bytes())
+            .await
+            .map_err(|error| failed(error.into()))?;
+        note.add_signature(&old, &signature)
+            .map_err(|error| failed(error.into()))?;
         let signature = next.sign(note.text().as_bytes());
-        note.add_signature(&new, &signature).map_err(|error| failed(error.into()))?;
+        note.add_signature(&new, &signature)
+            .map_err(|error| failed(error.into()))?;
         let handover = Handover::open(note).map_err(|error| failed(error.into()))?;
         // The hand-over first: a crash between the two leaves a key that is vouched for and not used yet.
         trust.add(handover)?;

@@ -41,7 +41,10 @@ fn block_on<F: Future<Output = Result<(), Failure>>>(future: F) -> Result<(), Fa
 }
 
 /// Opens the store, runs a command, and closes the store whatever came of it.
-async fn with_app(config: Config, command: impl AsyncFnOnce(&App) -> Result<(), Failure>) -> Result<(), Failure> {
+async fn with_app(
+    config: Config,
+    command: impl AsyncFnOnce(&App) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let app = App::open(config).await?;
     let done = command(&app).await;
     let closed = app.close().await;

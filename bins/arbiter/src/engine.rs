@@ -144,7 +144,12 @@ async fn keep_registry(
             () = stop.wait().fuse() => return,
             () = clock.sleep_until(until).fuse() => {}
         }
-        let beats = hosted.iter().map(|agent| AgentBeat { agent: *agent, able: true, cpu: None, memory: None });
+        let beats = hosted.iter().map(|agent| AgentBeat {
+            agent: *agent,
+            able: true,
+            cpu: None,
+            memory: None,
+        });
         let beaten = registry.beat(beats.collect()).await.map(|_| ());
         let refreshed = allocation.refresh().await;
         if let Err(error) = beaten.and(refreshed) {
@@ -232,12 +237,18 @@ fn agent_principal(tenant: TenantId, entry: &AgentEntry) -> Principal {
 }
 
 /// Runs an agent's command through this binary as its launcher.
-fn transport(app: &App, entry: &AgentEntry, environment: &dyn Environment) -> Result<Arc<dyn AgentTransport>, Failure> {
+fn transport(
+    app: &App,
+    entry: &AgentEntry,
+    environment: &dyn Environment,
+) -> Result<Arc<dyn AgentTransport>, Failure> {
     let mut env = std::collections::BTreeMap::new();
     for name in &entry.env {
         let value = environment.get(name).ok_or_else(|| {
             let agent = &entry.profile.name;
-            Failure::configuration(format!("the agent `{agent}` wants the variable `{name}`, which is not set"))
+            Failure::configuration(format!(
+                "the agent `{agent}` wants the variable `{name}`, which is not set"
+            ))
         })?;
         env.insert(name.clone(), value);
     }
@@ -247,15 +258,22 @@ fn transport(app: &App, entry: &AgentEntry, environment: &dyn Environment) -> Re
         output_bytes: entry.output_bytes.unwrap_or(exec.output_bytes),
         processes: exec.processes,
         uid: Some(exec.uid),
-        ..Limits::default()
     };
-    let program =
-        std::env::current_exe().map_err(|error| Failure::internal("this program's own file was not found", error))?;
-    let redactor =
-        Redactor::new(&app.config.redaction).map_err(|error| Failure::configuration(format!("redaction: {error}")))?;
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::internal("this program's own file was not found", error))?;
+    let redactor = Redactor::new(&app.config.redaction)
+        .map_err(|error| Failure::configuration(format!("redaction: {error}")))?;
     Ok(Arc::new(ExecTransport::new(
-        AgentCommand { agent: entry.profile.id, command: entry.command.clone(), env, limits },
-        Launcher { program, arguments: vec!["__launch".into()] },
+        AgentCommand {
+            agent: entry.profile.id,
+            command: entry.command.clone(),
+            env,
+            limits,
+        },
+        Launcher {
+            program,
+            arguments: vec!["__launch".into()],
+        },
         Arc::clone(&app.artifacts),
         Arc::clone(&app.clock),
         Arc::new(redactor),
@@ -274,5 +292,10 @@ fn work_root(config: &Config) -> std::path::PathBuf {
 /// Which limits of commands hold on this machine.
 pub(crate) fn enforced(config: &Config) -> Value {
     let limits = Enforced::here(Some(config.exec.uid)).limits;
-    Value::Object(limits.into_iter().map(|(limit, how)| (limit, how.into())).collect::<Map<_, _>>())
+    Value::Object(
+        limits
+            .into_iter()
+            .map(|(limit, how)| (limit, how.into()))
+            .collect::<Map<_, _>>(),
+    )
 }

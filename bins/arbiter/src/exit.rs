@@ -155,5 +155,5 @@ fn source_of(error: &dyn std::error::Error) -> Option<anyhow::Error> {
     }
     let mut chain = texts.into_iter().rev();
     let innermost = anyhow::anyhow!("{}", chain.next()?);
-    Some(chain.fold(innermost, |inner, text| inner.context(text)))
+    Some(chain.fold(innermost, anyhow::Error::context))
 }

@@ -25,7 +25,10 @@ use crate::config::Config;
 struct Process;
 
 impl config::Environment for Process {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the environment"
+    )]
     fn get(&self, name: &str) -> Option<String> {
         std::env::var(name).ok().filter(|value| !value.is_empty())
     }
@@ -37,7 +40,11 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let _printed = error.print();
-            return ExitCode::from(if error.use_stderr() { arbiter_wire::codes::EXIT_USAGE } else { 0 });
+            return ExitCode::from(if error.use_stderr() {
+                arbiter_wire::codes::EXIT_USAGE
+            } else {
+                0
+            });
         }
     };
     match cli.command {

@@ -36,11 +36,19 @@ impl Trust {
         match std::fs::read_to_string(&path) {
             Ok(text) => Self::parse(path, &text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let made = Self { path, origin: origin.to_owned(), root: key.clone(), handovers: Vec::new() };
+                let made = Self {
+                    path,
+                    origin: origin.to_owned(),
+                    root: key.clone(),
+                    handovers: Vec::new(),
+                };
                 made.save()?;
                 Ok(made)
             }
-            Err(error) => Err(Failure::unavailable(format!("`{}` cannot be read", path.display()), error)),
+            Err(error) => Err(Failure::unavailable(
+                format!("`{}` cannot be read", path.display()),
+                error,
+            )),
         }
     }
 
@@ -48,15 +56,26 @@ impl Trust {
         let broken = |why: String| Failure::configuration(format!("`{}` is damaged: {why}", path.display()));
         let body: Body = serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
         if body.version != 1 {
-            return Err(broken(format!("version {} is newer than this program", body.version)));
+            return Err(broken(format!(
+                "version {} is newer than this program",
+                body.version
+            )));
         }
-        let root = body.root.parse().map_err(|error: arbiter_audit::key::InvalidKey| broken(error.to_string()))?;
+        let root = body
+            .root
+            .parse()
+            .map_err(|error: arbiter_audit::key::InvalidKey| broken(error.to_string()))?;
         let mut handovers = Vec::new();
         for text in &body.handovers {
             let note = Note::parse(text).map_err(|error| broken(error.to_string()))?;
             handovers.push(Handover::open(note).map_err(|error| broken(error.to_string()))?);
         }
-        Ok(Self { origin: body.origin, root, handovers, path })
+        Ok(Self {
+            origin: body.origin,
+            root,
+            handovers,
+            path,
+        })
     }
 
     /// The keys that are trusted, each for its range.
@@ -95,7 +114,11 @@ impl Trust {
             version: 1,
             origin: self.origin.clone(),
             root: self.root.to_string(),
-            handovers: self.handovers.iter().map(|handover| handover.note().to_string()).collect(),
+            handovers: self
+                .handovers
+                .iter()
+                .map(|handover| handover.note().to_string())
+                .collect(),
         };
         let folder = self.path.parent().unwrap_or(Path::new("."));
         let save = || -> std::io::Result<()> {
@@ -105,6 +128,8 @@ impl Trust {
             file.persist(&self.path).map_err(|error| error.error)?;
             std::fs::File::open(folder)?.sync_all()
         };
-        save().map_err(|error| Failure::unavailable(format!("`{}` could not be written", self.path.display()), error))
+        save().map_err(|error| {
+            Failure::unavailable(format!("`{}` could not be written", self.path.display()), error)
+        })
     }
 }

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arbiter_core::model::{
-    AgentId, Alternative, Decision, Holder, Shape, TenantId, Timestamp, Work,
-};
+use arbiter_core::model::{AgentId, Alternative, Decision, Holder, Shape, TenantId, Timestamp, Work};
 use arbiter_core::ports::{self, Choice, Chooser, IdSource, Scope};
 use arbiter_core::services::Offer;
 
@@ -40,7 +38,11 @@ impl Chooser for Choosing {
             .iter()
             .map(|candidate| {
                 let draw = random.next();
-                if stale { None } else { self.choose_one(candidate, &mut offers, draw, now) }
+                if stale {
+                    None
+                } else {
+                    self.choose_one(candidate, &mut offers, draw, now)
+                }
             })
             .collect()
     }
@@ -54,11 +56,18 @@ impl Choosing {
         draw: u64,
         now: Timestamp,
     ) -> Option<Choice> {
-        let Work::Attempt(shape) = &task.key.work else { return None };
+        let Work::Attempt(shape) = &task.key.work else {
+            return None;
+        };
         if task.deadline.is_some_and(|deadline| deadline <= now) {
             return None;
         }
-        let strategy = self.settings.by_kind.get(&shape.kind).copied().unwrap_or(self.settings.strategy);
+        let strategy = self
+            .settings
+            .by_kind
+            .get(&shape.kind)
+            .copied()
+            .unwrap_or(self.settings.strategy);
         let candidates = self.candidates(task, shape, strategy, offers, now);
         if candidates.is_empty() {
             return None;
@@ -86,17 +95,38 @@ impl Choosing {
         offers: &BTreeMap<AgentId, Offer>,
         now: Timestamp,
     ) -> Vec<Candidate<'a>> {
-        let free = offers.values().filter(|offer| offer.free > 0).map(|offer| offer.agent);
+        let free = offers
+            .values()
+            .filter(|offer| offer.free > 0)
+            .map(|offer| offer.agent);
         let capable = self.snapshot.capable(task.key.tenant, shape, free);
         let (mut found, mut avoided) = (Vec::new(), Vec::new());
         for agent in capable {
-            let Some(offer) = offers.get(&agent.profile.id) else { continue };
+            let Some(offer) = offers.get(&agent.profile.id) else {
+                continue;
+            };
             let health = agent.health(now, self.settings.heartbeat);
-            if fit(agent, health, offer.acknowledges, strategy, task.priority, &task.budget).is_err() {
+            if fit(
+                agent,
+                health,
+                offer.acknowledges,
+                strategy,
+                task.priority,
+                &task.budget,
+            )
+            .is_err()
+            {
                 continue;
             }
-            let candidate = Candidate { agent, free: offer.free };
-            if task.avoid.contains(&agent.profile.id) { avoided.push(candidate) } else { found.push(candidate) }
+            let candidate = Candidate {
+                agent,
+                free: offer.free,
+            };
+            if task.avoid.contains(&agent.profile.id) {
+                avoided.push(candidate)
+            } else {
+                found.push(candidate)
+            }
         }
         if found.is_empty() { avoided } else { found }
     }
@@ -121,7 +151,12 @@ impl Choosing {
         selection: &Selection,
         draw: u64,
     ) -> Decision {
-        let Selection { chosen, scores, propensities, random } = selection;
+        let Selection {
+            chosen,
+            scores,
+            propensities,
+            random,
+        } = selection;
         let best = scores.iter().copied().fold(f64::MIN, f64::max);
         let mut others: Vec<usize> = (0..candidates.len()).filter(|place| place != chosen).collect();
         let by_score = |a: &usize, b: &usize| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b));
@@ -148,7 +183,11 @@ impl Choosing {
             scores[*chosen],
             candidates[*chosen].free,
             agent.profile.slots,
-            if again { "; it failed this task before and no other capable agent is free" } else { "" },
+            if again {
+                "; it failed this task before and no other capable agent is free"
+            } else {
+                ""
+            },
         );
         Decision {
             id: self.ids.decision(),

@@ -24,7 +24,13 @@ pub(crate) fn capable(agent: &RegisteredAgent, tenant: TenantId, shape: &Shape) 
         && requires.tools.is_subset(&has.tools)
         && agent.profile.clearance >= shape.security
         && requires.minimum_success_rate.is_none_or(|minimum| {
-            agent.records.get(&shape.kind).copied().unwrap_or_default().success_rate() >= minimum.get()
+            agent
+                .records
+                .get(&shape.kind)
+                .copied()
+                .unwrap_or_default()
+                .success_rate()
+                >= minimum.get()
         })
 }
 

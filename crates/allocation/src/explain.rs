@@ -57,7 +57,12 @@ pub(crate) struct Question<'a> {
     pub(crate) now: Timestamp,
 }
 
-pub(crate) fn explain(settings: &Settings, snapshot: &Snapshot, question: &Question<'_>, offers: &[Offer]) -> Explanation {
+pub(crate) fn explain(
+    settings: &Settings,
+    snapshot: &Snapshot,
+    question: &Question<'_>,
+    offers: &[Offer],
+) -> Explanation {
     let none = |reason| Explanation { agents: Err(reason) };
     if question.now.since(snapshot.fresh_at) > settings.stale_after {
         return none(NoAgent::RegistryUnavailable);
@@ -70,13 +75,24 @@ pub(crate) fn explain(settings: &Settings, snapshot: &Snapshot, question: &Quest
     if capable.is_empty() {
         return none(NoAgent::NoCapableAgent);
     }
-    let strategy = settings.by_kind.get(&question.shape.kind).copied().unwrap_or(settings.strategy);
+    let strategy = settings
+        .by_kind
+        .get(&question.shape.kind)
+        .copied()
+        .unwrap_or(settings.strategy);
     let (mut healthy, mut free, mut found) = (false, false, Vec::new());
     for agent in capable {
         let offer = offers.iter().find(|offer| offer.agent == agent.profile.id);
         let hosted = offer.is_some_and(|offer| offer.acknowledges);
         let health = agent.health(question.now, settings.heartbeat);
-        let fits = fit(agent, health, hosted, strategy, question.priority, &question.budget);
+        let fits = fit(
+            agent,
+            health,
+            hosted,
+            strategy,
+            question.priority,
+            &question.budget,
+        );
         if fits == Err(Unfit::Unhealthy) {
             continue;
         }

@@ -25,7 +25,11 @@ type Verdicts = Arc<HashMap<AgentId, bool>>;
 
 impl Snapshot {
     pub(crate) fn new(agents: HashMap<AgentId, Arc<RegisteredAgent>>, fresh_at: Timestamp) -> Self {
-        Self { agents, fresh_at, capable: RwLock::default() }
+        Self {
+            agents,
+            fresh_at,
+            capable: RwLock::default(),
+        }
     }
 
     /// Which of the offered agents can serve a class, in the order of the offers.
@@ -36,15 +40,24 @@ impl Snapshot {
         offered: impl Iterator<Item = AgentId>,
     ) -> Vec<&'a RegisteredAgent> {
         let key = (tenant, shape.clone());
-        let known = self.capable.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let known = self
+            .capable
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key)
+            .cloned();
         let known = known.unwrap_or_default();
         let mut learnt: Option<HashMap<AgentId, bool>> = None;
         let mut found = Vec::new();
         for id in offered {
-            let Some(agent) = self.agents.get(&id) else { continue };
+            let Some(agent) = self.agents.get(&id) else {
+                continue;
+            };
             let can = known.get(&id).copied().unwrap_or_else(|| {
                 let can = capable(agent, tenant, shape);
-                learnt.get_or_insert_with(|| known.as_ref().clone()).insert(id, can);
+                learnt
+                    .get_or_insert_with(|| known.as_ref().clone())
+                    .insert(id, can);
                 can
             });
             if can {

@@ -18,21 +18,37 @@ pub(crate) fn parts(agent: &RegisteredAgent, shape: &Shape) -> Vec<ScorePart> {
         asked.intersection(has).count() as f64 / asked.len() as f64
     };
     if !requires.languages.is_empty() {
-        parts.push(ScorePart { name: "languages", weight: 0.3, value: part_of(&requires.languages, &has.languages) });
+        parts.push(ScorePart {
+            name: "languages",
+            weight: 0.3,
+            value: part_of(&requires.languages, &has.languages),
+        });
     }
     if !requires.specialisations.is_empty() {
         let value = part_of(&requires.specialisations, &has.specialisations);
-        parts.push(ScorePart { name: "specialisations", weight: 0.2, value });
+        parts.push(ScorePart {
+            name: "specialisations",
+            weight: 0.2,
+            value,
+        });
     }
     let record = agent.records.get(&shape.kind).copied().unwrap_or_default();
-    parts.push(ScorePart { name: "record", weight: 0.2, value: record.success_rate() });
+    parts.push(ScorePart {
+        name: "record",
+        weight: 0.2,
+        value: record.success_rate(),
+    });
     parts
 }
 
 /// The weighted mean of parts.
 pub(crate) fn mean(parts: &[ScorePart]) -> f64 {
     let weights: f64 = parts.iter().map(|part| part.weight).sum();
-    if weights > 0.0 { parts.iter().map(|part| part.weight * part.value).sum::<f64>() / weights } else { 0.0 }
+    if weights > 0.0 {
+        parts.iter().map(|part| part.weight * part.value).sum::<f64>() / weights
+    } else {
+        0.0
+    }
 }
 
 /// The match score of an agent.

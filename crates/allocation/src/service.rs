@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use arbiter_core::model::{
     AgentMode, Budget, Health, OutcomeDelta, Priority, RegisteredAgent, Shape, TenantId, Timestamp,
 };
-use arbiter_core::ports::{AgentRegistry, Chooser, Clock, Entropy, IdSource, Metrics, RegistryError, Revision};
+use arbiter_core::ports::{
+    AgentRegistry, Chooser, Clock, Entropy, IdSource, Metrics, RegistryError, Revision,
+};
 use arbiter_core::services::{Allocator, AttemptOutcome, Offer};
 use async_trait::async_trait;
 
@@ -34,7 +36,9 @@ pub struct Allocation {
 
 impl std::fmt::Debug for Allocation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Allocation").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Allocation")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -48,7 +52,10 @@ impl Allocation {
         entropy: Arc<dyn Entropy>,
         ids: Arc<dyn IdSource>,
     ) -> Self {
-        let snapshot = RwLock::new(Arc::new(Snapshot::new(HashMap::new(), Timestamp::from_micros(i64::MIN))));
+        let snapshot = RwLock::new(Arc::new(Snapshot::new(
+            HashMap::new(),
+            Timestamp::from_micros(i64::MIN),
+        )));
         Self {
             settings: Arc::new(settings),
             registry,
@@ -103,7 +110,14 @@ impl Allocation {
         deadline: Option<Timestamp>,
         offers: &[Offer],
     ) -> Explanation {
-        let question = Question { tenant, shape, priority, budget, deadline, now: self.clock.now() };
+        let question = Question {
+            tenant,
+            shape,
+            priority,
+            budget,
+            deadline,
+            now: self.clock.now(),
+        };
         explain(&self.settings, &self.current(), &question, offers)
     }
 
@@ -117,7 +131,11 @@ impl Allocation {
             agent.mode == AgentMode::Active && matches!(health, Health::Healthy | Health::Degraded)
         };
         for (kind, count) in snapshot.available(takes_work) {
-            self.metrics.gauge("agent_registry.available_agents", &[("kind", kind.as_str())], count as f64);
+            self.metrics.gauge(
+                "agent_registry.available_agents",
+                &[("kind", kind.as_str())],
+                count as f64,
+            );
         }
     }
 }
@@ -133,7 +151,8 @@ impl Allocator for Allocation {
         let free: HashMap<_, _> = offers.iter().map(|offer| (offer.agent, offer)).collect();
         let takes_work = |agent: &RegisteredAgent, hosted: bool| {
             let health = agent.health(now, self.settings.heartbeat);
-            agent.mode == AgentMode::Active && (hosted || matches!(health, Health::Healthy | Health::Degraded))
+            agent.mode == AgentMode::Active
+                && (hosted || matches!(health, Health::Healthy | Health::Degraded))
         };
         shapes
             .iter()
@@ -161,9 +180,19 @@ impl Allocator for Allocation {
 
     async fn learn(&self, outcomes: Vec<AttemptOutcome>) -> Result<(), RegistryError> {
         for outcome in &outcomes {
-            let policy = self.settings.by_kind.get(&outcome.kind).copied().unwrap_or(self.settings.strategy).word();
+            let policy = self
+                .settings
+                .by_kind
+                .get(&outcome.kind)
+                .copied()
+                .unwrap_or(self.settings.strategy)
+                .word();
             let reward = if outcome.succeeded { 1.0 } else { 0.0 };
-            self.metrics.observe("routing.reward", &[("policy", policy), ("kind", outcome.kind.as_str())], reward);
+            self.metrics.observe(
+                "routing.reward",
+                &[("policy", policy), ("kind", outcome.kind.as_str())],
+                reward,
+            );
         }
         let deltas = outcomes
             .into_iter()

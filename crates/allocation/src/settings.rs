@@ -58,8 +58,14 @@ pub enum Strategy {
 
 impl Strategy {
     /// Every strategy.
-    pub const ALL: [Self; 6] =
-        [Self::RoundRobin, Self::LeastLoaded, Self::Weighted, Self::Priority, Self::Random, Self::MatchScore];
+    pub const ALL: [Self; 6] = [
+        Self::RoundRobin,
+        Self::LeastLoaded,
+        Self::Weighted,
+        Self::Priority,
+        Self::Random,
+        Self::MatchScore,
+    ];
 
     /// The strategy's word.
     pub const fn word(self) -> &'static str {

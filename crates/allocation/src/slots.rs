@@ -21,7 +21,9 @@ impl Slots {
     /// The first full scope.
     pub fn take(&self, loads: &[(Scope, u32)]) -> Result<(), Scope> {
         let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = loads.iter().find(|(scope, limit)| used.get(scope).copied().unwrap_or(0) >= *limit);
+        let full = loads
+            .iter()
+            .find(|(scope, limit)| used.get(scope).copied().unwrap_or(0) >= *limit);
         if let Some((scope, _)) = full {
             return Err(scope.clone());
         }
@@ -49,6 +51,11 @@ impl Slots {
 
     /// How many of a scope are taken.
     pub fn used(&self, scope: &Scope) -> u32 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(scope).copied().unwrap_or(0)
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(scope)
+            .copied()
+            .unwrap_or(0)
     }
 }

@@ -37,10 +37,15 @@ impl Candidate<'_> {
         let told = [
             Some((0.5, self.free_share())),
             beat.and_then(|beat| beat.cpu).map(|used| (0.3, 1.0 - used.get())),
-            beat.and_then(|beat| beat.memory).map(|used| (0.2, 1.0 - used.get())),
+            beat.and_then(|beat| beat.memory)
+                .map(|used| (0.2, 1.0 - used.get())),
         ];
-        let (sum, weights) =
-            told.into_iter().flatten().fold((0.0, 0.0), |(sum, all), (weight, value)| (sum + weight * value, all + weight));
+        let (sum, weights) = told
+            .into_iter()
+            .flatten()
+            .fold((0.0, 0.0), |(sum, all), (weight, value)| {
+                (sum + weight * value, all + weight)
+            });
         sum / weights
     }
 }
@@ -59,7 +64,13 @@ pub(crate) struct Selection {
 }
 
 /// Selects one of at least one candidate. `draw` is 64 random bits, `turn` counts the selections of the strategy so far.
-pub(crate) fn select(strategy: Strategy, candidates: &[Candidate<'_>], shape: &Shape, draw: u64, turn: u64) -> Selection {
+pub(crate) fn select(
+    strategy: Strategy,
+    candidates: &[Candidate<'_>],
+    shape: &Shape,
+    draw: u64,
+    turn: u64,
+) -> Selection {
     match strategy {
         Strategy::RoundRobin => round_robin(candidates, turn),
         Strategy::Random => random(candidates, draw),
@@ -74,7 +85,12 @@ pub(crate) fn select(strategy: Strategy, candidates: &[Candidate<'_>], shape: &S
 fn certain(chosen: usize, scores: Vec<f64>) -> Selection {
     let mut propensities = vec![0.0; scores.len()];
     propensities[chosen] = 1.0;
-    Selection { chosen, scores, propensities, random: false }
+    Selection {
+        chosen,
+        scores,
+        propensities,
+        random: false,
+    }
 }
 
 /// Candidates come in the order of their ids, so turns go round.
@@ -100,12 +116,22 @@ fn best<'a>(candidates: &[Candidate<'a>], score: impl Fn(&Candidate<'a>) -> f64)
 }
 
 fn most_slots(candidates: &[Candidate<'_>]) -> Selection {
-    let most = candidates.iter().map(|candidate| candidate.free).max().unwrap_or(1).max(1);
-    best(candidates, |candidate| f64::from(candidate.free) / f64::from(most))
+    let most = candidates
+        .iter()
+        .map(|candidate| candidate.free)
+        .max()
+        .unwrap_or(1)
+        .max(1);
+    best(candidates, |candidate| {
+        f64::from(candidate.free) / f64::from(most)
+    })
 }
 
 fn first_max(scores: &[f64]) -> usize {
-    scores.iter().enumerate().fold(0, |top, (place, score)| if *score > scores[top] { place } else { top })
+    scores.iter().enumerate().fold(
+        0,
+        |top, (place, score)| if *score > scores[top] { place } else { top },
+    )
 }
 
 /// Two different candidates at random, the better of them: with n candidates ranked by score and id, the one of rank r
@@ -114,7 +140,10 @@ fn two_choices(candidates: &[Candidate<'_>], draw: u64) -> Selection {
     let count = candidates.len();
     let scores: Vec<f64> = candidates.iter().map(Candidate::free_share).collect();
     let first = below(draw, count);
-    let mut second = below(draw.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ draw.rotate_left(32), count - 1);
+    let mut second = below(
+        draw.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ draw.rotate_left(32),
+        count - 1,
+    );
     if second >= first {
         second += 1;
     }
@@ -129,17 +158,33 @@ fn two_choices(candidates: &[Candidate<'_>], draw: u64) -> Selection {
         Ordering::Less => second,
         Ordering::Equal => first.min(second),
     };
-    Selection { chosen, scores, propensities, random: true }
+    Selection {
+        chosen,
+        scores,
+        propensities,
+        random: true,
+    }
 }
 
 /// By success rate; those within 0.01 of the best by match score, then the most free share, then id.
 fn by_record(candidates: &[Candidate<'_>], shape: &Shape) -> Selection {
     let rates: Vec<f64> = candidates
         .iter()
-        .map(|candidate| candidate.agent.records.get(&shape.kind).copied().unwrap_or_default().success_rate())
+        .map(|candidate| {
+            candidate
+                .agent
+                .records
+                .get(&shape.kind)
+                .copied()
+                .unwrap_or_default()
+                .success_rate()
+        })
         .collect();
     let top = rates.iter().copied().fold(0.0, f64::max);
-    let scores: Vec<f64> = candidates.iter().map(|candidate| match_score(candidate.agent, shape)).collect();
+    let scores: Vec<f64> = candidates
+        .iter()
+        .map(|candidate| match_score(candidate.agent, shape))
+        .collect();
     let contenders = (0..candidates.len()).filter(|place| rates[*place] >= top - SUCCESS_TIE);
     let chosen = contenders.reduce(|a, b| {
         let order = scores[b]

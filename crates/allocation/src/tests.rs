@@ -34,7 +34,10 @@ fn agent(number: u8) -> RegisteredAgent {
             name: format!("agent {number}"),
             model_family: "none".into(),
             model_version: None,
-            capabilities: Capabilities { kinds: [kind()].into(), ..Capabilities::default() },
+            capabilities: Capabilities {
+                kinds: [kind()].into(),
+                ..Capabilities::default()
+            },
             transport: Transport::Pull,
             slots: 4,
             clearance: SecurityLevel::Internal,
@@ -54,14 +57,22 @@ fn kind() -> TaskKind {
 }
 
 fn shape() -> Shape {
-    Shape { kind: kind(), requires: Requires::default(), security: SecurityLevel::Internal }
+    Shape {
+        kind: kind(),
+        requires: Requires::default(),
+        security: SecurityLevel::Internal,
+    }
 }
 
 fn task(number: u8, shape: Shape) -> ports::Candidate {
     ports::Candidate {
         task: TaskId::from_bytes([number; 16]),
         lane: LaneId(0),
-        key: Arc::new(LaneKey { tenant: TenantId::from_bytes([9; 16]), band: Band::HIGHEST, work: Work::Attempt(shape) }),
+        key: Arc::new(LaneKey {
+            tenant: TenantId::from_bytes([9; 16]),
+            band: Band::HIGHEST,
+            work: Work::Attempt(shape),
+        }),
         priority: Priority::NORMAL,
         attempts: 0,
         avoid: Vec::new(),
@@ -72,13 +83,26 @@ fn task(number: u8, shape: Shape) -> ports::Candidate {
 }
 
 fn choosing(strategy: Strategy, agents: &[RegisteredAgent], offers: &[(u8, u32)], seed: u64) -> Choosing {
-    let agents: HashMap<_, _> = agents.iter().map(|agent| (agent.profile.id, Arc::new(agent.clone()))).collect();
+    let agents: HashMap<_, _> = agents
+        .iter()
+        .map(|agent| (agent.profile.id, Arc::new(agent.clone())))
+        .collect();
     let offers = offers.iter().map(|(number, free)| {
         let agent = AgentId::from_bytes([*number; 16]);
-        (agent, Offer { agent, free: *free, acknowledges: false })
+        (
+            agent,
+            Offer {
+                agent,
+                free: *free,
+                acknowledges: false,
+            },
+        )
     });
     Choosing {
-        settings: Arc::new(Settings { strategy, ..Settings::default() }),
+        settings: Arc::new(Settings {
+            strategy,
+            ..Settings::default()
+        }),
         snapshot: Arc::new(Snapshot::new(agents, NOW)),
         ids: Arc::new(Counter(Mutex::new(0))),
         offers: Mutex::new(offers.collect()),
@@ -181,8 +205,14 @@ proptest! {
 fn chance_is_as_stated() {
     // 100 candidates, so that least_loaded draws two; frequencies over fixed draws against the stated propensities.
     let agents: Vec<RegisteredAgent> = (0..100).map(agent).collect();
-    let candidates: Vec<Candidate<'_>> =
-        agents.iter().enumerate().map(|(number, agent)| Candidate { agent, free: number as u32 % 4 + 1 }).collect();
+    let candidates: Vec<Candidate<'_>> = agents
+        .iter()
+        .enumerate()
+        .map(|(number, agent)| Candidate {
+            agent,
+            free: number as u32 % 4 + 1,
+        })
+        .collect();
     for strategy in [Strategy::Random, Strategy::LeastLoaded] {
         let mut counts = vec![0_u32; candidates.len()];
         let mut random = crate::random::SplitMix64(7);
@@ -197,7 +227,10 @@ fn chance_is_as_stated() {
             let expected = propensity * f64::from(rounds);
             // Five standard deviations of a binomial count.
             let tolerance = 5.0 * (expected * (1.0 - propensity)).sqrt() + 1.0;
-            assert!((f64::from(*count) - expected).abs() <= tolerance, "{strategy:?}: {count} for {expected}");
+            assert!(
+                (f64::from(*count) - expected).abs() <= tolerance,
+                "{strategy:?}: {count} for {expected}"
+            );
         }
     }
 }
@@ -205,7 +238,14 @@ fn chance_is_as_stated() {
 #[test]
 fn strategies_prefer_what_they_say() {
     let mut agents: Vec<RegisteredAgent> = (1..=3).map(agent).collect();
-    agents[1].records.insert(kind(), AgentRecord { count: 96, successes: 96, ..AgentRecord::default() });
+    agents[1].records.insert(
+        kind(),
+        AgentRecord {
+            count: 96,
+            successes: 96,
+            ..AgentRecord::default()
+        },
+    );
     agents[2].beat = Some(AgentBeat {
         agent: agents[2].profile.id,
         able: true,
@@ -216,14 +256,30 @@ fn strategies_prefer_what_they_say() {
         let choices = choosing(strategy, &agents, offers, 1).choose(&[task(1, shape())], NOW);
         agent_of(choices[0].as_ref())
     };
-    assert_eq!(chosen(Strategy::MatchScore, &[(1, 4), (2, 1), (3, 4)]), Some(2), "the best record");
-    assert_eq!(chosen(Strategy::MatchScore, &[(1, 2), (3, 3)]), Some(3), "equal records: the least utilised");
+    assert_eq!(
+        chosen(Strategy::MatchScore, &[(1, 4), (2, 1), (3, 4)]),
+        Some(2),
+        "the best record"
+    );
+    assert_eq!(
+        chosen(Strategy::MatchScore, &[(1, 2), (3, 3)]),
+        Some(3),
+        "equal records: the least utilised"
+    );
     assert_eq!(chosen(Strategy::LeastLoaded, &[(1, 1), (2, 3), (3, 2)]), Some(2));
-    assert_eq!(chosen(Strategy::Weighted, &[(1, 3), (3, 4)]), Some(1), "its processor is nearly busy");
+    assert_eq!(
+        chosen(Strategy::Weighted, &[(1, 3), (3, 4)]),
+        Some(1),
+        "its processor is nearly busy"
+    );
     assert_eq!(chosen(Strategy::Priority, &[(1, 1), (3, 4)]), Some(3));
     let chooser = choosing(Strategy::RoundRobin, &agents, &[(1, 9), (2, 9), (3, 9)], 1);
     let tasks: Vec<_> = (0..6).map(|number| task(number, shape())).collect();
-    let turns: Vec<_> = chooser.choose(&tasks, NOW).iter().map(|choice| agent_of(choice.as_ref())).collect();
+    let turns: Vec<_> = chooser
+        .choose(&tasks, NOW)
+        .iter()
+        .map(|choice| agent_of(choice.as_ref()))
+        .collect();
     assert_eq!(turns, [1, 2, 3, 1, 2, 3].map(Some));
 }
 
@@ -237,7 +293,10 @@ fn a_stale_registry_offers_nobody() {
 #[test]
 fn slots_are_taken_together_and_given_back_once() {
     let slots = Slots::new();
-    let (one, two) = (Scope::Agent(AgentId::from_bytes([1; 16])), Scope::Tenant(TenantId::from_bytes([2; 16])));
+    let (one, two) = (
+        Scope::Agent(AgentId::from_bytes([1; 16])),
+        Scope::Tenant(TenantId::from_bytes([2; 16])),
+    );
     let loads = [(one.clone(), 2), (two.clone(), 1)];
     assert_eq!(slots.take(&loads), Ok(()));
     assert_eq!(slots.take(&loads), Err(two.clone()));

@@ -114,9 +114,17 @@ fn entry(form: AgentForm, folder: &Path, tenant: TenantId) -> Result<AgentEntry,
     let Some((program, arguments)) = form.command.split_first() else {
         return Err("`command` is empty".to_owned());
     };
-    let program = if program.contains('/') { below(folder, program) } else { program.clone() };
+    let program = if program.contains('/') {
+        below(folder, program)
+    } else {
+        program.clone()
+    };
     let arguments = arguments.iter().map(|argument| {
-        if argument.starts_with("./") || argument.starts_with("../") { below(folder, argument) } else { argument.clone() }
+        if argument.starts_with("./") || argument.starts_with("../") {
+            below(folder, argument)
+        } else {
+            argument.clone()
+        }
     });
     let kinds: Result<BTreeSet<TaskKind>, _> = form.kinds.iter().map(|kind| TaskKind::new(kind)).collect();
     let profile = AgentProfile {
@@ -147,9 +155,7 @@ fn entry(form: AgentForm, folder: &Path, tenant: TenantId) -> Result<AgentEntry,
     }
     Ok(AgentEntry {
         profile,
-        command: std::iter::once(program)
-            .chain(arguments)
-            .collect(),
+        command: std::iter::once(program).chain(arguments).collect(),
         env: form.env,
         memory_bytes: form.memory,
         output_bytes: form.output,
@@ -159,7 +165,10 @@ fn entry(form: AgentForm, folder: &Path, tenant: TenantId) -> Result<AgentEntry,
 /// A path of the agents file, made absolute: commands run in folders of their own.
 fn below(folder: &Path, path: &str) -> String {
     let joined = folder.join(path);
-    std::path::absolute(&joined).unwrap_or(joined).to_string_lossy().into_owned()
+    std::path::absolute(&joined)
+        .unwrap_or(joined)
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// The same agent has the same id over restarts: the first 16 bytes of SHA-256(tenant ‖ name).

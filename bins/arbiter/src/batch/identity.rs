@@ -1,6 +1,8 @@
 //! Under which name a batch's tasks are recognised when it is run again.
 
-use arbiter_core::model::{AuditAction, Digest, Json, Operation, PrincipalId, RecordDraft, TenantId, TenantScope};
+use arbiter_core::model::{
+    AuditAction, Digest, Json, Operation, PrincipalId, RecordDraft, TenantId, TenantScope,
+};
 use arbiter_core::ports::{
     DocumentContent, DocumentKey, DocumentWrite, Documents, Effects, IdSource, Precondition,
 };
@@ -19,11 +21,19 @@ pub(crate) async fn identity(
     batch: Digest,
     fresh: bool,
 ) -> Result<String, Failure> {
-    let key = DocumentKey { kind: KIND, tenant, id: batch.to_string() };
-    let found = documents.get(TenantScope::Tenant(tenant), std::slice::from_ref(&key)).await?;
-    let known = found.into_iter().flatten().next().and_then(|document| {
-        document.body.value()["run"].as_str().map(str::to_owned)
-    });
+    let key = DocumentKey {
+        kind: KIND,
+        tenant,
+        id: batch.to_string(),
+    };
+    let found = documents
+        .get(TenantScope::Tenant(tenant), std::slice::from_ref(&key))
+        .await?;
+    let known = found
+        .into_iter()
+        .flatten()
+        .next()
+        .and_then(|document| document.body.value()["run"].as_str().map(str::to_owned));
     if let (Some(run), false) = (known, fresh) {
         return Ok(format!("batch:{run}"));
     }

@@ -67,8 +67,10 @@ impl Batch {
             } else {
                 String::new()
             };
-            let list: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
-            return Err(Failure::usage(format!("the batch cannot be run:{list}{tail}")));
+            let list = problems.join("\n  ");
+            return Err(Failure::usage(format!(
+                "the batch cannot be run:\n  {list}{tail}"
+            )));
         }
         if tasks.is_empty() {
             return Err(Failure::usage(

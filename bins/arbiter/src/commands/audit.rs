@@ -31,7 +31,10 @@ const PAGE: usize = 256;
 
 /// Runs an audit command. Verifying an export needs no store.
 pub(crate) async fn run(config: Config, command: AuditCommand, json: bool) -> Result<(), Failure> {
-    if let AuditCommand::Verify { file: Some(file), key } = &command
+    if let AuditCommand::Verify {
+        file: Some(file),
+        key,
+    } = &command
         && !key.is_empty()
     {
         return verify_file(file, &trusted(key)?, json);
@@ -57,7 +60,13 @@ async fn with_store(app: &App, command: AuditCommand, json: bool) -> Result<(), 
             app.queue.permit(&app.operator, Operation::AuditExport).await?;
             export(app, &file, json).await
         }
-        AuditCommand::Search { resource, action, outcome, limit, before } => {
+        AuditCommand::Search {
+            resource,
+            action,
+            outcome,
+            limit,
+            before,
+        } => {
             app.queue.permit(&app.operator, Operation::AuditQuery).await?;
             let query = AuditQuery {
                 resource,
@@ -99,7 +108,8 @@ fn trusted(keys: &[String]) -> Result<Keyring, Failure> {
 }
 
 fn verify_file(path: &Path, trusted: &Keyring, json: bool) -> Result<(), Failure> {
-    let cannot = |error: std::io::Error| Failure::usage(format!("`{}` cannot be read: {error}", path.display()));
+    let cannot =
+        |error: std::io::Error| Failure::usage(format!("`{}` cannot be read: {error}", path.display()));
     let file = File::open(path).map_err(cannot)?;
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let report = verify_export(BufReader::with_capacity(1 << 20, file), trusted, threads).map_err(cannot)?;
@@ -111,10 +121,15 @@ fn verify_file(path: &Path, trusted: &Keyring, json: bool) -> Result<(), Failure
 pub(crate) async fn verify_store(app: &App) -> Result<Report, Failure> {
     let keyring = app.trust()?.keyring()?;
     let Some((head, note)) = app.signed_head().await? else {
-        return Err(Failure::unavailable("the audit log has no entry yet", anyhow::anyhow!("nothing was ever done")));
+        return Err(Failure::unavailable(
+            "the audit log has no entry yet",
+            anyhow::anyhow!("nothing was ever done"),
+        ));
     };
     let note = Note::parse(&note).map_err(|error| Failure::internal("the signed head is damaged", error))?;
-    let vouched = keyring.open(&note).map_err(|error| Failure::internal("the signed head is not trusted", error))?;
+    let vouched = keyring
+        .open(&note)
+        .map_err(|error| Failure::internal("the signed head is not trusted", error))?;
     let mut verifier = LogVerifier::new();
     'log: loop {
         let (entries, hashes) = page(app, verifier.entries(), head).await?;
@@ -122,7 +137,10 @@ pub(crate) async fn verify_store(app: &App) -> Result<Report, Failure> {
             break;
         }
         for (entry, hash) in entries.iter().zip(&hashes) {
-            if verifier.entry(&entry.leaf, hash, detail_of(entry).as_ref()).is_err() {
+            if verifier
+                .entry(&entry.leaf, hash, detail_of(entry).as_ref())
+                .is_err()
+            {
                 break 'log;
             }
         }
@@ -138,16 +156,27 @@ async fn page(app: &App, from: u64, head: TreeHead) -> Result<(Vec<AuditEntry>, 
     }
     let mut entries = app.store.read(from, width as usize).await?;
     entries.truncate(width as usize);
-    let hashes = app.store.tile(0, from / PAGE as u64, width as u16).await?.unwrap_or_default();
+    let hashes = app
+        .store
+        .tile(0, from / PAGE as u64, width as u16)
+        .await?
+        .unwrap_or_default();
     if hashes.len() != entries.len() {
-        let found = anyhow::anyhow!("entries {from}.. : {} leaves and {} hashes", entries.len(), hashes.len());
+        let found = anyhow::anyhow!(
+            "entries {from}.. : {} leaves and {} hashes",
+            entries.len(),
+            hashes.len()
+        );
         return Err(Failure::internal("the audit log is damaged", found));
     }
     Ok((entries, hashes))
 }
 
 fn detail_of(entry: &AuditEntry) -> Option<Detail> {
-    entry.detail.as_ref().map(|detail| Detail { salt: detail.salt, body: detail.body.as_str().as_bytes().to_vec() })
+    entry.detail.as_ref().map(|detail| Detail {
+        salt: detail.salt,
+        body: detail.body.as_str().as_bytes().to_vec(),
+    })
 }
 
 fn show_report(report: &Report, json: bool) -> Result<(), Failure> {
@@ -162,14 +191,24 @@ fn show_report(report: &Report, json: bool) -> Result<(), Failure> {
             "findings": report.findings.iter().map(|finding| format!("{finding:?}")).collect::<Vec<_>>(),
         }));
     } else if report.is_sound() {
-        output::line(&format!("{} entries are sound; the root is {}", report.entries, report.root));
+        output::line(&format!(
+            "{} entries are sound; the root is {}",
+            report.entries, report.root
+        ));
     } else {
         if let Some(fault) = &report.fault {
             output::line(&format!("the audit log is NOT sound: {fault}"));
         }
-        report.findings.iter().for_each(|finding| output::line(&format!("finding: {finding:?}")));
+        report
+            .findings
+            .iter()
+            .for_each(|finding| output::line(&format!("finding: {finding:?}")));
     }
-    if report.is_sound() { Ok(()) } else { Err(Failure::some_failed()) }
+    if report.is_sound() {
+        Ok(())
+    } else {
+        Err(Failure::some_failed())
+    }
 }
 
 async fn proof(app: &App, index: u64) -> Result<(), Failure> {
@@ -178,7 +217,11 @@ async fn proof(app: &App, index: u64) -> Result<(), Failure> {
     };
     let mut tiles = TileMap::new();
     for id in InclusionProof::tiles(index, head.size) {
-        let hashes = app.store.tile(id.level(), id.index(), id.width()).await?.unwrap_or_default();
+        let hashes = app
+            .store
+            .tile(id.level(), id.index(), id.width())
+            .await?
+            .unwrap_or_default();
         tiles.insert(Tile { id, hashes });
     }
     let proof = InclusionProof::build(index, head.size, &tiles)
@@ -206,13 +249,19 @@ async fn export(app: &App, path: &Path, json: bool) -> Result<(), Failure> {
     };
     let note = Note::parse(&note).map_err(|error| Failure::internal("the signed head is damaged", error))?;
     let cannot = |error: std::io::Error| {
-        Failure::unavailable(format!("the export `{}` could not be written", path.display()), error)
+        Failure::unavailable(
+            format!("the export `{}` could not be written", path.display()),
+            error,
+        )
     };
     if path.as_os_str() == "-" {
         write_export(app, std::io::stdout(), head, &note).await?;
         return Ok(());
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let file = tempfile::NamedTempFile::new_in(folder).map_err(cannot)?;
     let file = write_export(app, file, head, &note).await?;
     file.as_file().sync_all().map_err(cannot)?;
@@ -233,22 +282,30 @@ async fn write_export<W: Write>(app: &App, out: W, head: TreeHead, note: &Note) 
         keys: trust.keyring()?.keys().cloned().collect(),
         handovers: trust.handovers().to_vec(),
     };
-    let failed = |error| Failure::unavailable("the audit log could not be exported", anyhow::Error::from(error));
+    let failed =
+        |error| Failure::unavailable("the audit log could not be exported", anyhow::Error::from(error));
     let mut writer = ExportWriter::new(BufWriter::with_capacity(1 << 20, out), &header).map_err(failed)?;
     let mut next = 0;
     while next < head.size {
         let (entries, hashes) = page(app, next, head).await?;
         for (entry, hash) in entries.iter().zip(&hashes) {
-            writer.entry(&entry.leaf, hash, detail_of(entry).as_ref()).map_err(failed)?;
+            writer
+                .entry(&entry.leaf, hash, detail_of(entry).as_ref())
+                .map_err(failed)?;
         }
         next += entries.len() as u64;
     }
     let buffered = writer.finish(note).map_err(failed)?;
-    buffered.into_inner().map_err(|error| Failure::unavailable("the export could not be written", error.into_error()))
+    buffered
+        .into_inner()
+        .map_err(|error| Failure::unavailable("the export could not be written", error.into_error()))
 }
 
 async fn search(app: &App, query: AuditQuery, json: bool) -> Result<(), Failure> {
-    let page = app.store.search(TenantScope::Tenant(app.operator.tenant), query).await?;
+    let page = app
+        .store
+        .search(TenantScope::Tenant(app.operator.tenant), query)
+        .await?;
     let mut rows = Vec::new();
     for entry in &page.entries {
         let leaf: Value = serde_json::from_slice(&entry.leaf)
@@ -260,9 +317,18 @@ async fn search(app: &App, query: AuditQuery, json: bool) -> Result<(), Failure>
         }
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let actions = leaf["actions"].as_array().map_or_else(String::new, |words| {
-            words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+            words
+                .iter()
+                .filter_map(Value::as_str)
+                .collect::<Vec<_>>()
+                .join(",")
         });
-        rows.push(vec![entry.index.to_string(), text(&leaf["at"]), actions, text(&leaf["outcome"])]);
+        rows.push(vec![
+            entry.index.to_string(),
+            text(&leaf["at"]),
+            actions,
+            text(&leaf["outcome"]),
+        ]);
     }
     if !json {
         output::table(&["INDEX", "TIME", "ACTIONS", "OUTCOME"], &rows);

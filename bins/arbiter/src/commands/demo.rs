@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use arbiter_core::model::{
-    AgentCost, AgentId, AgentProfile, ArtifactRef, Capabilities, SecurityLevel, StoredTask, TaskId, TaskKind, TaskSpec,
-    TenantScope, Transport,
+    AgentCost, AgentId, AgentProfile, ArtifactRef, Capabilities, SecurityLevel, StoredTask, TaskId, TaskKind,
+    TaskSpec, TenantScope, Transport,
 };
 use arbiter_core::ports::{Bytes, TaskReader as _};
 use arbiter_queue::Submission;
@@ -25,7 +25,10 @@ use crate::output;
 const DOCUMENTS: [(&str, &str); 4] = [
     ("README.md", include_str!("../../../../README.md")),
     ("CONTRIBUTING.md", include_str!("../../../../CONTRIBUTING.md")),
-    ("architecture.md", include_str!("../../../../docs/architecture.md")),
+    (
+        "architecture.md",
+        include_str!("../../../../docs/architecture.md"),
+    ),
     ("LICENSE-MIT", include_str!("../../../../LICENSE-MIT")),
 ];
 /// How often the table is drawn.
@@ -53,14 +56,21 @@ pub(crate) async fn run(
         .map_err(|error| Failure::unavailable("a temporary folder could not be made; set TMPDIR", error))?;
     // Agents run as another user when we are root: they must reach the program, which may stand in a private folder.
     let stage = stage(folder.path())?;
-    let app = App::open(Config { data_dir: folder.path().join("data"), ..config }).await?;
+    let app = App::open(Config {
+        data_dir: folder.path().join("data"),
+        ..config
+    })
+    .await?;
     let played = play(&app, &stage, json, environment).await;
     let closed = app.close().await;
     played?;
     closed?;
     if arguments.keep {
         let kept = folder.keep();
-        output::error_line(&format!("kept: arbiter --data-dir {} task list", kept.join("data").display()));
+        output::error_line(&format!(
+            "kept: arbiter --data-dir {} task list",
+            kept.join("data").display()
+        ));
     }
     Ok(())
 }
@@ -103,15 +113,21 @@ async fn play(app: &App, program: &Path, json: bool, environment: &dyn Environme
         },
     ];
     let entries: Vec<AgentEntry> = cast.iter().map(|one| entry(app, one)).collect::<Result<_, _>>()?;
-    let names: BTreeMap<AgentId, &str> =
-        entries.iter().zip(&cast).map(|(entry, one)| (entry.profile.id, one.name)).collect();
+    let names: BTreeMap<AgentId, &str> = entries
+        .iter()
+        .zip(&cast)
+        .map(|(entry, one)| (entry.profile.id, one.name))
+        .collect();
     let tasks = submit(app, &cast).await?;
     let engine = Engine::start(app, entries, environment).await?;
     let watched = watch(app, &tasks, &names, json).await;
     engine.stop(watched.is_err()).await;
     let stored = watched?;
     let report = super::audit::verify_store(app).await?;
-    let succeeded = stored.iter().filter(|one| one.task.state.name().word() == "succeeded").count();
+    let succeeded = stored
+        .iter()
+        .filter(|one| one.task.state.name().word() == "succeeded")
+        .count();
     let recovered = stored.iter().filter(|one| one.task.losses > 0).count();
     if json {
         output::json(&serde_json::json!({
@@ -121,10 +137,21 @@ async fn play(app: &App, program: &Path, json: bool, environment: &dyn Environme
             "audit": {"entries": report.entries, "sound": report.is_sound(), "root": report.root.to_string()},
         }));
     } else {
-        output::line(&format!("{succeeded} of {} tasks succeeded; {recovered} were recovered after a crash", stored.len()));
-        output::line(&format!("the audit log has {} entries and is {}", report.entries, if report.is_sound() { "sound" } else { "NOT sound" }));
+        output::line(&format!(
+            "{succeeded} of {} tasks succeeded; {recovered} were recovered after a crash",
+            stored.len()
+        ));
+        output::line(&format!(
+            "the audit log has {} entries and is {}",
+            report.entries,
+            if report.is_sound() { "sound" } else { "NOT sound" }
+        ));
     }
-    if succeeded == stored.len() && report.is_sound() { Ok(()) } else { Err(Failure::some_failed()) }
+    if succeeded == stored.len() && report.is_sound() {
+        Ok(())
+    } else {
+        Err(Failure::some_failed())
+    }
 }
 
 fn entry(app: &App, cast: &Cast) -> Result<AgentEntry, Failure> {
@@ -136,7 +163,10 @@ fn entry(app: &App, cast: &Cast) -> Result<AgentEntry, Failure> {
             name: cast.name.to_owned(),
             model_family: "none".to_owned(),
             model_version: None,
-            capabilities: Capabilities { kinds: [kind].into(), ..Capabilities::default() },
+            capabilities: Capabilities {
+                kinds: [kind].into(),
+                ..Capabilities::default()
+            },
             transport: Transport::Exec,
             slots: 2,
             clearance: SecurityLevel::Internal,
@@ -165,16 +195,30 @@ async fn submit(app: &App, cast: &[Cast]) -> Result<Vec<TaskId>, Failure> {
             .await
             .map_err(|error| Failure::unavailable("a document could not be stored", error))?;
         for one in cast.iter().filter(|one| one.name != "shell") {
-            let mut spec = TaskSpec::new(kind(one.kind)?, format!("Count the words of {name}"), "Count words, lines, bytes.");
-            spec.artifacts =
-                vec![ArtifactRef { name: "document".into(), digest: stored.digest, size_bytes: stored.size_bytes }];
+            let mut spec = TaskSpec::new(
+                kind(one.kind)?,
+                format!("Count the words of {name}"),
+                "Count words, lines, bytes.",
+            );
+            spec.artifacts = vec![ArtifactRef {
+                name: "document".into(),
+                digest: stored.digest,
+                size_bytes: stored.size_bytes,
+            }];
             submissions.push(Submission::new(spec));
         }
     }
-    let spec = TaskSpec::new(kind("script-execution")?, "Say which kernel this is", "Run uname.");
+    let spec = TaskSpec::new(
+        kind("script-execution")?,
+        "Say which kernel this is",
+        "Run uname.",
+    );
     submissions.push(Submission::new(spec));
     let answers = app.queue.submit_many(&app.operator, submissions, true).await?;
-    answers.into_iter().map(|answer| answer.map(|one| one.task).map_err(Failure::from)).collect()
+    answers
+        .into_iter()
+        .map(|answer| answer.map(|one| one.task).map_err(Failure::from))
+        .collect()
 }
 
 /// Shows the tasks until all have ended.
@@ -197,7 +241,10 @@ async fn watch(
             return Ok(stored);
         }
         if app.clock.monotonic().saturating_sub(started) > LONGEST {
-            return Err(Failure::unavailable("the demo took too long", anyhow::anyhow!("after {LONGEST:?}")));
+            return Err(Failure::unavailable(
+                "the demo took too long",
+                anyhow::anyhow!("after {LONGEST:?}"),
+            ));
         }
         app.clock.sleep_until(app.clock.monotonic() + DRAW_EVERY).await;
     }
@@ -209,10 +256,22 @@ fn draw(stored: &[StoredTask], names: &BTreeMap<AgentId, &str>, above: usize) ->
     if above > 0 {
         let _always = write!(text, "\u{1b}[{above}A\u{1b}[J");
     }
-    let _always = writeln!(text, "{:<36} {:<10} {:<9} {:<10}", "TASK", "STATE", "ATTEMPTS", "AGENT");
+    let _always = writeln!(
+        text,
+        "{:<36} {:<10} {:<9} {:<10}",
+        "TASK", "STATE", "ATTEMPTS", "AGENT"
+    );
     for one in stored {
-        let agent = one.task.attempt.as_ref().map(|open| open.agent).or(one.task.avoid.last().copied());
-        let agent = agent.and_then(|agent| names.get(&agent)).copied().unwrap_or_default();
+        let agent = one
+            .task
+            .attempt
+            .as_ref()
+            .map(|open| open.agent)
+            .or(one.task.avoid.last().copied());
+        let agent = agent
+            .and_then(|agent| names.get(&agent))
+            .copied()
+            .unwrap_or_default();
         let tries = one.task.attempts.max(one.task.losses);
         let state = one.task.state.name().word();
         let _always = writeln!(text, "{:<36} {state:<10} {tries:<9} {agent:<10}", one.spec.title);

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 /// Counts the words of the artifact `document`. With `crashing` it kills itself in mid-task on the first attempt.
 pub(crate) fn main(crashing: bool) -> ExitCode {
     let mut text = String::new();
-    let order: Value = match std::io::stdin().read_to_string(&mut text).map(|_| serde_json::from_str(&text)) {
+    let order: Value = match std::io::stdin()
+        .read_to_string(&mut text)
+        .map(|_| serde_json::from_str(&text))
+    {
         Ok(Ok(order)) => order,
         _ => return ExitCode::FAILURE,
     };
@@ -17,7 +20,10 @@ pub(crate) fn main(crashing: bool) -> ExitCode {
         // As an agent dies in reality: without a word.
         let _never_returns = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
     }
-    let answer = match order["artifacts"]["document"].as_str().map(std::fs::read_to_string) {
+    let answer = match order["artifacts"]["document"]
+        .as_str()
+        .map(std::fs::read_to_string)
+    {
         Some(Ok(document)) => json!({"version": 1, "outcome": "succeeded", "output": count(&document)}),
         Some(Err(error)) => failed(&error.to_string()),
         None => failed("the task has no artifact `document`"),

@@ -130,7 +130,15 @@ fn interruption(app: &App) -> Stop {
 
 /// Under which name the batch's tasks are recognised. With `--fresh` it is a new one each time.
 async fn identity(app: &App, batch: &Batch, fresh: bool) -> Result<String, Failure> {
-    crate::batch::identity(app.store.as_ref(), app.ids.as_ref(), app.operator.id, app.operator.tenant, batch.digest, fresh).await
+    crate::batch::identity(
+        app.store.as_ref(),
+        app.ids.as_ref(),
+        app.operator.id,
+        app.operator.tenant,
+        batch.digest,
+        fresh,
+    )
+    .await
 }
 
 /// Submits the batch in chunks, waiting where limits say so. Gives each task's id, or why it was refused.

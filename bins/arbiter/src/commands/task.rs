@@ -31,18 +31,31 @@ pub(crate) async fn run(app: &App, command: TaskCommand, json: bool) -> Result<(
             let query = query(state, kind, label, limit, after)?;
             return list(app, query, json).await;
         }
-        TaskCommand::Cancel(Operate { id, reason, if_version }) => {
+        TaskCommand::Cancel(Operate {
+            id,
+            reason,
+            if_version,
+        }) => {
             queue
                 .cancel(who, task_id(&id)?, if_version.map(Version), reason)
                 .await?
         }
-        TaskCommand::Retry(Operate { id, reason, if_version }) => {
+        TaskCommand::Retry(Operate {
+            id,
+            reason,
+            if_version,
+        }) => {
             queue
                 .retry(who, task_id(&id)?, if_version.map(Version), reason)
                 .await?
         }
         TaskCommand::Release {
-            operate: Operate { id, reason, if_version },
+            operate:
+                Operate {
+                    id,
+                    reason,
+                    if_version,
+                },
             decision,
         } => {
             let decision = match decision {
@@ -54,12 +67,20 @@ pub(crate) async fn run(app: &App, command: TaskCommand, json: bool) -> Result<(
                 .release(who, task_id(&id)?, if_version.map(Version), decision, reason)
                 .await?
         }
-        TaskCommand::DeadLetter(Operate { id, reason, if_version }) => {
+        TaskCommand::DeadLetter(Operate {
+            id,
+            reason,
+            if_version,
+        }) => {
             queue
                 .dead_letter(who, task_id(&id)?, if_version.map(Version), reason)
                 .await?
         }
-        TaskCommand::Requeue(Operate { id, reason, if_version }) => {
+        TaskCommand::Requeue(Operate {
+            id,
+            reason,
+            if_version,
+        }) => {
             queue
                 .requeue(who, task_id(&id)?, if_version.map(Version), reason)
                 .await?

@@ -146,7 +146,7 @@ files = [\"policies/extra.cedar\"]
 
 /// The reference as Markdown.
 pub(crate) fn reference() -> String {
-    let rows: String = SETTINGS
+    let rows: Vec<String> = SETTINGS
         .iter()
         .map(|setting| {
             format!(
@@ -155,6 +155,7 @@ pub(crate) fn reference() -> String {
             )
         })
         .collect();
+    let rows = rows.concat();
     format!("{HEAD}{rows}{TAIL}")
 }
 
