@@ -1,6 +1,9 @@
 //! What one decision costs: 10 000 and 1 000 000 registered agents, 100 candidates.
 
-#![expect(clippy::expect_used, reason = "a bench that cannot start has nothing to measure")]
+#![expect(
+    clippy::expect_used,
+    reason = "a bench that cannot start has nothing to measure"
+)]
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -10,11 +13,13 @@ use std::time::Duration;
 
 use arbiter_allocation::{Allocation, Settings, Strategy};
 use arbiter_core::model::{
-    AgentBeat, AgentCost, AgentId, AgentMode, AgentProfile, Band, Budget, Capabilities, LaneKey, OutcomeDelta, Priority,
-    RecordDraft, RegisteredAgent, Requires, SecurityLevel, Shape, TaskId, TaskKind, TenantId, Timestamp, Transport, Work,
+    AgentBeat, AgentCost, AgentId, AgentMode, AgentProfile, Band, Budget, Capabilities, LaneKey,
+    OutcomeDelta, Priority, RecordDraft, RegisteredAgent, Requires, SecurityLevel, Shape, TaskId, TaskKind,
+    TenantId, Timestamp, Transport, Work,
 };
 use arbiter_core::ports::{
-    AgentChanges, AgentRegistry, Candidate, Clock, Entropy, IdSource, NoMetrics, Registered, RegistryError, Revision,
+    AgentChanges, AgentRegistry, Candidate, Clock, Entropy, IdSource, NoMetrics, Registered, RegistryError,
+    Revision,
 };
 use arbiter_core::services::{Allocator as _, Offer};
 use async_trait::async_trait;
@@ -40,7 +45,8 @@ impl AgentRegistry for Fleet {
         Ok(Vec::new())
     }
     async fn changes(&self, _: Revision, _: usize) -> Result<AgentChanges, RegistryError> {
-        let kind = |number: u32| TaskKind::new(if number < 100 { "analysis" } else { "writing" }).expect("kind");
+        let kind =
+            |number: u32| TaskKind::new(if number < 100 { "analysis" } else { "writing" }).expect("kind");
         let agents = (0..self.0)
             .map(|number| RegisteredAgent {
                 profile: AgentProfile {
@@ -49,7 +55,10 @@ impl AgentRegistry for Fleet {
                     name: "a".into(),
                     model_family: "none".into(),
                     model_version: None,
-                    capabilities: Capabilities { kinds: [kind(number)].into(), ..Capabilities::default() },
+                    capabilities: Capabilities {
+                        kinds: [kind(number)].into(),
+                        ..Capabilities::default()
+                    },
                     transport: Transport::Pull,
                     slots: 4,
                     clearance: SecurityLevel::Internal,
@@ -63,7 +72,12 @@ impl AgentRegistry for Fleet {
                 records: BTreeMap::new(),
             })
             .collect();
-        Ok(AgentChanges { agents, removed: Vec::new(), revision: Revision(1), more: false })
+        Ok(AgentChanges {
+            agents,
+            removed: Vec::new(),
+            revision: Revision(1),
+            more: false,
+        })
     }
     async fn learn(&self, _: Vec<OutcomeDelta>) -> Result<(), RegistryError> {
         Ok(())
@@ -113,7 +127,11 @@ fn decide(criterion: &mut Criterion) {
         requires: Requires::default(),
         security: SecurityLevel::Internal,
     };
-    let key = LaneKey { tenant: TenantId::from_bytes([1; 16]), band: Band::HIGHEST, work: Work::Attempt(shape) };
+    let key = LaneKey {
+        tenant: TenantId::from_bytes([1; 16]),
+        band: Band::HIGHEST,
+        work: Work::Attempt(shape),
+    };
     let task = Candidate {
         task: TaskId::from_bytes([1; 16]),
         lane: key.id(),
@@ -128,7 +146,10 @@ fn decide(criterion: &mut Criterion) {
     for fleet in [10_000, 1_000_000] {
         for strategy in Strategy::ALL {
             let allocation = Allocation::new(
-                Settings { strategy, ..Settings::default() },
+                Settings {
+                    strategy,
+                    ..Settings::default()
+                },
                 Arc::new(Fleet(fleet)),
                 Arc::new(NoMetrics),
                 Arc::new(Still),
@@ -136,17 +157,25 @@ fn decide(criterion: &mut Criterion) {
                 Arc::new(Count(AtomicU64::new(0))),
             );
             now(allocation.refresh()).expect("refreshed");
-            let offers: Vec<Offer> =
-                (0..100).map(|number| Offer { agent: id(number), free: 2, acknowledges: false }).collect();
+            let offers: Vec<Offer> = (0..100)
+                .map(|number| Offer {
+                    agent: id(number),
+                    free: 2,
+                    acknowledges: false,
+                })
+                .collect();
             // Offers are the dispatcher's; a claim of twenty tasks shares one chooser.
             let tasks = vec![task.clone(); 20];
-            criterion.bench_function(&format!("{}/{fleet} agents/20 tasks", strategy.word()), |bencher| {
-                bencher.iter_batched(
-                    || allocation.chooser(offers.clone()),
-                    |chooser| black_box(chooser.choose(&tasks, Timestamp::default())),
-                    BatchSize::SmallInput,
-                );
-            });
+            criterion.bench_function(
+                &format!("{}/{fleet} agents/20 tasks", strategy.word()),
+                |bencher| {
+                    bencher.iter_batched(
+                        || allocation.chooser(offers.clone()),
+                        |chooser| black_box(chooser.choose(&tasks, Timestamp::default())),
+                        BatchSize::SmallInput,
+                    );
+                },
+            );
         }
     }
 }

@@ -1,3 +1,5 @@
+//! Exports, byte by byte.
+
 use super::*;
 use crate::fixtures::{ORIGIN, Signer, checkpoint_note, leaf_hashes};
 use crate::tree::Frontier;

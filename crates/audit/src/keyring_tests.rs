@@ -1,3 +1,5 @@
+//! Trust and its hand-over.
+
 use super::*;
 use crate::fixtures::{ORIGIN, Signer, checkpoint_note, handover};
 

@@ -1,3 +1,5 @@
+//! The canonical form of leaves.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Signed notes against the published example.
+
 use super::*;
 use crate::fixtures::{GO_KEY, GO_NOTE, Signer};
 

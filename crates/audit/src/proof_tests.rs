@@ -1,3 +1,5 @@
+//! Proofs against the recursive definition.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -24,9 +24,14 @@ pub enum RecordError {
 /// Returns a [`RecordError`] for a record without actions or with a word that the log does not take.
 pub fn encode_record(record: &Record, salt: [u8; SALT_BYTES]) -> Result<(Leaf, Option<Detail>), RecordError> {
     let operation = record.operation.map(arbiter_core::model::Operation::word);
-    let words = operation.into_iter().chain(record.actions.iter().map(|action| action.word()));
+    let words = operation
+        .into_iter()
+        .chain(record.actions.iter().map(|action| action.word()));
     let actions = words.map(Word::new).collect::<Result<Vec<_>, _>>()?;
-    let detail = record.detail.as_ref().map(|body| Detail { salt, body: body.as_str().as_bytes().to_vec() });
+    let detail = record.detail.as_ref().map(|body| Detail {
+        salt,
+        body: body.as_str().as_bytes().to_vec(),
+    });
     let leaf = Leaf {
         at: record.at,
         tenant: record.tenant,
@@ -63,7 +68,11 @@ mod tests {
             principal: Some(PrincipalId::from_bytes([2; 16])),
             operation: Some(Operation::TaskSubmit),
             actions: vec![AuditAction::Sanitized, AuditAction::Submitted],
-            resource: Subject { kind: "task", id: "x".into(), version: Some(Version(1)) },
+            resource: Subject {
+                kind: "task",
+                id: "x".into(),
+                version: Some(Version(1)),
+            },
             outcome: RecordOutcome::Done,
             reason: Some("policy"),
             count: None,
@@ -84,11 +93,25 @@ mod tests {
     fn every_word_of_the_vocabulary_is_one_of_the_log() {
         for action in AuditAction::ALL {
             for operation in Operation::ALL {
-                let record = Record { operation: Some(*operation), actions: vec![*action], ..record() };
-                assert!(encode_record(&record, [0; 16]).is_ok(), "{action:?} {operation:?}");
+                let record = Record {
+                    operation: Some(*operation),
+                    actions: vec![*action],
+                    ..record()
+                };
+                assert!(
+                    encode_record(&record, [0; 16]).is_ok(),
+                    "{action:?} {operation:?}"
+                );
             }
         }
-        let silent = Record { operation: None, actions: Vec::new(), ..record() };
-        assert_eq!(encode_record(&silent, [0; 16]), Err(RecordError::NoAction(NoAction)));
+        let silent = Record {
+            operation: None,
+            actions: Vec::new(),
+            ..record()
+        };
+        assert_eq!(
+            encode_record(&silent, [0; 16]),
+            Err(RecordError::NoAction(NoAction))
+        );
     }
 }

@@ -1,3 +1,5 @@
+//! Tiles against the recursive definition.
+
 use proptest::prelude::*;
 
 use super::*;

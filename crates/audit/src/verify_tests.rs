@@ -1,3 +1,5 @@
+//! The offline verifier against changed bytes.
+
 use std::num::NonZeroUsize;
 
 use arbiter_core::model::{Digest, TaskId, TenantId, Timestamp};

@@ -1,6 +1,7 @@
 //! The vocabulary: ids, value types, tasks, agents, principals, records.
 
 mod agent;
+mod attempt;
 mod decision;
 mod digest;
 mod ids;
@@ -19,6 +20,7 @@ pub use agent::{
     AgentBeat, AgentCost, AgentMode, AgentProfile, AgentRecord, Capabilities, Health, InvalidProfile,
     OutcomeDelta, RegisteredAgent, Transport,
 };
+pub use attempt::{Attempt, AttemptEnd, Failure, FailureClass, OpenAttempt, Progress, Release, Report};
 pub use decision::{Alternative, Decision, ScorePart};
 pub use digest::{Digest, InvalidDigest};
 pub use ids::{
@@ -37,7 +39,7 @@ pub use spec::{
     ReviewPlan, SecurityLevel, Stage, TaskSpec, TraceContext, Usage, VerificationPlan,
 };
 pub use task::{
-    Attempt, AttemptEnd, DeadReason, FailReason, Failure, FailureClass, HoldReason, Holder, Lease,
-    OpenAttempt, Progress, Release, Report, Resume, State, StateName, StoredTask, Task, Terms, Wait,
+    DeadReason, FailReason, HoldReason, Holder, Lease, Resume, State, StateName, StoredTask, Task, Terms,
+    Wait,
 };
 pub use time::{InvalidTime, Timestamp};

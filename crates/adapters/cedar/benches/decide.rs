@@ -1,6 +1,9 @@
 //! What one decision costs, by the policies and by the cache.
 
-#![expect(clippy::expect_used, reason = "a bench that cannot start has nothing to measure")]
+#![expect(
+    clippy::expect_used,
+    reason = "a bench that cannot start has nothing to measure"
+)]
 
 use std::hint::black_box;
 
@@ -22,12 +25,19 @@ fn decide(criterion: &mut Criterion) {
         kinds: None,
         highest_band: Band::HIGHEST,
     };
-    let what = Target { submitter: Some(id), band: Some(Band::HIGHEST), ..Target::of(tenant) };
+    let what = Target {
+        submitter: Some(id),
+        band: Some(Band::HIGHEST),
+        ..Target::of(tenant)
+    };
     criterion.bench_function("decide/policies", |bencher| {
-        bencher.iter(|| black_box(authorizer.decide(black_box(&who), Operation::TaskSubmit, black_box(&what))));
+        bencher
+            .iter(|| black_box(authorizer.decide(black_box(&who), Operation::TaskSubmit, black_box(&what))));
     });
     criterion.bench_function("decide/cached", |bencher| {
-        bencher.iter(|| black_box(authorizer.authorize(black_box(&who), Operation::TaskSubmit, black_box(&what))));
+        bencher.iter(|| {
+            black_box(authorizer.authorize(black_box(&who), Operation::TaskSubmit, black_box(&what)))
+        });
     });
 }
 

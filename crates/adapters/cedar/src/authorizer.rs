@@ -29,7 +29,9 @@ struct Active {
 
 impl std::fmt::Debug for CedarAuthorizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CedarAuthorizer").field("version", &self.version()).finish_non_exhaustive()
+        f.debug_struct("CedarAuthorizer")
+            .field("version", &self.version())
+            .finish_non_exhaustive()
     }
 }
 
@@ -42,7 +44,11 @@ impl CedarAuthorizer {
         let schema = policies::schema()?;
         let names = Names::new().map_err(|error| PolicyError::Invalid(vec![error.to_string()]))?;
         let active = Active::new(&schema, extra, 1)?;
-        Ok(Self { schema, names, active: RwLock::new(Arc::new(active)) })
+        Ok(Self {
+            schema,
+            names,
+            active: RwLock::new(Arc::new(active)),
+        })
     }
 
     /// Replaces the extra policies. Decisions under way are made by the old set. Gives the new version.
@@ -71,7 +77,8 @@ impl CedarAuthorizer {
         operation: Operation,
         target: &Target,
     ) -> Result<Verdict, AuthorizationError> {
-        self.evaluate(&self.active(), principal, operation, target).map_err(AuthorizationError)
+        self.evaluate(&self.active(), principal, operation, target)
+            .map_err(AuthorizationError)
     }
 
     fn active(&self) -> Arc<Active> {
@@ -101,7 +108,11 @@ impl CedarAuthorizer {
 impl Active {
     fn new(schema: &Schema, extra: &[(String, String)], version: u64) -> Result<Self, PolicyError> {
         let policies = policies::load(schema, extra)?;
-        Ok(Self { policies, version, cache: extra.is_empty().then(Cache::default) })
+        Ok(Self {
+            policies,
+            version,
+            cache: extra.is_empty().then(Cache::default),
+        })
     }
 }
 
@@ -114,13 +125,17 @@ impl Authorizer for CedarAuthorizer {
     ) -> Result<Verdict, AuthorizationError> {
         let active = self.active();
         let Some(cache) = &active.cache else {
-            return self.evaluate(&active, principal, operation, target).map_err(AuthorizationError);
+            return self
+                .evaluate(&active, principal, operation, target)
+                .map_err(AuthorizationError);
         };
         let class = Class::of(principal, operation, target);
         if let Some(verdict) = cache.get(&class) {
             return Ok(verdict);
         }
-        let verdict = self.evaluate(&active, principal, operation, target).map_err(AuthorizationError)?;
+        let verdict = self
+            .evaluate(&active, principal, operation, target)
+            .map_err(AuthorizationError)?;
         cache.put(class, verdict);
         Ok(verdict)
     }

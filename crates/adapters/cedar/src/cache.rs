@@ -50,7 +50,11 @@ pub(crate) struct Cache(RwLock<HashMap<Class, Verdict>>);
 
 impl Cache {
     pub(crate) fn get(&self, class: &Class) -> Option<Verdict> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(class).copied()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(class)
+            .copied()
     }
 
     pub(crate) fn put(&self, class: Class, verdict: Verdict) {

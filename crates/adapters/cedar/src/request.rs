@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use arbiter_core::model::{Operation, Principal, SecurityLevel, Target};
 use arbiter_core::ports::BoxError;
-use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression};
+use cedar_policy::{
+    Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression,
+};
 
 /// The names of types and actions, parsed once.
 #[derive(Debug)]
@@ -24,7 +26,11 @@ impl Names {
                 (*operation, EntityUid::from_type_name_and_id(action.clone(), id))
             })
             .collect();
-        Ok(Self { principal: "Arbiter::Principal".parse()?, target: "Arbiter::Target".parse()?, actions })
+        Ok(Self {
+            principal: "Arbiter::Principal".parse()?,
+            target: "Arbiter::Target".parse()?,
+            actions,
+        })
     }
 
     /// The request and the entities that it is about.
@@ -34,9 +40,14 @@ impl Names {
         operation: Operation,
         target: &Target,
     ) -> Result<(Request, Entities), BoxError> {
-        let who = EntityUid::from_type_name_and_id(self.principal.clone(), EntityId::new(principal.id.to_string()));
+        let who =
+            EntityUid::from_type_name_and_id(self.principal.clone(), EntityId::new(principal.id.to_string()));
         let what = EntityUid::from_type_name_and_id(self.target.clone(), EntityId::new("target"));
-        let action = self.actions.get(&operation).cloned().ok_or("the operation has no action")?;
+        let action = self
+            .actions
+            .get(&operation)
+            .cloned()
+            .ok_or("the operation has no action")?;
         let entities = [
             Entity::new(who.clone(), principal_attributes(principal), HashSet::new())?,
             Entity::new(what.clone(), target_attributes(target), HashSet::new())?,
@@ -57,7 +68,10 @@ fn principal_attributes(principal: &Principal) -> HashMap<String, RestrictedExpr
         ("tenant".to_owned(), text(principal.tenant)),
         ("kind".to_owned(), text(principal.kind.word())),
         ("roles".to_owned(), RestrictedExpression::new_set(roles)),
-        ("highest_band".to_owned(), RestrictedExpression::new_long(principal.highest_band.get().into())),
+        (
+            "highest_band".to_owned(),
+            RestrictedExpression::new_long(principal.highest_band.get().into()),
+        ),
     ]);
     if let Some(agent) = principal.agent {
         attributes.insert("agent".to_owned(), text(agent));
@@ -77,7 +91,12 @@ fn target_attributes(target: &Target) -> HashMap<String, RestrictedExpression> {
         ("submitter", target.submitter.map(text)),
         ("agent", target.agent.map(text)),
         ("holder", target.holder.map(text)),
-        ("band", target.band.map(|band| RestrictedExpression::new_long(band.get().into()))),
+        (
+            "band",
+            target
+                .band
+                .map(|band| RestrictedExpression::new_long(band.get().into())),
+        ),
         ("security", security.map(text)),
     ]
     .into_iter()

@@ -13,9 +13,18 @@ const TABLE: &str = include_str!("../../../../docs/authorization.md");
 
 /// The cell of an operation and a role in the published table.
 fn cell(operation: Operation, role: Role) -> &'static str {
-    let row = TABLE.lines().find(|line| line.starts_with(&format!("| {} |", operation.word()))).expect("row");
-    let header = TABLE.lines().find(|line| line.starts_with("| operation |")).expect("header");
-    let column = header.split('|').position(|name| name.trim() == role.word()).expect("column");
+    let row = TABLE
+        .lines()
+        .find(|line| line.starts_with(&format!("| {} |", operation.word())))
+        .expect("row");
+    let header = TABLE
+        .lines()
+        .find(|line| line.starts_with("| operation |"))
+        .expect("header");
+    let column = header
+        .split('|')
+        .position(|name| name.trim() == role.word())
+        .expect("column");
     row.split('|').nth(column).expect("cell").trim()
 }
 
@@ -58,8 +67,13 @@ fn expected(who: &Principal, operation: Operation, what: &Target) -> Verdict {
         "" => false,
         other => panic!("`{other}` is no cell"),
     });
-    let too_high = operation == Operation::TaskSubmit && what.band.is_some_and(|band| band > who.highest_band);
-    if permitted && !too_high { Verdict::Allowed } else { Verdict::Denied }
+    let too_high =
+        operation == Operation::TaskSubmit && what.band.is_some_and(|band| band > who.highest_band);
+    if permitted && !too_high {
+        Verdict::Allowed
+    } else {
+        Verdict::Denied
+    }
 }
 
 #[test]
@@ -70,7 +84,11 @@ fn every_cell_of_the_published_table_is_what_the_policies_say() {
             for (tenant, owner) in [(1, 7), (1, 8), (2, 7), (2, 8)] {
                 let (who, what) = (principal(7, &[*role]), target(tenant, owner));
                 let decided = authorizer.decide(&who, *operation, &what).expect("decided");
-                assert_eq!(decided, expected(&who, *operation, &what), "{role:?} {operation:?} {tenant} {owner}");
+                assert_eq!(
+                    decided,
+                    expected(&who, *operation, &what),
+                    "{role:?} {operation:?} {tenant} {owner}"
+                );
             }
         }
     }
@@ -80,7 +98,12 @@ fn every_cell_of_the_published_table_is_what_the_policies_say() {
 fn nobody_is_allowed_anything_without_a_role_or_a_tenant() {
     let authorizer = CedarAuthorizer::new(&[]).expect("policies");
     for operation in Operation::ALL {
-        assert_eq!(authorizer.authorize(&principal(7, &[]), *operation, &target(1, 7)).ok(), Some(Verdict::Denied));
+        assert_eq!(
+            authorizer
+                .authorize(&principal(7, &[]), *operation, &target(1, 7))
+                .ok(),
+            Some(Verdict::Denied)
+        );
         for role in Role::ALL.iter().filter(|role| **role != Role::Admin) {
             let decided = authorizer.authorize(&principal(7, &[*role]), *operation, &Target::default());
             assert_eq!(decided.ok(), Some(Verdict::Denied));
@@ -110,7 +133,11 @@ fn ten_thousand_random_requests_are_decided_alike_by_cache_policies_and_table() 
     let mut random = Random(1);
     let mut allowed = 0;
     for _ in 0..10_000 {
-        let roles: BTreeSet<Role> = Role::ALL.iter().filter(|_| random.below(3) == 0).copied().collect();
+        let roles: BTreeSet<Role> = Role::ALL
+            .iter()
+            .filter(|_| random.below(3) == 0)
+            .copied()
+            .collect();
         let who = Principal {
             kind: PrincipalKind::ALL[random.below(3) as usize],
             agent: random.maybe(|random| AgentId::from_bytes([random.below(2) as u8; 16])),
@@ -129,29 +156,62 @@ fn ten_thousand_random_requests_are_decided_alike_by_cache_policies_and_table() 
         };
         let operation = Operation::ALL[random.below(Operation::ALL.len() as u64) as usize];
         let expected = expected(&who, operation, &what);
-        assert_eq!(authorizer.decide(&who, operation, &what).ok(), Some(expected), "{who:?} {operation:?} {what:?}");
-        assert_eq!(authorizer.authorize(&who, operation, &what).ok(), Some(expected), "cached");
-        assert_eq!(authorizer.authorize(&who, operation, &what).ok(), Some(expected), "cached again");
+        assert_eq!(
+            authorizer.decide(&who, operation, &what).ok(),
+            Some(expected),
+            "{who:?} {operation:?} {what:?}"
+        );
+        assert_eq!(
+            authorizer.authorize(&who, operation, &what).ok(),
+            Some(expected),
+            "cached"
+        );
+        assert_eq!(
+            authorizer.authorize(&who, operation, &what).ok(),
+            Some(expected),
+            "cached again"
+        );
         allowed += u32::from(expected == Verdict::Allowed);
     }
-    assert!((2_000..8_000).contains(&allowed), "both answers are common: {allowed}");
+    assert!(
+        (2_000..8_000).contains(&allowed),
+        "both answers are common: {allowed}"
+    );
 }
 
 #[test]
 fn operators_policies_are_validated_and_replaced_whole() {
     let authorizer = CedarAuthorizer::new(&[]).expect("policies");
     let (who, what) = (principal(7, &[Role::Operator]), target(1, 8));
-    let decide = || authorizer.authorize(&who, Operation::TaskCancel, &what).expect("decided");
+    let decide = || {
+        authorizer
+            .authorize(&who, Operation::TaskCancel, &what)
+            .expect("decided")
+    };
     assert_eq!(decide(), Verdict::Allowed);
     let file = |text: &str| vec![("extra.cedar".to_owned(), text.to_owned())];
-    let broken = authorizer.replace(&file("permit(principal, action, resource);\n\nforbid(principal action, resource);"));
-    assert!(matches!(&broken, Err(PolicyError::Syntax { file, line: 3, .. }) if file == "extra.cedar"), "{broken:?}");
-    let unknown = authorizer.replace(&file("permit(principal, action, resource) when { principal.colour == \"red\" };"));
-    assert!(matches!(&unknown, Err(PolicyError::Invalid(problems)) if problems[0].contains("colour")), "{unknown:?}");
+    let broken = authorizer.replace(&file(
+        "permit(principal, action, resource);\n\nforbid(principal action, resource);",
+    ));
+    assert!(
+        matches!(&broken, Err(PolicyError::Syntax { file, line: 3, .. }) if file == "extra.cedar"),
+        "{broken:?}"
+    );
+    let unknown = authorizer.replace(&file(
+        "permit(principal, action, resource) when { principal.colour == \"red\" };",
+    ));
+    assert!(
+        matches!(&unknown, Err(PolicyError::Invalid(problems)) if problems[0].contains("colour")),
+        "{unknown:?}"
+    );
     assert_eq!((decide(), authorizer.version()), (Verdict::Allowed, 1));
     let forbid = "forbid(principal, action == Arbiter::Action::\"task.cancel\", resource);";
     assert_eq!(authorizer.replace(&file(forbid)).expect("valid"), 2);
-    assert_eq!(decide(), Verdict::Denied, "a decision of the old set is not remembered");
+    assert_eq!(
+        decide(),
+        Verdict::Denied,
+        "a decision of the old set is not remembered"
+    );
     authorizer.replace(&[]).expect("valid");
     assert_eq!(decide(), Verdict::Allowed);
 }

@@ -36,12 +36,22 @@ impl FileArtifacts {
     pub async fn open(root: impl Into<PathBuf>, quota_bytes: u64) -> Result<Self, ArtifactError> {
         let root = root.into();
         let incoming = layout::incoming(&root);
-        fs::create_dir_all(&incoming).await.map_err(failed("opening the folder"))?;
-        let mut left = fs::read_dir(&incoming).await.map_err(failed("opening the folder"))?;
+        fs::create_dir_all(&incoming)
+            .await
+            .map_err(failed("opening the folder"))?;
+        let mut left = fs::read_dir(&incoming)
+            .await
+            .map_err(failed("opening the folder"))?;
         while let Some(entry) = left.next_entry().await.map_err(failed("cleaning the folder"))? {
-            fs::remove_file(entry.path()).await.map_err(failed("cleaning the folder"))?;
+            fs::remove_file(entry.path())
+                .await
+                .map_err(failed("cleaning the folder"))?;
         }
-        Ok(Self { root, quota_bytes, used: Mutex::default() })
+        Ok(Self {
+            root,
+            quota_bytes,
+            used: Mutex::default(),
+        })
     }
 
     fn usage(&self, tenant: TenantId) -> Arc<AsyncMutex<Option<u64>>> {
@@ -60,7 +70,11 @@ impl FileArtifacts {
             .tempfile_in(layout::incoming(&self.root))
             .map_err(failed("making a file"))?
             .into_temp_path();
-        let mut file = fs::OpenOptions::new().write(true).open(&path).await.map_err(failed("opening a file"))?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .await
+            .map_err(failed("opening a file"))?;
         let mut hash = Sha256::new();
         let mut size_bytes: u64 = 0;
         while let Some(piece) = source.next().await.map_err(ArtifactError::Source)? {
@@ -69,23 +83,34 @@ impl FileArtifacts {
                 return Err(ArtifactError::TooLarge { limit_bytes });
             }
             if size_bytes > available {
-                return Err(ArtifactError::QuotaExceeded { quota_bytes: self.quota_bytes });
+                return Err(ArtifactError::QuotaExceeded {
+                    quota_bytes: self.quota_bytes,
+                });
             }
             hash.update(&piece);
             file.write_all(&piece).await.map_err(failed("writing a file"))?;
         }
         file.sync_all().await.map_err(failed("syncing a file"))?;
         let digest: [u8; 32] = hash.finalize().into();
-        Ok((path, Stored { digest: Digest::from_bytes(digest), size_bytes }))
+        Ok((
+            path,
+            Stored {
+                digest: Digest::from_bytes(digest),
+                size_bytes,
+            },
+        ))
     }
 
     async fn count(&self, tenant: TenantId) -> Result<u64, ArtifactError> {
         let mut total = 0;
-        let Some(mut folders) = absent_is_none(fs::read_dir(layout::tenant(&self.root, tenant)).await)? else {
+        let Some(mut folders) = absent_is_none(fs::read_dir(layout::tenant(&self.root, tenant)).await)?
+        else {
             return Ok(0);
         };
         while let Some(folder) = folders.next_entry().await.map_err(failed("counting artifacts"))? {
-            let mut files = fs::read_dir(folder.path()).await.map_err(failed("counting artifacts"))?;
+            let mut files = fs::read_dir(folder.path())
+                .await
+                .map_err(failed("counting artifacts"))?;
             while let Some(file) = files.next_entry().await.map_err(failed("counting artifacts"))? {
                 total += file.metadata().await.map_err(failed("counting artifacts"))?.len();
             }
@@ -116,11 +141,17 @@ impl ArtifactStore for FileArtifacts {
         };
         *used = Some(before);
         if before.saturating_add(stored.size_bytes) > self.quota_bytes {
-            return Err(ArtifactError::QuotaExceeded { quota_bytes: self.quota_bytes });
+            return Err(ArtifactError::QuotaExceeded {
+                quota_bytes: self.quota_bytes,
+            });
         }
         let folder = layout::folder(&self.root, tenant, stored.digest);
-        fs::create_dir_all(&folder).await.map_err(failed("making a folder"))?;
-        fs::rename(&path, &target).await.map_err(failed("placing a file"))?;
+        fs::create_dir_all(&folder)
+            .await
+            .map_err(failed("making a folder"))?;
+        fs::rename(&path, &target)
+            .await
+            .map_err(failed("placing a file"))?;
         *used = Some(before + stored.size_bytes);
         sync_folders(&folder, &self.root).await?;
         Ok(stored)
@@ -133,11 +164,19 @@ impl ArtifactStore for FileArtifacts {
         range: Option<Range<u64>>,
     ) -> Result<Option<Vec<u8>>, ArtifactError> {
         let path = layout::file(&self.root, tenant, digest);
-        let Some(mut file) = absent_is_none(fs::File::open(path).await)? else { return Ok(None) };
-        let size_bytes = file.metadata().await.map_err(failed("reading an artifact"))?.len();
+        let Some(mut file) = absent_is_none(fs::File::open(path).await)? else {
+            return Ok(None);
+        };
+        let size_bytes = file
+            .metadata()
+            .await
+            .map_err(failed("reading an artifact"))?
+            .len();
         let Some(range) = range else {
             let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes).await.map_err(failed("reading an artifact"))?;
+            file.read_to_end(&mut bytes)
+                .await
+                .map_err(failed("reading an artifact"))?;
             if Digest::of(&bytes) != digest {
                 return Err(ArtifactError::Damaged { digest });
             }
@@ -146,9 +185,13 @@ impl ArtifactStore for FileArtifacts {
         if range.start > range.end || range.end > size_bytes {
             return Err(ArtifactError::Range { range, size_bytes });
         }
-        file.seek(SeekFrom::Start(range.start)).await.map_err(failed("reading an artifact"))?;
+        file.seek(SeekFrom::Start(range.start))
+            .await
+            .map_err(failed("reading an artifact"))?;
         let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(usize::MAX)];
-        file.read_exact(&mut bytes).await.map_err(failed("reading an artifact"))?;
+        file.read_exact(&mut bytes)
+            .await
+            .map_err(failed("reading an artifact"))?;
         Ok(Some(bytes))
     }
 
@@ -161,8 +204,12 @@ impl ArtifactStore for FileArtifacts {
         let usage = self.usage(tenant);
         let mut used = usage.lock().await;
         let path = layout::file(&self.root, tenant, digest);
-        let Some(data) = absent_is_none(fs::metadata(&path).await)? else { return Ok(false) };
-        fs::remove_file(&path).await.map_err(failed("deleting an artifact"))?;
+        let Some(data) = absent_is_none(fs::metadata(&path).await)? else {
+            return Ok(false);
+        };
+        fs::remove_file(&path)
+            .await
+            .map_err(failed("deleting an artifact"))?;
         *used = used.map(|bytes| bytes.saturating_sub(data.len()));
         if let Some(folder) = path.parent() {
             sync_folders(folder, folder).await?;
@@ -191,5 +238,8 @@ fn absent_is_none<T>(result: std::io::Result<T>) -> Result<Option<T>, ArtifactEr
 }
 
 fn failed(operation: &'static str) -> impl FnOnce(std::io::Error) -> ArtifactError {
-    move |error| ArtifactError::Backend { operation, source: Box::new(error) }
+    move |error| ArtifactError::Backend {
+        operation,
+        source: Box::new(error),
+    }
 }

@@ -36,7 +36,13 @@ impl std::fmt::Debug for InProcessRateLimiter {
 impl InProcessRateLimiter {
     /// A limiter whose buckets are all full.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, buckets: Mutex::new(Buckets { states: HashMap::new(), sweep_at: SWEEP_AT }) }
+        Self {
+            clock,
+            buckets: Mutex::new(Buckets {
+                states: HashMap::new(),
+                sweep_at: SWEEP_AT,
+            }),
+        }
     }
 
     fn now(&self) -> Timestamp {
@@ -66,13 +72,25 @@ impl RateLimiter for InProcessRateLimiter {
         }
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         buckets.sweep(now);
-        let mut states: Vec<BucketState> =
-            draws.iter().map(|draw| buckets.states.get(&draw.bucket).copied().unwrap_or(BucketState::FULL)).collect();
+        let mut states: Vec<BucketState> = draws
+            .iter()
+            .map(|draw| {
+                buckets
+                    .states
+                    .get(&draw.bucket)
+                    .copied()
+                    .unwrap_or(BucketState::FULL)
+            })
+            .collect();
         let mut together: Vec<mechanism::Draw<'_>> = limits
             .iter()
             .zip(&mut states)
             .zip(draws)
-            .map(|((bucket, state), draw)| mechanism::Draw { bucket, state, cost: draw.cost })
+            .map(|((bucket, state), draw)| mechanism::Draw {
+                bucket,
+                state,
+                cost: draw.cost,
+            })
             .collect();
         match mechanism::draw_all(&mut together, now) {
             Ok(()) => {
@@ -118,7 +136,12 @@ mod tests {
     }
 
     fn draw(bucket: &str, cost: u32) -> Draw {
-        Draw { bucket: bucket.to_owned(), per_second: 10, burst: 3, cost }
+        Draw {
+            bucket: bucket.to_owned(),
+            per_second: 10,
+            burst: 3,
+            cost,
+        }
     }
 
     #[tokio::test]
@@ -126,16 +149,33 @@ mod tests {
         let clock = Arc::new(Hand::default());
         let limiter = InProcessRateLimiter::new(clock.clone());
         for _ in 0..3 {
-            assert_eq!(limiter.draw(&[draw("a", 1)]).await.expect("drawn"), Drawn::Allowed);
+            assert_eq!(
+                limiter.draw(&[draw("a", 1)]).await.expect("drawn"),
+                Drawn::Allowed
+            );
         }
-        let refused = Drawn::Refused { retry_after: Duration::from_millis(100) };
+        let refused = Drawn::Refused {
+            retry_after: Duration::from_millis(100),
+        };
         assert_eq!(limiter.draw(&[draw("a", 1)]).await.expect("drawn"), refused);
         // Both or none: `b` is full, and stays so because `a` refuses.
-        assert_eq!(limiter.draw(&[draw("b", 3), draw("a", 1)]).await.expect("drawn"), refused);
-        assert_eq!(limiter.draw(&[draw("b", 3)]).await.expect("drawn"), Drawn::Allowed);
+        assert_eq!(
+            limiter.draw(&[draw("b", 3), draw("a", 1)]).await.expect("drawn"),
+            refused
+        );
+        assert_eq!(
+            limiter.draw(&[draw("b", 3)]).await.expect("drawn"),
+            Drawn::Allowed
+        );
         clock.0.store(100, Ordering::Relaxed);
-        assert_eq!(limiter.draw(&[draw("a", 1)]).await.expect("drawn"), Drawn::Allowed);
-        assert!(limiter.draw(&[draw("a", 4)]).await.is_err(), "more than the burst can never be had");
+        assert_eq!(
+            limiter.draw(&[draw("a", 1)]).await.expect("drawn"),
+            Drawn::Allowed
+        );
+        assert!(
+            limiter.draw(&[draw("a", 4)]).await.is_err(),
+            "more than the burst can never be had"
+        );
     }
 
     #[tokio::test]
@@ -143,7 +183,10 @@ mod tests {
         let clock = Arc::new(Hand::default());
         let limiter = InProcessRateLimiter::new(clock.clone());
         for number in 0..SWEEP_AT {
-            limiter.draw(&[draw(&number.to_string(), 1)]).await.expect("drawn");
+            limiter
+                .draw(&[draw(&number.to_string(), 1)])
+                .await
+                .expect("drawn");
         }
         clock.0.store(60_000, Ordering::Relaxed);
         limiter.draw(&[draw("last", 1)]).await.expect("drawn");

@@ -57,7 +57,10 @@ impl Wakeups for InProcessWakeups {
 
     fn subscribe(&self) -> Box<dyn HintStream> {
         let mailbox = Arc::new(Mailbox::default());
-        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&mailbox));
+        self.subscribers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::downgrade(&mailbox));
         Box::new(Hints(mailbox))
     }
 }
@@ -117,7 +120,10 @@ mod tests {
         let mut hints = wakeups.subscribe();
         wakeups.publish(&[Hint::Agents, Hint::Agents]);
         wakeups.publish(&[Hint::Task(TaskId::from_bytes([1; 16]))]);
-        assert_eq!(hints.next().await, [Hint::Agents, Hint::Task(TaskId::from_bytes([1; 16]))]);
+        assert_eq!(
+            hints.next().await,
+            [Hint::Agents, Hint::Task(TaskId::from_bytes([1; 16]))]
+        );
         let waiting = hints.next();
         let (told, ()) = tokio::join!(waiting, async { wakeups.publish(&[Hint::Agents]) });
         assert_eq!(told, [Hint::Agents]);

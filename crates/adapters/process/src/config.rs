@@ -46,7 +46,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_bytes: 1 << 30, output_bytes: 1 << 20, processes: 64, uid: Some(65_534) }
+        Self {
+            memory_bytes: 1 << 30,
+            output_bytes: 1 << 20,
+            processes: 64,
+            uid: Some(65_534),
+        }
     }
 }
 

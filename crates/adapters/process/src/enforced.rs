@@ -13,7 +13,9 @@ impl Enforced {
     /// What holds for commands that this process starts to run as `uid`.
     pub fn here(uid: Option<u32>) -> Self {
         let user = match (Uid::effective().is_root(), uid) {
-            (true, Some(uid)) if uid != 0 => format!("commands run as user and group {uid}, without other groups"),
+            (true, Some(uid)) if uid != 0 => {
+                format!("commands run as user and group {uid}, without other groups")
+            }
             (true, _) => "not enforced: commands run as root, as configured".to_owned(),
             (false, _) => "not enforced: not root, so commands run as the same user".to_owned(),
         };
@@ -26,16 +28,34 @@ impl Enforced {
         let mut limits = vec![("user".to_owned(), user)];
         let rest = [
             ("files", files),
-            ("network", "not enforced: commands reach whatever this machine reaches"),
-            ("memory", "resident memory is measured every 100 ms; above the limit all processes are killed"),
-            ("processes", "counted every 100 ms; above the limit all are killed"),
-            ("control groups", "not enforced: peaks between two measurements are not seen"),
-            ("output", "counted while it is read; above the limit all processes are killed"),
+            (
+                "network",
+                "not enforced: commands reach whatever this machine reaches",
+            ),
+            (
+                "memory",
+                "resident memory is measured every 100 ms; above the limit all processes are killed",
+            ),
+            (
+                "processes",
+                "counted every 100 ms; above the limit all are killed",
+            ),
+            (
+                "control groups",
+                "not enforced: peaks between two measurements are not seen",
+            ),
+            (
+                "output",
+                "counted while it is read; above the limit all processes are killed",
+            ),
             ("file size", "RLIMIT_FSIZE"),
             ("open files", "RLIMIT_NOFILE"),
             ("core dumps", "RLIMIT_CORE"),
             ("time", "SIGTERM at the deadline, SIGKILL after the grace"),
-            ("survivors", "the group, its descendants and whatever carries the attempt's marker are killed at the end"),
+            (
+                "survivors",
+                "the group, its descendants and whatever carries the attempt's marker are killed at the end",
+            ),
             ("privileges", "no_new_privs"),
         ];
         limits.extend(rest.map(|(limit, how)| (limit.to_owned(), how.to_owned())));
@@ -60,7 +80,13 @@ mod tests {
     #[test]
     fn what_is_not_enforced_is_said() {
         let enforced = Enforced::here(None);
-        let how = |limit: &str| enforced.limits.iter().find(|(name, _)| name == limit).map(|(_, how)| how.as_str());
+        let how = |limit: &str| {
+            enforced
+                .limits
+                .iter()
+                .find(|(name, _)| name == limit)
+                .map(|(_, how)| how.as_str())
+        };
         assert!(how("user").is_some_and(|how| how.starts_with("not enforced")));
         assert!(how("network").is_some_and(|how| how.starts_with("not enforced")));
         assert!(how("memory").is_some_and(|how| !how.starts_with("not enforced")));

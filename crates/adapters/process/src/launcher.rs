@@ -8,7 +8,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use landlock::{ABI, Access as _, AccessFs, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, path_beneath_rules};
+use landlock::{
+    ABI, Access as _, AccessFs, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, path_beneath_rules,
+};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
@@ -45,7 +47,9 @@ impl Order {
     pub fn arguments(&self) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec![
             self.parent.to_string().into(),
-            self.uid.map_or_else(|| "-".to_owned(), |uid| uid.to_string()).into(),
+            self.uid
+                .map_or_else(|| "-".to_owned(), |uid| uid.to_string())
+                .into(),
             self.file_bytes.to_string().into(),
             self.folder.clone().into(),
             self.input.clone().into(),
@@ -58,7 +62,9 @@ impl Order {
     /// Reads the launcher's arguments.
     pub fn parse(arguments: &[OsString]) -> Option<Self> {
         let (head, command) = arguments.split_at_checked(6)?;
-        let [parent, uid, file_bytes, folder, input, separator] = head else { return None };
+        let [parent, uid, file_bytes, folder, input, separator] = head else {
+            return None;
+        };
         let uid = match uid.to_str()? {
             "-" => None,
             text => Some(text.parse().ok()?),
@@ -101,7 +107,10 @@ fn start(order: &Order) -> String {
     let uid = Uid::effective().as_raw();
     match closed_to(Path::new(program), uid) {
         Some(closed) if uid != 0 => {
-            format!("`{name}` cannot be started: user {uid} may not enter `{}`", closed.display())
+            format!(
+                "`{name}` cannot be started: user {uid} may not enter `{}`",
+                closed.display()
+            )
         }
         _ => format!("`{name}` cannot be started: {error}"),
     }
@@ -133,7 +142,18 @@ fn prepare(order: &Order) -> Result<(), String> {
 /// nothing on kernels without Landlock.
 fn confine(order: &Order) -> Result<(), landlock::RulesetError> {
     const SYSTEM: [&str; 12] = [
-        "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/proc", "/sys", "/dev", "/nix/store",
+        "/usr",
+        "/bin",
+        "/sbin",
+        "/lib",
+        "/lib32",
+        "/lib64",
+        "/etc",
+        "/opt",
+        "/proc",
+        "/sys",
+        "/dev",
+        "/nix/store",
     ];
     let abi = ABI::V1;
     let system = SYSTEM.iter().map(PathBuf::from);
@@ -141,12 +161,23 @@ fn confine(order: &Order) -> Result<(), landlock::RulesetError> {
         let path = Path::new(text);
         let real = path.is_absolute().then(|| path.canonicalize().ok()).flatten()?;
         // The program's folder, for what lies beside it; of arguments only what they name.
-        if place == 0 { real.parent().map(Path::to_path_buf) } else { Some(real) }
+        if place == 0 {
+            real.parent().map(Path::to_path_buf)
+        } else {
+            Some(real)
+        }
     });
     // `/` must not open everything.
     let own = own.filter(|path| path.parent().is_some());
     let readable = system.chain(own).chain([order.input.clone()]);
-    let devices = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
+    let devices = [
+        "/dev/null",
+        "/dev/zero",
+        "/dev/full",
+        "/dev/random",
+        "/dev/urandom",
+        "/dev/tty",
+    ];
     let device_access = AccessFs::ReadFile | AccessFs::WriteFile;
     Ruleset::default()
         .handle_access(AccessFs::from_all(abi))?
@@ -158,7 +189,10 @@ fn confine(order: &Order) -> Result<(), landlock::RulesetError> {
     Ok(())
 }
 
-#[expect(clippy::print_stderr, reason = "standard error is where the node reads why a command did not start")]
+#[expect(
+    clippy::print_stderr,
+    reason = "standard error is where the node reads why a command did not start"
+)]
 fn complain(problem: &str) {
     eprintln!("arbiter launcher: {problem}");
 }
@@ -180,9 +214,13 @@ mod tests {
         assert_eq!(Order::parse(&order.arguments()), Some(order.clone()));
         let same_user = Order { uid: None, ..order };
         assert_eq!(Order::parse(&same_user.arguments()), Some(same_user));
-        for bad in [&[][..], &["1".into()], &["x", "-", "1", "/", "/", "--", "sh"].map(OsString::from),
+        for bad in [
+            &[][..],
+            &["1".into()],
+            &["x", "-", "1", "/", "/", "--", "sh"].map(OsString::from),
             &["1", "-", "1", "/", "/", "--"].map(OsString::from),
-            &["1", "-", "1", "/", "/", "sh", "sh"].map(OsString::from)] {
+            &["1", "-", "1", "/", "/", "sh", "sh"].map(OsString::from),
+        ] {
             assert_eq!(Order::parse(bad), None);
         }
     }

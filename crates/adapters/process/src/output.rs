@@ -50,7 +50,12 @@ impl Log {
     }
 
     /// Reads standard error to its end: progress is told, the end of the rest is kept.
-    pub(crate) async fn read(&mut self, mut from: impl AsyncRead + Unpin, sink: &dyn ProgressSink, clock: &dyn Clock) {
+    pub(crate) async fn read(
+        &mut self,
+        mut from: impl AsyncRead + Unpin,
+        sink: &dyn ProgressSink,
+        clock: &dyn Clock,
+    ) {
         let mut piece = vec![0; 4 * 1024];
         let mut line = Vec::new();
         loop {
@@ -74,10 +79,18 @@ impl Log {
         if line.is_empty() {
             return;
         }
-        if let Line::Progress { fraction, message, usage } = parse_line(&String::from_utf8_lossy(line)) {
+        if let Line::Progress {
+            fraction,
+            message,
+            usage,
+        } = parse_line(&String::from_utf8_lossy(line))
+        {
             let told = fraction.is_some() || message.is_some();
-            let progress =
-                told.then(|| Progress { at: clock.now(), fraction, message: message.unwrap_or_default() });
+            let progress = told.then(|| Progress {
+                at: clock.now(),
+                fraction,
+                message: message.unwrap_or_default(),
+            });
             self.usage = usage.unwrap_or(self.usage);
             sink.tell(progress, usage);
             return;

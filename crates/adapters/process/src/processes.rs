@@ -44,7 +44,11 @@ struct Row {
 impl Processes {
     /// The processes of the group of `leader`, with this value of [`MARKER`].
     pub(crate) fn new(leader: i32, marker: &str) -> Self {
-        Self { leader, variable: format!("{MARKER}={marker}").into_bytes(), known: BTreeMap::new() }
+        Self {
+            leader,
+            variable: format!("{MARKER}={marker}").into_bytes(),
+            known: BTreeMap::new(),
+        }
     }
 
     /// Sends a signal to the group. A group that is gone is no error.
@@ -55,10 +59,16 @@ impl Processes {
     /// Looks which processes there are and what they use.
     pub(crate) fn measure(&mut self) -> Used {
         let rows = table();
-        let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok());
+        let page = sysconf(SysconfVar::PAGE_SIZE)
+            .ok()
+            .flatten()
+            .and_then(|size| u64::try_from(size).ok());
         let page = page.unwrap_or(4_096);
         let members = self.look(&rows);
-        let living = members.iter().filter_map(|pid| rows.get(pid)).filter(|row| !row.dead);
+        let living = members
+            .iter()
+            .filter_map(|pid| rows.get(pid))
+            .filter(|row| !row.dead);
         living.fold(Used::default(), |used, row| Used {
             processes: used.processes + 1,
             memory_bytes: used.memory_bytes.saturating_add(row.pages.saturating_mul(page)),
@@ -80,7 +90,10 @@ impl Processes {
             false
         };
         let members: BTreeSet<i32> = rows.keys().copied().filter(member).collect();
-        self.known = members.iter().filter_map(|pid| Some((*pid, rows.get(pid)?.started))).collect();
+        self.known = members
+            .iter()
+            .filter_map(|pid| Some((*pid, rows.get(pid)?.started)))
+            .collect();
         members
     }
 
@@ -88,7 +101,11 @@ impl Processes {
     pub(crate) fn kill(&mut self) -> bool {
         let rows = table();
         let members = self.look(&rows);
-        if members.iter().filter_map(|pid| rows.get(pid)).any(|row| row.group == self.leader) {
+        if members
+            .iter()
+            .filter_map(|pid| rows.get(pid))
+            .any(|row| row.group == self.leader)
+        {
             self.signal(Signal::SIGKILL);
         }
         let mut found = false;
@@ -104,7 +121,9 @@ impl Processes {
 
     fn marked(&self, pid: i32) -> bool {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|one| one == self.variable)
+        environment
+            .split(|byte| *byte == 0)
+            .any(|one| one == self.variable)
     }
 
     /// Kills them and waits until they are gone.
@@ -130,7 +149,8 @@ impl Drop for Processes {
 fn table() -> BTreeMap<i32, Row> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter_map(|pid| Some((pid, row(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?))).collect()
+    pids.filter_map(|pid| Some((pid, row(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?)))
+        .collect()
 }
 
 /// Reads a line of /proc/<pid>/stat (proc_pid_stat(5)).
@@ -152,14 +172,24 @@ mod tests {
     use super::*;
 
     fn at(parent: i32, group: i32, started: u64) -> Row {
-        Row { dead: false, parent, group, started, pages: 1 }
+        Row {
+            dead: false,
+            parent,
+            group,
+            started,
+            pages: 1,
+        }
     }
 
     #[test]
     fn names_with_parentheses_do_not_confuse_the_reader() {
-        let line = "42 (a) b) (c)) S 7 9 9 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 100 1000 55 18446744073709551615";
+        let line =
+            "42 (a) b) (c)) S 7 9 9 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 100 1000 55 18446744073709551615";
         let row = row(line).expect("row");
-        assert_eq!((row.parent, row.group, row.started, row.pages, row.dead), (7, 9, 100, 55, false));
+        assert_eq!(
+            (row.parent, row.group, row.started, row.pages, row.dead),
+            (7, 9, 100, 55, false)
+        );
         assert!(super::row(&line.replace(" S ", " Z ")).expect("row").dead);
         assert!(super::row("42 (a").is_none());
     }
@@ -168,12 +198,25 @@ mod tests {
     fn members_stay_known_when_they_leave_group_and_parent() {
         let mut processes = Processes::new(10_000_000, "none");
         let group = processes.leader;
-        let first = [(1, at(0, 1, 0)), (20, at(1, group, 5)), (21, at(20, 21, 6)), (30, at(1, 30, 7))];
+        let first = [
+            (1, at(0, 1, 0)),
+            (20, at(1, group, 5)),
+            (21, at(20, 21, 6)),
+            (30, at(1, 30, 7)),
+        ];
         assert_eq!(processes.look(&first.into()), [20, 21].into());
         // 20 has ended, 21 belongs to init now, and has a child.
-        let later = [(1, at(0, 1, 0)), (21, at(1, 21, 6)), (22, at(21, 22, 8)), (30, at(1, 30, 7))];
+        let later = [
+            (1, at(0, 1, 0)),
+            (21, at(1, 21, 6)),
+            (22, at(21, 22, 8)),
+            (30, at(1, 30, 7)),
+        ];
         assert_eq!(processes.look(&later.into()), [21, 22].into());
         // The number 21 is another process's now.
-        assert_eq!(processes.look(&[(1, at(0, 1, 0)), (21, at(1, 21, 9))].into()), BTreeSet::new());
+        assert_eq!(
+            processes.look(&[(1, at(0, 1, 0)), (21, at(1, 21, 9))].into()),
+            BTreeSet::new()
+        );
     }
 }

@@ -83,8 +83,17 @@ impl Phase {
 ///
 /// # Cancel safety
 /// Dropping the future kills the command and its processes.
-pub(crate) async fn run(mut command: Command, order: &[u8], around: Surroundings<'_>) -> std::io::Result<Ran> {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+pub(crate) async fn run(
+    mut command: Command,
+    order: &[u8],
+    around: Surroundings<'_>,
+) -> std::io::Result<Ran> {
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
     let mut child = command.spawn()?;
     let leader = child.id().and_then(|id| i32::try_from(id).ok());
     let leader = leader.ok_or_else(|| std::io::Error::other("the command has no process id"))?;
@@ -92,7 +101,12 @@ pub(crate) async fn run(mut command: Command, order: &[u8], around: Surroundings
     let (mut stdin, stdout, stderr) = streams(&mut child)?;
     let Surroundings { limits, clock, .. } = around;
     let (mut answer, mut log) = (Vec::new(), Log::default());
-    let too_much = || End::Limit(format!("it wrote more than {} bytes of output", limits.output_bytes));
+    let too_much = || {
+        End::Limit(format!(
+            "it wrote more than {} bytes of output",
+            limits.output_bytes
+        ))
+    };
     let end = {
         let write = async move {
             // A command that does not read its order closes the pipe; that is its own business.
@@ -163,7 +177,11 @@ pub(crate) async fn run(mut command: Command, order: &[u8], around: Surroundings
             Phase::Running => End::Exited(status),
         }
     };
-    Ok(Ran { end, stdout: answer, log })
+    Ok(Ran {
+        end,
+        stdout: answer,
+        log,
+    })
 }
 
 fn streams(child: &mut Child) -> std::io::Result<(ChildStdin, ChildStdout, ChildStderr)> {
@@ -177,7 +195,9 @@ fn over(processes: &mut Processes, limits: &Limits) -> Option<String> {
     let used = processes.measure();
     if used.memory_bytes > limits.memory_bytes {
         let (used, limit) = (used.memory_bytes, limits.memory_bytes);
-        return Some(format!("it used {used} bytes of memory where {limit} is the limit"));
+        return Some(format!(
+            "it used {used} bytes of memory where {limit} is the limit"
+        ));
     }
     if used.processes > limits.processes {
         let (used, limit) = (used.processes, limits.processes);

@@ -49,7 +49,9 @@ pub struct ExecTransport {
 
 impl std::fmt::Debug for ExecTransport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ExecTransport").field("agent", &self.agent.agent).finish_non_exhaustive()
+        f.debug_struct("ExecTransport")
+            .field("agent", &self.agent.agent)
+            .finish_non_exhaustive()
     }
 }
 
@@ -63,7 +65,15 @@ impl ExecTransport {
         redactor: Arc<Redactor>,
         work_root: PathBuf,
     ) -> Self {
-        Self { agent, launcher, artifacts, clock, redactor, work_root, grace: GRACE }
+        Self {
+            agent,
+            launcher,
+            artifacts,
+            clock,
+            redactor,
+            work_root,
+            grace: GRACE,
+        }
     }
 
     /// The same with another time between SIGTERM and SIGKILL than 5 s.
@@ -113,11 +123,21 @@ impl ExecTransport {
     async fn outcome(&self, ran: Ran, folder: &WorkDir, delivery: &Delivery) -> Result<Delivered, BoxError> {
         let failed = |class, message: String| {
             let message = self.with_log(&message, &ran.log.text());
-            Ok(Delivered::Failed(Failure { class, code: None, message, usage: ran.log.usage }))
+            Ok(Delivered::Failed(Failure {
+                class,
+                code: None,
+                message,
+                usage: ran.log.usage,
+            }))
         };
         match ran.end {
             End::Stopped => return Ok(Delivered::Stopped),
-            End::Overdue => return failed(FailureClass::Timeout, "the command ran past its deadline".to_owned()),
+            End::Overdue => {
+                return failed(
+                    FailureClass::Timeout,
+                    "the command ran past its deadline".to_owned(),
+                );
+            }
             End::Limit(problem) => return failed(FailureClass::Limit, problem),
             End::Exited(status) if !status.success() => return failed(class(status), describe(status)),
             End::Exited(_) => {}
@@ -133,7 +153,12 @@ impl ExecTransport {
                 message: first(&self.redactor.text(&message), MAX_MESSAGE).to_owned(),
                 usage: answer.usage,
             })),
-            Outcome::Succeeded { output, artifacts, claims, evidence } => {
+            Outcome::Succeeded {
+                output,
+                artifacts,
+                claims,
+                evidence,
+            } => {
                 let mut kept = Vec::with_capacity(artifacts.len());
                 for name in artifacts {
                     let mut file = match folder.open(&name) {
@@ -143,14 +168,26 @@ impl ExecTransport {
                     let tenant = delivery.stored.task.tenant;
                     let stored = match self.artifacts.put(tenant, &mut file, MAX_ARTIFACT_BYTES).await {
                         Ok(stored) => stored,
-                        Err(error @ (ArtifactError::TooLarge { .. } | ArtifactError::QuotaExceeded { .. })) => {
+                        Err(
+                            error @ (ArtifactError::TooLarge { .. } | ArtifactError::QuotaExceeded { .. }),
+                        ) => {
                             return failed(FailureClass::Limit, format!("the artifact `{name}`: {error}"));
                         }
                         Err(error) => return Err(error.into()),
                     };
-                    kept.push(ArtifactRef { name, digest: stored.digest, size_bytes: stored.size_bytes });
+                    kept.push(ArtifactRef {
+                        name,
+                        digest: stored.digest,
+                        size_bytes: stored.size_bytes,
+                    });
                 }
-                let report = Report { output, artifacts: kept, claims, evidence, usage: answer.usage };
+                let report = Report {
+                    output,
+                    artifacts: kept,
+                    claims,
+                    evidence,
+                    usage: answer.usage,
+                };
                 Ok(Delivered::Reported(report))
             }
         }
@@ -163,7 +200,8 @@ impl AgentTransport for ExecTransport {
         if delivery.agent != self.agent.agent {
             return Err(TransportError::UnknownAgent(delivery.agent));
         }
-        let unreachable = |operation| move |source: BoxError| TransportError::Unreachable { operation, source };
+        let unreachable =
+            |operation| move |source: BoxError| TransportError::Unreachable { operation, source };
         let folder = WorkDir::make(&self.work_root, self.agent.limits.uid)
             .map_err(|error| unreachable("making its folder")(error.into()))?;
         let (tenant, spec) = (delivery.stored.task.tenant, &delivery.stored.spec);
@@ -171,8 +209,15 @@ impl AgentTransport for ExecTransport {
             .fill(self.artifacts.as_ref(), tenant, &spec.artifacts)
             .await
             .map_err(unreachable("bringing its input"))?;
-        let order = order(&delivery.stored, delivery.number, delivery.deadline, &delivery.context, &paths).to_string();
-        let marker = format!("{}-{}", delivery.stored.task.id, delivery.fence.0);
+        let order = order(
+            &delivery.stored,
+            delivery.number,
+            delivery.deadline,
+            &delivery.context,
+            &paths,
+        )
+        .to_string();
+        let marker = folder.name();
         let left = delivery.deadline.since(self.clock.now());
         let around = Surroundings {
             limits: self.agent.limits,
@@ -187,12 +232,18 @@ impl AgentTransport for ExecTransport {
         let ran = run(command, order.as_bytes(), around)
             .await
             .map_err(|error| unreachable("starting its command")(error.into()))?;
-        self.outcome(ran, &folder, &delivery).await.map_err(unreachable("keeping its files"))
+        self.outcome(ran, &folder, &delivery)
+            .await
+            .map_err(unreachable("keeping its files"))
     }
 }
 
 fn class(status: ExitStatus) -> FailureClass {
-    if status.code() == Some(i32::from(CANNOT_START)) { FailureClass::Transport } else { FailureClass::Crash }
+    if status.code() == Some(i32::from(CANNOT_START)) {
+        FailureClass::Transport
+    } else {
+        FailureClass::Crash
+    }
 }
 
 fn describe(status: ExitStatus) -> String {

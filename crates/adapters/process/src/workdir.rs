@@ -34,7 +34,10 @@ impl WorkDir {
         if let Some(uid) = uid {
             std::fs::set_permissions(&base, Permissions::from_mode(0o711))?;
             if let Some(closed) = closed_to(&base, uid) {
-                let text = format!("user {uid} may not enter `{}`: choose another work folder", closed.display());
+                let text = format!(
+                    "user {uid} may not enter `{}`: choose another work folder",
+                    closed.display()
+                );
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
             }
             builder.permissions(Permissions::from_mode(0o711));
@@ -47,6 +50,16 @@ impl WorkDir {
         }
         let held = File::open(&work)?;
         Ok(Self { root, held, uid })
+    }
+
+    /// A name that no other attempt has, on this machine or another.
+    pub(crate) fn name(&self) -> String {
+        self.root
+            .path()
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
     }
 
     /// The command's own folder.
@@ -72,7 +85,8 @@ impl WorkDir {
                 return Err(format!("`{}` is no file name", artifact.name).into());
             }
             let content = store.get(tenant, artifact.digest, None).await?;
-            let content = content.ok_or_else(|| format!("the artifact `{}` does not exist", artifact.digest))?;
+            let content =
+                content.ok_or_else(|| format!("the artifact `{}` does not exist", artifact.digest))?;
             let path = self.input().join(&artifact.name);
             std::fs::write(&path, content)?;
             hand_over(&path, self.uid, 0o400)?;
@@ -93,7 +107,9 @@ impl WorkDir {
             Err(nix::Error::ELOOP) => return Err(format!("the artifact `{name}` is a symbolic link")),
             Err(error) => return Err(format!("the artifact `{name}` cannot be read: {error}")),
         };
-        let data = file.metadata().map_err(|error| format!("the artifact `{name}` cannot be read: {error}"))?;
+        let data = file
+            .metadata()
+            .map_err(|error| format!("the artifact `{name}` cannot be read: {error}"))?;
         if !data.is_file() || data.nlink() != 1 {
             return Err(format!("the artifact `{name}` is not a regular file of its own"));
         }
@@ -170,7 +186,7 @@ mod tests {
         let closed = folder.work().join("a/b");
         std::fs::create_dir_all(&closed).expect("folder");
         std::fs::write(closed.join("file"), "x").expect("file");
-        std::fs::set_permissions(&closed, Permissions::from_mode(0)).expect("rights");
+        std::fs::set_permissions(&closed, Permissions::from_mode(0o000)).expect("rights");
         drop(folder);
         assert_eq!(std::fs::read_dir(base.path()).expect("base").count(), 0);
     }

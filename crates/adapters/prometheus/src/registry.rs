@@ -19,7 +19,9 @@ const MAX_SERIES: usize = 1_000;
 /// How many metrics there may be.
 const MAX_METRICS: usize = 1_000;
 /// Upper bounds of histogram buckets, in seconds: 1 ms to 10 min.
-const BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 120.0, 600.0];
+const BUCKETS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 120.0, 600.0,
+];
 
 type Labels = Vec<(String, String)>;
 type FloatGauge = Gauge<f64, std::sync::atomic::AtomicU64>;
@@ -97,7 +99,10 @@ impl PrometheusMetrics {
         make: impl FnOnce() -> Metric,
         measure: impl FnOnce(&Metric, &Labels) -> bool,
     ) {
-        let labels: Labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let labels: Labels = labels
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
         let mut guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let inner = &mut *guard;
         if !inner.known.contains_key(name) {
@@ -107,9 +112,17 @@ impl PrometheusMetrics {
             }
             let metric = make();
             register(&mut inner.registry, name, &metric);
-            inner.known.insert(name, Known { metric, series: BTreeSet::new() });
+            inner.known.insert(
+                name,
+                Known {
+                    metric,
+                    series: BTreeSet::new(),
+                },
+            );
         }
-        let Some(known) = inner.known.get_mut(name) else { return };
+        let Some(known) = inner.known.get_mut(name) else {
+            return;
+        };
         let placed = known.series.contains(&labels) || known.series.len() < MAX_SERIES;
         if placed && measure(&known.metric, &labels) {
             known.series.insert(labels);
@@ -125,7 +138,11 @@ fn register(registry: &mut Registry, name: &str, metric: &Metric) {
     let help = describe(name);
     match metric {
         Metric::Counter(family) => {
-            registry.register(shown.strip_suffix("_total").unwrap_or(&shown), help, family.clone());
+            registry.register(
+                shown.strip_suffix("_total").unwrap_or(&shown),
+                help,
+                family.clone(),
+            );
         }
         Metric::Gauge(family) => registry.register(shown, help, family.clone()),
         Metric::Histogram(family) => registry.register(shown, help, family.clone()),
@@ -202,7 +219,11 @@ mod tests {
         }
         metrics.gauge("queue.rejected_total", &[], 1.0);
         let text = metrics.render();
-        assert!(text.contains("metrics_dropped_series_total 8\n# EOF"), "{}", &text[text.len() - 200..]);
+        assert!(
+            text.contains("metrics_dropped_series_total 8\n# EOF"),
+            "{}",
+            &text[text.len() - 200..]
+        );
         assert_eq!(text.matches("queue_rejected_total{").count(), MAX_SERIES);
     }
 }

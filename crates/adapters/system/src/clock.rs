@@ -27,7 +27,10 @@ impl SystemClock {
 
     /// Clocks whose time of day is off by a constant, for drills with skewed nodes.
     pub fn with_offset_micros(offset_micros: i64) -> Self {
-        Self { start: Instant::now(), offset_micros }
+        Self {
+            start: Instant::now(),
+            offset_micros,
+        }
     }
 }
 
@@ -76,7 +79,10 @@ mod tests {
     fn an_offset_moves_the_time_of_day_only() {
         let (plain, ahead) = (SystemClock::new(), SystemClock::with_offset_micros(600_000_000));
         let gap = ahead.now().since(plain.now());
-        assert!(gap > Duration::from_secs(590) && gap <= Duration::from_secs(601), "{gap:?}");
+        assert!(
+            gap > Duration::from_secs(590) && gap <= Duration::from_secs(601),
+            "{gap:?}"
+        );
         assert!(plain.now() > Timestamp::from_micros(1_700_000_000_000_000));
     }
 }

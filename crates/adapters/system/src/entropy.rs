@@ -19,7 +19,10 @@ struct Pool {
 impl OsEntropy {
     /// A source with an empty pool.
     pub fn new() -> Self {
-        Self(Mutex::new(Pool { bytes: Box::new([0; POOL]), used: POOL }))
+        Self(Mutex::new(Pool {
+            bytes: Box::new([0; POOL]),
+            used: POOL,
+        }))
     }
 }
 
@@ -38,7 +41,10 @@ impl std::fmt::Debug for OsEntropy {
 /// Fills `bytes` from the operating system.
 ///
 /// A system without a source of randomness cannot run this program at all: every key and salt would be guessable.
-#[expect(clippy::panic, reason = "there is no safe way to go on without randomness, and no caller could do better")]
+#[expect(
+    clippy::panic,
+    reason = "there is no safe way to go on without randomness, and no caller could do better"
+)]
 fn draw(bytes: &mut [u8]) {
     if let Err(error) = getrandom::fill(bytes) {
         panic!("the operating system gives no randomness: {error}");

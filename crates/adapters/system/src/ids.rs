@@ -17,7 +17,11 @@ pub struct UuidV7Ids {
 impl UuidV7Ids {
     /// A source on the system's clock and randomness.
     pub fn new() -> Self {
-        Self { clock: SystemClock::new(), entropy: OsEntropy::new(), last: Mutex::new((0, 0)) }
+        Self {
+            clock: SystemClock::new(),
+            entropy: OsEntropy::new(),
+            last: Mutex::new((0, 0)),
+        }
     }
 
     /// The milliseconds and counter of the next id: never the same pair twice, never a lower one.
@@ -52,7 +56,9 @@ impl IdSource for UuidV7Ids {
         let mut random = [0; 10];
         self.entropy.fill(&mut random[2..]);
         random[..2].copy_from_slice(&counter.to_be_bytes());
-        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().into_bytes()
+        uuid::Builder::from_unix_timestamp_millis(millis, &random)
+            .into_uuid()
+            .into_bytes()
     }
 }
 

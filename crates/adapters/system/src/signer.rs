@@ -55,7 +55,10 @@ pub enum KeyFileError {
 
 impl std::fmt::Debug for FileSigner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FileSigner").field("path", &self.path).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("FileSigner")
+            .field("path", &self.path)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -74,7 +77,11 @@ impl FileSigner {
                 key
             }
         };
-        Ok(Self { path, name, key: RwLock::new(key) })
+        Ok(Self {
+            path,
+            name,
+            key: RwLock::new(key),
+        })
     }
 
     /// Makes a new key beside the present one, without using it yet: both have to sign their hand-over.
@@ -113,7 +120,9 @@ pub struct NextKey {
 
 impl std::fmt::Debug for NextKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NextKey").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("NextKey")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -136,11 +145,20 @@ impl Signer for FileSigner {
     }
 
     fn public_key(&self) -> [u8; 32] {
-        self.key.read().unwrap_or_else(PoisonError::into_inner).verifying_key().to_bytes()
+        self.key
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .verifying_key()
+            .to_bytes()
     }
 
     async fn sign(&self, message: &[u8]) -> Result<[u8; 64], SignError> {
-        Ok(self.key.read().unwrap_or_else(PoisonError::into_inner).sign(message).to_bytes())
+        Ok(self
+            .key
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .sign(message)
+            .to_bytes())
     }
 }
 
@@ -159,11 +177,16 @@ fn read(path: &Path) -> Result<Option<SigningKey>, KeyFileError> {
     };
     let mode = file.metadata().map_err(io(path))?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(KeyFileError::Exposed { path: path.display().to_string(), mode });
+        return Err(KeyFileError::Exposed {
+            path: path.display().to_string(),
+            mode,
+        });
     }
     let mut text = Zeroizing::new(String::new());
     file.read_to_string(&mut text).map_err(io(path))?;
-    let malformed = || KeyFileError::Malformed { path: path.display().to_string() };
+    let malformed = || KeyFileError::Malformed {
+        path: path.display().to_string(),
+    };
     let seed = text.strip_prefix(HEADER).map(str::trim).ok_or_else(malformed)?;
     let seed = Zeroizing::new(STANDARD.decode(seed).map_err(|_| malformed())?);
     let seed: &[u8; 32] = seed.as_slice().try_into().map_err(|_| malformed())?;
@@ -178,9 +201,15 @@ fn write_new(path: &Path, key: &SigningKey) -> Result<(), KeyFileError> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(&temporary)(error)),
         _ => {}
     }
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(io(&temporary))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io(&temporary))?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)
+        .map_err(io(&temporary))?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(io(&temporary))?;
     // A link fails where the name is taken; a rename would replace what is there.
     let linked = std::fs::hard_link(&temporary, path).map_err(io(path));
     std::fs::remove_file(&temporary).map_err(io(&temporary))?;
@@ -189,8 +218,13 @@ fn write_new(path: &Path, key: &SigningKey) -> Result<(), KeyFileError> {
 }
 
 fn sync_folder(path: &Path) -> Result<(), KeyFileError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io(folder))
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(io(folder))
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -213,7 +247,8 @@ mod tests {
 
     fn verifies(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
         let key = VerifyingKey::from_bytes(key).expect("key");
-        key.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+        key.verify_strict(message, &Signature::from_bytes(signature))
+            .is_ok()
     }
 
     #[tokio::test]
@@ -225,8 +260,15 @@ mod tests {
         assert_eq!(first.public_key(), again.public_key());
         let signature = again.sign(b"text").await.expect("signed");
         assert!(verifies(&first.public_key(), b"text", &signature));
-        assert_eq!(std::fs::metadata(&path).expect("file").permissions().mode() & 0o777, 0o600);
-        assert_eq!(std::fs::read_dir(folder.path()).expect("folder").count(), 1, "nothing else is left");
+        assert_eq!(
+            std::fs::metadata(&path).expect("file").permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(
+            std::fs::read_dir(folder.path()).expect("folder").count(),
+            1,
+            "nothing else is left"
+        );
     }
 
     #[test]
@@ -239,7 +281,10 @@ mod tests {
         assert!(error.to_string().contains("chmod 600"), "{error}");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("mode");
         std::fs::write(&path, "something else").expect("written");
-        assert!(matches!(FileSigner::open_or_create(&path, "log"), Err(KeyFileError::Malformed { .. })));
+        assert!(matches!(
+            FileSigner::open_or_create(&path, "log"),
+            Err(KeyFileError::Malformed { .. })
+        ));
         assert_eq!(std::fs::read_to_string(&path).expect("kept"), "something else");
     }
 
@@ -257,6 +302,11 @@ mod tests {
         signer.adopt(next).expect("adopted");
         assert_eq!(signer.public_key(), new);
         assert_ne!(old, new);
-        assert_eq!(FileSigner::open_or_create(&path, "log").expect("read").public_key(), new);
+        assert_eq!(
+            FileSigner::open_or_create(&path, "log")
+                .expect("read")
+                .public_key(),
+            new
+        );
     }
 }

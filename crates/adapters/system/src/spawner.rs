@@ -43,7 +43,10 @@ impl Spawner for TokioSpawner {
             let _running = running;
             future.await;
         };
-        #[expect(clippy::disallowed_methods, reason = "this adapter is the one place that spawns on tokio")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this adapter is the one place that spawns on tokio"
+        )]
         let task = tokio::spawn(future);
         let abort = task.abort_handle();
         let ended: EndedFuture = Box::pin(async move {
@@ -56,7 +59,10 @@ impl Spawner for TokioSpawner {
                 Err(_) => Ended::Aborted,
             }
         });
-        Box::new(Handle { abort, ended: ended.shared() })
+        Box::new(Handle {
+            abort,
+            ended: ended.shared(),
+        })
     }
 }
 
@@ -89,7 +95,11 @@ mod tests {
         let mut panicked = spawner.spawn("panics", Box::pin(async { panic!("on purpose") }));
         let mut aborted = spawner.spawn("waits", Box::pin(std::future::pending()));
         assert_eq!(finished.join().await, Ended::Finished);
-        assert_eq!(finished.join().await, Ended::Finished, "a later call gets the same answer");
+        assert_eq!(
+            finished.join().await,
+            Ended::Finished,
+            "a later call gets the same answer"
+        );
         assert_eq!(panicked.join().await, Ended::Panicked);
         assert_eq!(spawner.running(), 1);
         aborted.abort();

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    AgentId, ArtifactRef, Band, Budget, CommandId, DecisionId, Fence, Json, LaneId, LaneKey, NodeId,
-    OrderKey, PrincipalId, Priority, Stage, TaskId, TaskSpec, TenantId, Timestamp, Usage, Version, Work,
+    AgentId, Band, Budget, CommandId, Fence, LaneId, LaneKey, NodeId, OpenAttempt, OrderKey, PrincipalId,
+    Priority, Progress, Release, Stage, TaskId, TaskSpec, TenantId, Timestamp, Version, Work,
 };
 use crate::ports::Scope;
 
@@ -385,135 +385,6 @@ impl Task {
         let release = self.releases.iter().map(|release| release.until).min();
         [timer, deadline, release].into_iter().flatten().min()
     }
-}
-
-/// An attempt under way or under review.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OpenAttempt {
-    /// Its number, from 1; numbers restart when an operator requeues the task, fences never do.
-    pub number: u16,
-    /// The agent.
-    pub agent: AgentId,
-    /// Its fencing token.
-    pub fence: Fence,
-    /// When it was assigned.
-    pub assigned_at: Timestamp,
-    /// When the agent acknowledged, or was assigned while none has.
-    pub started_at: Timestamp,
-    /// When the agent acknowledged.
-    pub acknowledged_at: Option<Timestamp>,
-    /// The decision that chose the agent.
-    pub decision: DecisionId,
-    /// Why this agent was chosen.
-    pub rationale: Arc<str>,
-}
-
-/// A slot that stays taken after its attempt was ended from outside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Release {
-    /// The token of the attempt.
-    pub fence: Fence,
-    /// Who held it.
-    pub holder: Holder,
-    /// When the slot is given back at the latest.
-    pub until: Timestamp,
-    /// What is given back.
-    pub loads: Vec<Scope>,
-}
-
-/// What an agent tells while it works.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Progress {
-    /// When it was told, by the store's clock.
-    pub at: Timestamp,
-    /// How much is done, 0–1, if the agent knows.
-    pub fraction: Option<super::Ratio>,
-    /// A line for people.
-    pub message: String,
-}
-
-/// A finished attempt, written once.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Attempt {
-    /// The attempt as it was opened.
-    pub open: OpenAttempt,
-    /// When it ended.
-    pub ended_at: Timestamp,
-    /// The command that ended it: a repeat of that command gets the first answer.
-    pub command: CommandId,
-    /// How it ended.
-    pub outcome: AttemptEnd,
-    /// What it used.
-    pub usage: Usage,
-}
-
-/// How an attempt ended.
-#[derive(Debug, Clone, PartialEq)]
-pub enum AttemptEnd {
-    /// The agent reported success.
-    Reported(Report),
-    /// It failed.
-    Failed(Failure),
-    /// The lease ended without a word from the agent.
-    Lost,
-    /// It was given back and does not count.
-    Returned {
-        /// Why.
-        why: String,
-    },
-    /// It was ended from outside: cancelled, overdue, over budget, requeued.
-    Ended {
-        /// Why.
-        why: String,
-    },
-}
-
-/// What an agent hands in.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Report {
-    /// The output.
-    pub output: Option<Json>,
-    /// Files that it made.
-    pub artifacts: Vec<ArtifactRef>,
-    /// What it claims about them.
-    pub claims: Vec<Json>,
-    /// What supports the claims.
-    pub evidence: Vec<Json>,
-    /// What the attempt used.
-    pub usage: Usage,
-}
-
-words! {
-    /// The class of a failed attempt.
-    FailureClass {
-        /// The agent says that it failed.
-        Agent = "agent",
-        /// The agent ended by a signal or with a non-zero status.
-        Crash = "crash",
-        /// It ran longer than the attempt may.
-        Timeout = "timeout",
-        /// Its answer is not what the protocol says.
-        Protocol = "protocol",
-        /// It went over a limit in output, memory or processes.
-        Limit = "limit",
-        /// It could not be started or reached.
-        Transport = "transport",
-        /// Review refused its output.
-        Review = "review",
-    }
-}
-
-/// Why an attempt failed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Failure {
-    /// The class.
-    pub class: FailureClass,
-    /// The agent's own word for it, if it gave one.
-    pub code: Option<String>,
-    /// A line for people and for the next attempt's context.
-    pub message: String,
-    /// What the attempt used.
-    pub usage: Usage,
 }
 
 /// A task together with its specification.

@@ -122,31 +122,50 @@ impl Answer {
         if text.trim().is_empty() {
             return Err(AnswerError::Empty);
         }
-        let form: Form = serde_json::from_str(text).map_err(|error| AnswerError::Malformed(error.to_string()))?;
+        let form: Form =
+            serde_json::from_str(text).map_err(|error| AnswerError::Malformed(error.to_string()))?;
         if form.version != VERSION {
             return Err(AnswerError::Version(form.version));
         }
         let malformed = |text: &str| AnswerError::Malformed(text.to_owned());
-        let json = |raw: &RawValue| Json::parse(raw.get()).map_err(|error| AnswerError::Malformed(error.to_string()));
+        let json = |raw: &RawValue| {
+            Json::parse(raw.get()).map_err(|error| AnswerError::Malformed(error.to_string()))
+        };
         let outcome = match (form.outcome, form.error) {
             (OutcomeWord::Succeeded, Some(_)) => return Err(malformed("`succeeded` has an `error`")),
             (OutcomeWord::Failed, None) => return Err(malformed("`failed` has no `error`")),
-            (OutcomeWord::Failed, Some(error)) => Outcome::Failed { class: error.class, message: error.message },
+            (OutcomeWord::Failed, Some(error)) => Outcome::Failed {
+                class: error.class,
+                message: error.message,
+            },
             (OutcomeWord::Succeeded, None) => Outcome::Succeeded {
                 output: form.output.as_deref().map(json).transpose()?,
                 artifacts: distinct(form.artifacts)?,
-                claims: form.claims.iter().map(|claim| json(claim)).collect::<Result<_, _>>()?,
-                evidence: form.evidence.iter().map(|item| json(item)).collect::<Result<_, _>>()?,
+                claims: form
+                    .claims
+                    .iter()
+                    .map(|claim| json(claim))
+                    .collect::<Result<_, _>>()?,
+                evidence: form
+                    .evidence
+                    .iter()
+                    .map(|item| json(item))
+                    .collect::<Result<_, _>>()?,
             },
         };
-        Ok(Self { outcome, usage: form.usage.into() })
+        Ok(Self {
+            outcome,
+            usage: form.usage.into(),
+        })
     }
 }
 
 fn distinct(names: Vec<String>) -> Result<Vec<String>, AnswerError> {
     let mut seen = BTreeSet::new();
     match names.iter().find(|name| !seen.insert(name.as_str())) {
-        Some(twice) => Err(AnswerError::Malformed(format!("`artifacts` names `{twice}` twice"))),
+        Some(twice) => Err(AnswerError::Malformed(format!(
+            "`artifacts` names `{twice}` twice"
+        ))),
         None => Ok(names),
     }
 }

@@ -17,9 +17,16 @@ pub fn order(
     artifacts: &BTreeMap<String, String>,
 ) -> Value {
     let spec = &stored.spec;
-    let Budget { files, lines, tokens, cost_micros } = spec.constraints.budget;
-    let context: Vec<Value> =
-        context.iter().map(|item| json!({"kind": item.kind, "text": item.text})).collect();
+    let Budget {
+        files,
+        lines,
+        tokens,
+        cost_micros,
+    } = spec.constraints.budget;
+    let context: Vec<Value> = context
+        .iter()
+        .map(|item| json!({"kind": item.kind, "text": item.text}))
+        .collect();
     json!({
         "version": VERSION,
         "task": {

@@ -143,9 +143,7 @@ async fn a_job_that_fails_after_it_wrote_is_undone_alone() {
 /// Changes a setting of the writer's connection.
 fn pragma_job(name: &'static str, value: i64) -> (Job, Answer<()>) {
     Job::new("pragma", 0, move |group| {
-        group
-            .connection
-            .pragma_update(None, name, value)?;
+        group.connection.pragma_update(None, name, value)?;
         Ok(())
     })
 }

@@ -21,10 +21,7 @@ async fn hot_statements_search_an_index_and_sort_nothing() {
     let connection = Connection::open(fixture.config.database()).unwrap();
     for (sql, index) in [
         (claim::HEADS, "SEARCH task USING INDEX task_claimable (lane=?)"),
-        (
-            claim::FIRST,
-            "SEARCH task USING INDEX task_claimable (lane=?)",
-        ),
+        (claim::FIRST, "SEARCH task USING INDEX task_claimable (lane=?)"),
         (
             claim::NEXT_LANE,
             "SEARCH task USING INDEX task_claimable (lane>?)",

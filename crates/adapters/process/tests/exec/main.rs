@@ -1,0 +1,12 @@
+//! Real commands, real signals.
+
+#[cfg(test)]
+mod answers;
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod ends;
+#[cfg(test)]
+mod examples;
+#[cfg(test)]
+mod limits;
