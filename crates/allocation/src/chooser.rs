@@ -123,9 +123,9 @@ impl Choosing {
                 free: offer.free,
             };
             if task.avoid.contains(&agent.profile.id) {
-                avoided.push(candidate)
+                avoided.push(candidate);
             } else {
-                found.push(candidate)
+                found.push(candidate);
             }
         }
         if found.is_empty() { avoided } else { found }

@@ -7,9 +7,11 @@ mod agent;
 mod attempt;
 mod common;
 mod lane;
+mod primitive;
 mod scope;
 mod spec;
 mod status;
+mod token;
 
 pub use agent::{decode_agent, encode_agent};
 pub use attempt::{decode_attempt, decode_stage_report, encode_attempt, encode_stage_report};
@@ -37,5 +39,7 @@ pub enum CodecError {
     },
 }
 
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod tests;

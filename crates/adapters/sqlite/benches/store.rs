@@ -5,6 +5,7 @@
 //! `audit`, `codec`.
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
+#![expect(clippy::wildcard_imports, reason = "a bench uses most of the vocabulary")]
 #![expect(clippy::unwrap_used, reason = "a bench that fails should stop")]
 
 mod raw;
@@ -410,16 +411,16 @@ fn bench_codec() {
         body.len()
     );
     time("encode status", &|| {
-        drop(std::hint::black_box(encode_status(&task)))
+        drop(std::hint::black_box(encode_status(&task)));
     });
     time("decode status", &|| {
-        drop(std::hint::black_box(decode_status(&status)))
+        drop(std::hint::black_box(decode_status(&status)));
     });
     time("encode specification", &|| {
-        drop(std::hint::black_box(encode_spec(&spec)))
+        drop(std::hint::black_box(encode_spec(&spec)));
     });
     time("decode specification", &|| {
-        drop(std::hint::black_box(decode_spec(&body)))
+        drop(std::hint::black_box(decode_spec(&body)));
     });
 }
 

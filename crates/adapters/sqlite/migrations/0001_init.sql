@@ -24,8 +24,7 @@ CREATE INDEX task_closed ON task (closed_at, id) WHERE closed_at IS NOT NULL;
 -- What was asked; written once.
 CREATE TABLE task_spec (
   n               INTEGER PRIMARY KEY,
-  submitter       BLOB,       -- with the key: where `idempotency` names the task
-  idempotency_key TEXT,
+  idempotency_key TEXT,       -- with tenant and submitter: where `idempotency` names the task
   body            TEXT NOT NULL
 ) STRICT;
 CREATE TABLE idempotency (

@@ -273,14 +273,11 @@ fn changes(connection: &Connection, after: Revision, limit: usize) -> Result<Age
 }
 
 fn learn(group: &mut Group<'_>, outcomes: &[OutcomeDelta]) -> Result<(), Fault> {
-    let mut changed: BTreeMap<AgentId, RegisteredAgent> = BTreeMap::new();
     for outcome in outcomes {
-        let agent = match changed.get(&outcome.agent) {
-            Some(agent) => Some(agent.clone()),
-            None => find(group.connection, outcome.agent)?,
-        };
         // of a removed agent there is no record to keep
-        let Some(mut agent) = agent else { continue };
+        let Some(mut agent) = find(group.connection, outcome.agent)? else {
+            continue;
+        };
         let (task, fence) = outcome.attempt;
         let new = group
             .statement("INSERT INTO agent_outcome (task, fence) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
@@ -288,10 +285,10 @@ fn learn(group: &mut Group<'_>, outcomes: &[OutcomeDelta]) -> Result<(), Fault> 
         if new == 1 {
             let record = agent.records.entry(outcome.kind.clone()).or_default();
             *record = record.with(outcome);
-            changed.insert(outcome.agent, agent);
+            save(group, &agent)?;
         }
     }
-    changed.values().try_for_each(|agent| save(group, agent))
+    Ok(())
 }
 
 fn remove_silent(

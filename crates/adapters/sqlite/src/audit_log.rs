@@ -14,8 +14,8 @@ use crate::leaves::{pack_detail, unpack_detail, unpack_leaf};
 use crate::number::{natural, whole};
 use crate::store::SqliteStore;
 
-/// How many leaves one search looks at.
-const SCAN: u64 = 20_000;
+/// A search looks at so many entries, at most, for each that it may give.
+const SCAN_FACTOR: usize = 20;
 
 /// The batch that holds an index, and those after it.
 const FROM: &str = "SELECT first, leaves, details FROM audit_batch
@@ -115,7 +115,7 @@ fn search(connection: &Connection, scope: TenantScope, query: &AuditQuery) -> Re
             .rev()
             .filter(|entry| entry.index < before)
         {
-            if page.entries.len() == limit || scanned == SCAN {
+            if page.entries.len() == limit || scanned == limit * SCAN_FACTOR {
                 page.next = Some(entry.index + 1);
                 return Ok(page);
             }

@@ -142,10 +142,15 @@ fn assign(
     Ok(())
 }
 
-/// The first scope that has no room for one more.
+/// The first scope that has no room for one more, what this choice has taken before it included.
 fn first_full(group: &mut Group<'_>, loads: &[(Scope, u32)]) -> Result<Option<Scope>, Fault> {
-    for (scope, limit) in loads {
-        if group.used(scope)? + 1 > i64::from(*limit) {
+    for (place, (scope, limit)) in loads.iter().enumerate() {
+        let here = loads
+            .iter()
+            .take(place)
+            .filter(|(earlier, _)| earlier == scope)
+            .count();
+        if group.used(scope)? + whole(here) + 1 > i64::from(*limit) {
             return Ok(Some(scope.clone()));
         }
     }

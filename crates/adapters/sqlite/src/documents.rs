@@ -115,7 +115,7 @@ fn write_all(group: &mut Group<'_>, writes: &[DocumentWrite], effects: &Effects)
         };
         let holds = match write.precondition {
             Precondition::Absent => found == 0,
-            Precondition::Revision(expected) => found == expected,
+            Precondition::Revision(expected) => found == expected && found > 0,
             Precondition::Any => true,
         };
         if !holds {
@@ -133,8 +133,9 @@ fn write_all(group: &mut Group<'_>, writes: &[DocumentWrite], effects: &Effects)
         }
     }
     sweep(group)?;
-    put_outbox(group, &effects.outbox)?;
-    if let Some(record) = record(group, writes, effects) {
+    if let Some(first) = writes.first() {
+        put_outbox(group, &effects.outbox)?;
+        let record = record(group, &first.key, effects);
         group.leaf(record)?;
     }
     Ok(Ok(revisions))
@@ -230,29 +231,25 @@ fn sweep(group: &Group<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The record of a write; none for bookkeeping that names neither operation nor action, such as a cursor on the log.
-fn record(group: &Group<'_>, writes: &[DocumentWrite], effects: &Effects) -> Option<Record> {
+/// One record for the whole call, about the first document of it.
+fn record(group: &Group<'_>, first: &DocumentKey, effects: &Effects) -> Record {
     let draft = &effects.record;
-    let first = writes.first()?;
-    if draft.actions.is_empty() && draft.operation.is_none() {
-        return None;
-    }
     let mut actions = draft.actions.clone();
     if actions.is_empty() {
         actions.push(AuditAction::DocumentWritten);
     }
-    Some(Record {
+    Record {
         at: group.now,
-        tenant: first.key.tenant,
+        tenant: first.tenant,
         principal: draft.principal,
         operation: draft.operation,
         actions,
-        resource: Resource::new(first.key.kind, first.key.id.clone()),
+        resource: Resource::new(first.kind, first.id.clone()),
         outcome: RecordOutcome::Done,
         reason: None,
         count: None,
         detail: draft.detail.clone(),
-    })
+    }
 }
 
 fn list(

@@ -43,9 +43,9 @@ fn take(group: &Group<'_>, name: &str, node: NodeId, ttl: Duration) -> Result<Op
         Some((holder, fence, ends)) => {
             let is_open = Timestamp::from_micros(ends) > group.now;
             match holder.map(NodeId::from_bytes) {
-                Some(holder) if is_open && holder != node => return Ok(None),
-                // the same turn goes on
-                Some(holder) if is_open && holder == node => natural(fence),
+                // nobody else has had it since, whether the turn has ended or not
+                Some(holder) if holder == node => natural(fence),
+                Some(_) if is_open => return Ok(None),
                 _ => natural(fence) + 1,
             }
         }

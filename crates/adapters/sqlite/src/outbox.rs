@@ -31,7 +31,7 @@ impl Outbox for SqliteStore {
         self.write("remove outbox entries", 128, move |group| {
             for id in &ids {
                 group
-                    .statement("DELETE FROM outbox WHERE id = ?1 AND due_at IS NOT NULL")?
+                    .statement("DELETE FROM outbox WHERE id = ?1")?
                     .execute([id.as_bytes()])?;
             }
             Ok(())

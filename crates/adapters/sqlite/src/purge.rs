@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension as _, params};
 use crate::error::Fault;
 use crate::group::Group;
 use crate::number::whole;
-use crate::row::{TaskRow, put_outbox, task_row};
+use crate::row::{TaskRow, put_outbox, spec, task_row};
 
 /// Tasks that nothing but retention keeps, oldest first.
 pub(crate) const CLOSED: &str = "SELECT n, status FROM task INDEXED BY task_closed
@@ -45,14 +45,19 @@ pub(crate) fn purge(group: &mut Group<'_>, retention: &Retention) -> Result<usiz
 
 fn delete(group: &mut Group<'_>, row: &TaskRow) -> Result<(), Fault> {
     let TaskRow { n, task } = row;
-    let key: Option<(Option<[u8; 16]>, Option<String>)> = group
-        .statement("DELETE FROM task_spec WHERE n = ?1 RETURNING submitter, idempotency_key")?
-        .query_row([n], |row| Ok((row.get(0)?, row.get(1)?)))
+    for prerequisite in spec(group.connection, *n)?.after {
+        group
+            .statement("DELETE FROM dependency WHERE prerequisite = ?1 AND dependant = ?2")?
+            .execute(params![prerequisite.as_bytes(), task.id.as_bytes()])?;
+    }
+    let key: Option<Option<String>> = group
+        .statement("DELETE FROM task_spec WHERE n = ?1 RETURNING idempotency_key")?
+        .query_row([n], |row| row.get(0))
         .optional()?;
-    if let Some((Some(submitter), Some(key))) = key {
+    if let Some(key) = key.flatten() {
         group
             .statement("DELETE FROM idempotency WHERE tenant = ?1 AND submitter = ?2 AND key = ?3")?
-            .execute(params![task.tenant.as_bytes(), submitter, key])?;
+            .execute(params![task.tenant.as_bytes(), task.submitter.as_bytes(), key])?;
     }
     for sql in [
         "DELETE FROM attempt WHERE n = ?1",
@@ -61,12 +66,9 @@ fn delete(group: &mut Group<'_>, row: &TaskRow) -> Result<(), Fault> {
     ] {
         group.statement(sql)?.execute([n])?;
     }
-    for sql in [
-        "DELETE FROM dependency WHERE prerequisite = ?1",
-        "DELETE FROM agent_outcome WHERE task = ?1",
-    ] {
-        group.statement(sql)?.execute([task.id.as_bytes()])?;
-    }
+    group
+        .statement("DELETE FROM agent_outcome WHERE task = ?1")?
+        .execute([task.id.as_bytes()])?;
     group.retally(task.tenant, Some(&task.state), None)
 }
 

@@ -65,7 +65,13 @@ impl<'a> Plan<'a> {
         let mut keys: BTreeMap<_, (TaskId, &Idempotency)> = BTreeMap::new();
         let mut verdicts = Vec::with_capacity(tasks.len());
         for (place, new) in tasks.iter().enumerate() {
-            if places.contains_key(&new.id) {
+            if let Some(earlier) = places
+                .get(&new.id)
+                .and_then(|earlier: &usize| tasks.get(*earlier))
+            {
+                if earlier.tenant != new.tenant {
+                    return Err(Fault::Misuse("the task id is in use"));
+                }
                 verdicts.push(Some(Submitted::Known(new.id)));
                 continue;
             }
@@ -95,16 +101,25 @@ impl<'a> Plan<'a> {
         })
     }
 
+    /// The place and verdict of a task of this tenant that stands in the request.
+    fn inside(&self, tenant: TenantId, id: TaskId) -> Option<(usize, &Option<Submitted>)> {
+        let place = self.places.get(&id).copied()?;
+        self.tasks.get(place).filter(|new| new.tenant == tenant)?;
+        Some((place, self.verdicts.get(place)?))
+    }
+
     fn is_undecided(&self, place: usize) -> bool {
         matches!(self.verdicts.get(place), Some(None))
     }
 
     /// The prerequisites of a task that will be stored by the same request.
     fn inner(&self, place: usize) -> impl Iterator<Item = usize> + '_ {
-        let new = self.tasks.get(place);
-        let after = new.map(|new| new.spec.after.as_slice()).unwrap_or_default();
-        let places = after.iter().filter_map(|id| self.places.get(id).copied());
-        places.filter(|place| self.is_undecided(*place))
+        let after = self.tasks.get(place).into_iter();
+        let after = after.flat_map(|new| new.spec.after.iter().map(|id| (new.tenant, *id)));
+        let inside = after.filter_map(|(tenant, id)| self.inside(tenant, id));
+        inside
+            .filter(|(_, verdict)| verdict.is_none())
+            .map(|(place, _)| place)
     }
 
     /// Refuses tasks that, over prerequisites, wait for themselves.
@@ -160,7 +175,8 @@ impl<'a> Plan<'a> {
             }
             let mut missing = None;
             for id in &new.spec.after {
-                if !self.will_exist(*id) && find_in(group.connection, new.tenant, *id)?.is_none() {
+                if !self.will_exist(new.tenant, *id) && find_in(group.connection, new.tenant, *id)?.is_none()
+                {
                     missing = Some(*id);
                     break;
                 }
@@ -174,8 +190,8 @@ impl<'a> Plan<'a> {
     }
 
     /// Whether a task of the request is stored, or known already.
-    fn will_exist(&self, id: TaskId) -> bool {
-        let verdict = self.places.get(&id).and_then(|place| self.verdicts.get(*place));
+    fn will_exist(&self, tenant: TenantId, id: TaskId) -> bool {
+        let verdict = self.inside(tenant, id).map(|(_, verdict)| verdict);
         matches!(verdict, Some(None | Some(Submitted::Known(_))))
     }
 
@@ -319,7 +335,7 @@ impl Placed {
     fn waits(&self, group: &Group<'_>, new: &NewTask, plan: &Plan<'_>) -> Result<Waits, Fault> {
         let mut waits = Waits::default();
         for id in &new.spec.after {
-            let inner = plan.places.get(id).and_then(|place| plan.verdicts.get(*place));
+            let inner = plan.inside(new.tenant, *id).map(|(_, verdict)| verdict);
             // a repeat by key stands for the task that was stored then
             let id = match inner {
                 Some(Some(Submitted::Known(id))) => *id,
@@ -379,10 +395,9 @@ fn set_dependants(group: &Group<'_>, row: &mut TaskRow) -> Result<(), Fault> {
 fn store_spec(group: &Group<'_>, n: i64, new: &NewTask) -> Result<(), Fault> {
     let idempotency = new.idempotency.as_ref();
     group
-        .statement("INSERT INTO task_spec (n, submitter, idempotency_key, body) VALUES (?1, ?2, ?3, ?4)")?
+        .statement("INSERT INTO task_spec (n, idempotency_key, body) VALUES (?1, ?2, ?3)")?
         .execute(params![
             n,
-            idempotency.map(|_| *new.submitter.as_bytes()),
             idempotency.map(|idempotency| idempotency.key.as_str()),
             encode_spec(&new.spec)?,
         ])?;

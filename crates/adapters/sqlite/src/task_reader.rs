@@ -12,11 +12,8 @@ use crate::number::{natural, whole};
 use crate::row::{self, find, holder_key, state_codes, stored, task_row};
 use crate::store::SqliteStore;
 
-/// How many tasks one page looks at, at most, for each that it may hold.
+/// A page looks at so many tasks, at most, for each that it may hold.
 const SCAN_FACTOR: usize = 20;
-
-/// A page looks at so many tasks in any case.
-const SCAN_LEAST: usize = 1000;
 
 #[async_trait]
 impl TaskReader for SqliteStore {
@@ -99,7 +96,7 @@ fn history(connection: &Connection, n: i64) -> Result<TaskHistory, Fault> {
 
 fn list(connection: &Connection, scope: TenantScope, query: &TaskQuery) -> Result<TaskPage, Fault> {
     let limit = query.limit.clamp(1, 1000);
-    let scan = SCAN_LEAST.max(limit * SCAN_FACTOR);
+    let scan = limit * SCAN_FACTOR;
     let mut page = TaskPage::default();
     let (lowest, highest) = query.state.map_or((0, i64::MAX), state_codes);
     let mut scanned = 0;
@@ -122,7 +119,7 @@ fn list(connection: &Connection, scope: TenantScope, query: &TaskQuery) -> Resul
         TenantScope::All => None,
     };
     let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params![tenant, after, whole(scan + 1)])?;
+    let mut rows = statement.query(params![tenant, after, whole(scan + 2)])?;
     while let Some(row) = rows.next()? {
         let id = TaskId::from_bytes(row.get(0)?);
         if Some(id) == query.after && !from_start {

@@ -129,7 +129,7 @@ pub fn decode_attempt(text: &str) -> Result<Attempt, CodecError> {
         EndForm::Ended(why) => AttemptEnd::Ended { why },
     };
     Ok(Attempt {
-        open: decode_open(form.open)?,
+        open: decode_open(form.open),
         ended_at: at(form.ended),
         command: parse("command id", &form.command)?,
         outcome,

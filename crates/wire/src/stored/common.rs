@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
-use std::time::Duration;
 
 use arbiter_core::model::{ArtifactRef, Budget, Json, Timestamp, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::CodecError;
+use super::primitive::Span;
 
 pub(super) fn value(what: &'static str, value: impl Display) -> CodecError {
     CodecError::Value {
@@ -36,10 +36,6 @@ pub(super) fn version(found: u32, known: u32) -> Result<(), CodecError> {
     } else {
         Err(CodecError::Version(found))
     }
-}
-
-pub(super) fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 pub(super) const fn at(micros: i64) -> Timestamp {
@@ -94,7 +90,7 @@ pub(super) struct AmountsForm {
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    micros: Option<u64>,
+    duration: Option<Span>,
 }
 
 impl AmountsForm {
@@ -103,7 +99,7 @@ impl AmountsForm {
             && self.lines.is_none()
             && self.tokens.is_none()
             && self.cost.is_none()
-            && self.micros.is_none()
+            && self.duration.is_none()
     }
 
     pub(super) const fn budget(&self) -> Budget {
@@ -121,7 +117,7 @@ impl AmountsForm {
             lines: self.lines,
             tokens: self.tokens,
             cost_micros: self.cost,
-            duration: self.micros.map(Duration::from_micros),
+            duration: self.duration.map(|span| span.0),
         }
     }
 }
@@ -133,7 +129,7 @@ impl From<&Budget> for AmountsForm {
             lines: budget.lines,
             tokens: budget.tokens,
             cost: budget.cost_micros,
-            micros: None,
+            duration: None,
         }
     }
 }
@@ -145,7 +141,7 @@ impl From<&Usage> for AmountsForm {
             lines: usage.lines,
             tokens: usage.tokens,
             cost: usage.cost_micros,
-            micros: usage.duration.map(micros),
+            duration: usage.duration.map(Span),
         }
     }
 }

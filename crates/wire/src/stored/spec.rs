@@ -1,7 +1,5 @@
 //! The specification of a task, written once.
 
-use std::time::Duration;
-
 use arbiter_core::model::{
     CompliancePlan, Constraints, OnPrerequisiteFailure, Priority, Ratio, ReviewPlan, SecurityLevel, Stage,
     TaskKind, TaskSpec, TraceContext, VerificationPlan,
@@ -10,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::CodecError;
-use super::common::{AmountsForm, ArtifactForm, Labels, at, json, micros, parse, raw, value, version};
+use super::common::{AmountsForm, ArtifactForm, Labels, at, json, parse, raw, value, version};
 use super::lane::{RequiresForm, ratio};
+use super::primitive::Span;
 
 #[derive(Serialize, Deserialize)]
 struct Form {
@@ -28,7 +27,7 @@ struct Form {
     requires: RequiresForm,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deadline: Option<i64>,
-    attempt_timeout: u64,
+    attempt_timeout: Span,
     max_attempts: u16,
     #[serde(default, skip_serializing_if = "AmountsForm::is_empty")]
     budget: AmountsForm,
@@ -105,7 +104,7 @@ pub fn encode_spec(spec: &TaskSpec) -> Result<String, CodecError> {
             .constraints
             .deadline
             .map(arbiter_core::model::Timestamp::as_micros),
-        attempt_timeout: micros(spec.constraints.attempt_timeout),
+        attempt_timeout: Span(spec.constraints.attempt_timeout),
         max_attempts: spec.constraints.max_attempts,
         budget: (&spec.constraints.budget).into(),
         not_before: spec.not_before.map(arbiter_core::model::Timestamp::as_micros),
@@ -155,7 +154,7 @@ pub fn decode_spec(text: &str) -> Result<TaskSpec, CodecError> {
         requires: form.requires.decode()?,
         constraints: Constraints {
             deadline: form.deadline.map(at),
-            attempt_timeout: Duration::from_micros(form.attempt_timeout),
+            attempt_timeout: form.attempt_timeout.0,
             max_attempts: form.max_attempts,
             budget: form.budget.budget(),
         },

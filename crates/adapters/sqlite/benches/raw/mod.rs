@@ -85,7 +85,7 @@ pub(crate) fn lives(count: u64, group: f64) -> f64 {
             );
             execute(
                 &connection,
-                "INSERT INTO task_spec (n, submitter, idempotency_key, body) VALUES (?1, NULL, NULL, ?2)",
+                "INSERT INTO task_spec (n, idempotency_key, body) VALUES (?1, NULL, ?2)",
                 params![key, body],
             );
         }

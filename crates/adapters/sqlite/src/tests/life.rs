@@ -30,9 +30,9 @@ async fn a_whole_life_is_three_calls_and_survives_a_restart() {
     let done = fixture.store.apply(vec![reported.clone()]).await.unwrap();
     assert_eq!(done[0].as_ref().unwrap().state, State::Succeeded);
     // the same report again gets the first answer, and no second leaf
-    let head = fixture.store.head().await.unwrap();
+    let before = fixture.store.head().await.unwrap();
     assert_eq!(fixture.store.apply(vec![reported]).await.unwrap(), done);
-    assert_eq!(fixture.store.head().await.unwrap(), head);
+    assert_eq!(fixture.store.head().await.unwrap(), before);
     let history = fixture.store.history(TenantScope::All, task_id(1)).await.unwrap();
     assert!(matches!(
         &history.attempts[..],
@@ -217,12 +217,12 @@ async fn a_lost_lease_is_taken_back_and_its_late_report_refused() {
     fixture.advance(Duration::from_secs(46));
     let done = fixture.store.due(10).await.unwrap();
     assert_eq!(done.changed, [(task_id(1), TENANT)]);
-    let late = fixture
+    let overtaken = fixture
         .store
         .apply(vec![transition(1, 101, lease(1), report())])
         .await
         .unwrap();
-    assert_eq!(late, [Err(Refusal::LeaseLost)]);
+    assert_eq!(overtaken, [Err(Refusal::LeaseLost)]);
     let beat = LeaseRef {
         task: task_id(1),
         tenant: TENANT,
@@ -281,12 +281,12 @@ async fn full_scopes_leave_tasks_queued() {
             .assigned
             .is_empty()
     );
-    let late = fixture
+    let overtaken = fixture
         .store
         .apply(vec![transition(1, 103, lease(1), report())])
         .await
         .unwrap();
-    assert_eq!(late, [Err(Refusal::LeaseLost)]);
+    assert_eq!(overtaken, [Err(Refusal::LeaseLost)]);
     assert_eq!(
         fixture
             .store
@@ -488,22 +488,27 @@ async fn a_log_of_several_tiles_is_rebuilt_and_its_proofs_hold() {
     );
     assert_eq!(fixture.store.tile(1, 0, 3).await.unwrap(), None);
     assert_eq!(fixture.store.tile(0, 2, 189).await.unwrap(), None);
-    let page = fixture
-        .store
-        .search(
-            TenantScope::All,
-            AuditQuery {
-                resource: Some("123".into()),
-                limit: 10,
-                ..AuditQuery::default()
-            },
-        )
-        .await
-        .unwrap();
-    assert_eq!(
-        page.entries.iter().map(|entry| entry.index).collect::<Vec<_>>(),
-        [123]
-    );
+    // the scan of one page is bounded, so the search goes on by its cursor
+    let mut query = AuditQuery {
+        resource: Some("123".into()),
+        limit: 10,
+        ..AuditQuery::default()
+    };
+    let (mut found, mut pages) = (Vec::new(), 0);
+    loop {
+        let page = fixture
+            .store
+            .search(TenantScope::All, query.clone())
+            .await
+            .unwrap();
+        found.extend(page.entries.iter().map(|entry| entry.index));
+        pages += 1;
+        query.before = page.next;
+        if page.next.is_none() {
+            break;
+        }
+    }
+    assert_eq!((found, pages), (vec![123], 4));
     fixture.store.publish(head, "note 700").await.unwrap();
     let older = TreeHead { size: 5, ..head };
     fixture.store.publish(older, "note 5").await.unwrap();

@@ -26,7 +26,7 @@ impl Clock for StandingClock {
     }
 
     async fn sleep_until(&self, _moment: Duration) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
