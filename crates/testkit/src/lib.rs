@@ -1,1 +1,19 @@
 #![doc = include_str!("../README.md")]
+
+pub mod builders;
+mod chance;
+pub mod choosers;
+mod clock;
+pub mod contract;
+mod delivery;
+pub mod effects;
+pub mod faulty;
+mod metrics;
+pub mod mocks;
+mod spawner;
+
+pub use chance::{SeededEntropy, SeededIds};
+pub use clock::ManualClock;
+pub use delivery::{CollectingProgress, Stop};
+pub use metrics::RecordingMetrics;
+pub use spawner::{InstantSpawner, TestSpawner};

@@ -60,7 +60,7 @@ pub(crate) struct Mark {
 }
 
 /// The transaction that jobs work in.
-pub struct Group<'a> {
+pub(crate) struct Group<'a> {
     pub(crate) connection: &'a Connection,
     cache: &'a mut Cache,
     /// The store's clock, read once for the group.

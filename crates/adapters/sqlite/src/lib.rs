@@ -32,7 +32,6 @@ mod writer;
 
 pub use config::SqliteConfig;
 pub use error::OpenError;
-pub use group::Group;
 pub use job::{Job, JobQueue};
 pub use store::SqliteStore;
 pub use writer::Writer;

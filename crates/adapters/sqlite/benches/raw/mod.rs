@@ -63,7 +63,8 @@ pub(crate) fn lives(count: u64, group: f64) -> f64 {
     let (_folder, connection) = open(include_str!("../../migrations/0001_init.sql"));
     let tenant = [9_u8; 16];
     let holder = [b'a'; 17];
-    let (status, running, body) = ("x".repeat(420), "x".repeat(860), "x".repeat(440));
+    let (queued, running, closed) = ("x".repeat(340), "x".repeat(670), "x".repeat(360));
+    let body = "x".repeat(405);
     let (attempt, leaves) = ("x".repeat(480), vec![7_u8; 420]);
     let lives_per_commit = (group / 3.0).round().max(1.0) as u64;
     let start = Instant::now();
@@ -81,7 +82,7 @@ pub(crate) fn lives(count: u64, group: f64) -> f64 {
                 &connection,
                 "INSERT INTO task (id, tenant, lane, order_key, state, due_at, holder, closed_at, status)
                  VALUES (?1, ?2, 5, ?3, 0, NULL, NULL, NULL, ?4)",
-                params![id(number), tenant, key, status],
+                params![id(number), tenant, key, queued],
             );
             execute(
                 &connection,
@@ -113,7 +114,7 @@ pub(crate) fn lives(count: u64, group: f64) -> f64 {
                 &connection,
                 "UPDATE task SET lane = 5, order_key = ?1, state = 10, due_at = NULL, holder = NULL, closed_at = ?1,
                    status = ?2 WHERE n = ?1",
-                params![n, status],
+                params![n, closed],
             );
             execute(
                 &connection,

@@ -1,0 +1,405 @@
+//! The contract of `AgentRegistry`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use arbiter_core::model::{
+    AgentBeat, AgentId, AgentMode, AgentProfile, OutcomeDelta, Ratio, RecordDraft, RegisteredAgent,
+};
+use arbiter_core::ports::{AgentChanges, Registered, RegistryError, Revision};
+
+use crate::builders::{agent, kind, principal, profile, task, tenant};
+use crate::contract::desk::{TENANT, acts};
+use crate::contract::{Desk, Harness, suite};
+
+suite!($ agent_registry_contract, agent_registry, [
+    registering_again_with_the_same_content_changes_nothing,
+    another_content_replaces_the_profile_and_keeps_the_rest,
+    a_profile_that_breaks_a_rule_is_refused,
+    an_id_belongs_to_its_tenant,
+    the_registry_takes_so_many_agents,
+    a_mode_is_set_and_kept,
+    a_heartbeat_is_noted_and_is_no_change,
+    changes_give_each_agent_once_with_its_latest_content,
+    changes_come_in_pages,
+    removed_agents_are_named,
+    silent_agents_are_removed,
+    an_outcome_is_counted_once,
+    every_change_leaves_a_record,
+]);
+
+async fn register(desk: &Desk<'_>, profile: AgentProfile) -> Result<Registered, RegistryError> {
+    desk.stores()
+        .agents
+        .register(profile, RecordDraft::default())
+        .await
+}
+
+async fn registered(desk: &Desk<'_>, number: u64) -> Registered {
+    register(desk, profile(number)).await.expect("registered")
+}
+
+async fn set_mode(desk: &Desk<'_>, number: u64, mode: AgentMode) -> bool {
+    desk.stores()
+        .agents
+        .set_mode(agent(number), mode, RecordDraft::default())
+        .await
+        .expect("set the mode")
+}
+
+async fn changes(desk: &Desk<'_>, after: Revision) -> AgentChanges {
+    desk.stores().agents.changes(after, 1_000).await.expect("changes")
+}
+
+async fn revision(desk: &Desk<'_>) -> Revision {
+    changes(desk, Revision::default()).await.revision
+}
+
+async fn find(desk: &Desk<'_>, number: u64) -> Option<RegisteredAgent> {
+    let agents = changes(desk, Revision::default()).await.agents;
+    agents.into_iter().find(|found| found.profile.id == agent(number))
+}
+
+fn beat(number: u64, able: bool) -> AgentBeat {
+    AgentBeat {
+        agent: agent(number),
+        able,
+        cpu: Ratio::new(0.25).ok(),
+        memory: None,
+    }
+}
+
+/// A new agent is active and has no record; registering again with the same content changes nothing.
+pub async fn registering_again_with_the_same_content_changes_nothing(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    let now = desk.now().await;
+    assert_eq!(registered(&desk, 1).await, Registered::New);
+    let expected = RegisteredAgent {
+        profile: profile(1),
+        mode: AgentMode::Active,
+        registered_at: now,
+        seen_at: now,
+        beat: None,
+        records: BTreeMap::new(),
+    };
+    assert_eq!(find(&desk, 1).await, Some(expected));
+    let (before, leaves) = (revision(&desk).await, desk.leaves().await.len());
+    assert_eq!(registered(&desk, 1).await, Registered::Unchanged);
+    assert_eq!(
+        (revision(&desk).await, desk.leaves().await.len()),
+        (before, leaves)
+    );
+}
+
+/// Another content under the same id replaces the profile and keeps mode, records and time of registration.
+pub async fn another_content_replaces_the_profile_and_keeps_the_rest(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    registered(&desk, 1).await;
+    set_mode(&desk, 1, AgentMode::Draining).await;
+    desk.stores()
+        .agents
+        .learn(vec![outcome(1, 1)])
+        .await
+        .expect("learn");
+    let before = find(&desk, 1).await.expect("registered");
+    desk.advance(Duration::from_secs(5)).await;
+    let changed = AgentProfile {
+        slots: 7,
+        ..profile(1)
+    };
+    assert_eq!(
+        register(&desk, changed.clone()).await.expect("replaced"),
+        Registered::Replaced
+    );
+    let expected = RegisteredAgent {
+        profile: changed,
+        seen_at: desk.now().await,
+        ..before
+    };
+    assert_eq!(find(&desk, 1).await, Some(expected));
+}
+
+/// A profile that breaks a rule is refused with the field, and is not kept.
+pub async fn a_profile_that_breaks_a_rule_is_refused(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    let broken = AgentProfile {
+        slots: 0,
+        ..profile(1)
+    };
+    let answer = register(&desk, broken).await;
+    assert!(
+        matches!(&answer, Err(RegistryError::Invalid(invalid)) if invalid.field == "slots"),
+        "{answer:?}"
+    );
+    assert_eq!(find(&desk, 1).await, None);
+}
+
+/// An id that is registered for one tenant is refused to another.
+pub async fn an_id_belongs_to_its_tenant(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    registered(&desk, 1).await;
+    for owner in [Some(tenant(2)), None] {
+        let foreign = AgentProfile {
+            tenant: owner,
+            ..profile(1)
+        };
+        let answer = register(&desk, foreign).await;
+        let named = matches!(
+            &answer,
+            Err(RegistryError::OtherTenant { agent: id, tenant: Some(of) }) if *id == agent(1) && *of == TENANT
+        );
+        assert!(named, "{answer:?}");
+    }
+    assert_eq!(find(&desk, 1).await.map(|found| found.profile), Some(profile(1)));
+}
+
+/// The registry takes so many agents; those that it has may still change, and room comes back with removal.
+pub async fn the_registry_takes_so_many_agents(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    let limit = h.max_agents();
+    for number in 1..=limit as u64 {
+        assert_eq!(registered(&desk, number).await, Registered::New);
+    }
+    let answer = register(&desk, profile(limit as u64 + 1)).await;
+    assert!(
+        matches!(answer, Err(RegistryError::Full { limit: told }) if told == limit),
+        "{answer:?}"
+    );
+    let changed = AgentProfile {
+        slots: 3,
+        ..profile(1)
+    };
+    assert_eq!(
+        register(&desk, changed).await.expect("it is there"),
+        Registered::Replaced
+    );
+    desk.advance(Duration::from_secs(1)).await;
+    let since = desk.now().await;
+    let removed = desk
+        .stores()
+        .agents
+        .remove_silent(since, RecordDraft::default())
+        .await
+        .expect("remove");
+    assert_eq!(removed.len(), limit);
+    assert_eq!(registered(&desk, limit as u64 + 1).await, Registered::New);
+}
+
+/// A mode is set for an agent that exists, and stays over registering again.
+pub async fn a_mode_is_set_and_kept(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    assert!(!set_mode(&desk, 1, AgentMode::Draining).await);
+    registered(&desk, 1).await;
+    assert!(set_mode(&desk, 1, AgentMode::Quarantined).await);
+    registered(&desk, 1).await;
+    assert_eq!(
+        find(&desk, 1).await.map(|found| found.mode),
+        Some(AgentMode::Quarantined)
+    );
+    let before = revision(&desk).await;
+    assert!(set_mode(&desk, 1, AgentMode::Active).await);
+    assert!(revision(&desk).await > before);
+}
+
+/// A heartbeat is noted with the store's time; unknown agents are named; it is no change.
+pub async fn a_heartbeat_is_noted_and_is_no_change(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    registered(&desk, 1).await;
+    let (before, leaves) = (revision(&desk).await, desk.leaves().await.len());
+    desk.advance(Duration::from_secs(15)).await;
+    let unknown = desk
+        .stores()
+        .agents
+        .beat(vec![beat(2, true), beat(1, false), beat(3, true)])
+        .await;
+    assert_eq!(unknown.expect("beat"), [agent(2), agent(3)]);
+    let found = find(&desk, 1).await.expect("registered");
+    assert_eq!(
+        (found.beat, found.seen_at),
+        (Some(beat(1, false)), desk.now().await)
+    );
+    assert_eq!(
+        (revision(&desk).await, desk.leaves().await.len()),
+        (before, leaves)
+    );
+    assert_eq!(find(&desk, 2).await, None, "a heartbeat invents no agent");
+}
+
+/// Changes after a revision give each agent once, with its latest content; after the last one there are none.
+pub async fn changes_give_each_agent_once_with_its_latest_content(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    for number in 1..=3 {
+        registered(&desk, number).await;
+    }
+    let before = revision(&desk).await;
+    set_mode(&desk, 2, AgentMode::Draining).await;
+    set_mode(&desk, 2, AgentMode::Active).await;
+    set_mode(&desk, 1, AgentMode::Draining).await;
+    let later = changes(&desk, before).await;
+    let told: Vec<_> = later
+        .agents
+        .iter()
+        .map(|found| (found.profile.id, found.mode))
+        .collect();
+    assert_eq!(
+        told,
+        [(agent(2), AgentMode::Active), (agent(1), AgentMode::Draining)]
+    );
+    assert!(!later.more && later.revision > before);
+    let none = changes(&desk, later.revision).await;
+    assert_eq!(
+        (none.agents.len(), none.removed.len(), none.revision),
+        (0, 0, later.revision)
+    );
+}
+
+/// Changes come in pages that together give every agent once.
+pub async fn changes_come_in_pages(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    for number in 1..=5 {
+        registered(&desk, number).await;
+    }
+    let (mut after, mut found) = (Revision::default(), Vec::new());
+    for more in [true, true, false] {
+        let page = desk.stores().agents.changes(after, 2).await.expect("changes");
+        assert_eq!(page.more, more);
+        assert!(page.revision > after);
+        after = page.revision;
+        found.extend(page.agents.into_iter().map(|found| found.profile.id));
+    }
+    found.sort();
+    assert_eq!(found, (1..=5).map(agent).collect::<Vec<_>>());
+}
+
+async fn remove(desk: &Desk<'_>, draft: RecordDraft) -> Vec<AgentId> {
+    let since = desk.now().await;
+    desk.stores()
+        .agents
+        .remove_silent(since, draft)
+        .await
+        .expect("remove")
+}
+
+/// Removed agents are named in the changes, and are new when they come again.
+pub async fn removed_agents_are_named(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    registered(&desk, 1).await;
+    set_mode(&desk, 1, AgentMode::Draining).await;
+    let before = revision(&desk).await;
+    desk.advance(Duration::from_secs(1)).await;
+    assert_eq!(remove(&desk, RecordDraft::default()).await, [agent(1)]);
+    let later = changes(&desk, before).await;
+    assert_eq!(
+        (later.agents.len(), later.removed.as_slice()),
+        (0, [agent(1)].as_slice())
+    );
+    assert!(!set_mode(&desk, 1, AgentMode::Active).await);
+    assert_eq!(
+        desk.stores()
+            .agents
+            .beat(vec![beat(1, true)])
+            .await
+            .expect("beat"),
+        [agent(1)]
+    );
+    assert_eq!(registered(&desk, 1).await, Registered::New);
+    let again = changes(&desk, later.revision).await;
+    assert_eq!((again.agents.len(), again.removed.len()), (1, 0));
+    assert_eq!(again.agents[0].mode, AgentMode::Active);
+}
+
+/// Agents that were last heard of before a moment are removed; registering and heartbeats are being heard of.
+pub async fn silent_agents_are_removed(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    for number in 1..=4 {
+        registered(&desk, number).await;
+    }
+    desk.advance(Duration::from_secs(10)).await;
+    desk.stores()
+        .agents
+        .beat(vec![beat(2, true)])
+        .await
+        .expect("beat");
+    registered(&desk, 3).await;
+    let mut removed = remove(&desk, RecordDraft::default()).await;
+    removed.sort();
+    assert_eq!(removed, [agent(1), agent(4)]);
+    assert_eq!(remove(&desk, RecordDraft::default()).await, []);
+}
+
+fn outcome(number: u64, of_task: u64) -> OutcomeDelta {
+    OutcomeDelta {
+        agent: agent(number),
+        kind: kind(),
+        attempt: (task(of_task), arbiter_core::model::Fence(1)),
+        succeeded: true,
+        quality: Ratio::new(0.5).ok(),
+        latency: Duration::from_secs(4),
+        cost_micros: Some(10),
+    }
+}
+
+/// An outcome is counted once per attempt, inside a call as over several; one of an unknown agent is ignored.
+pub async fn an_outcome_is_counted_once(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    registered(&desk, 1).await;
+    let before = revision(&desk).await;
+    let learn = async |outcomes| desk.stores().agents.learn(outcomes).await.expect("learn");
+    learn(vec![outcome(1, 1), outcome(1, 1), outcome(1, 2), outcome(9, 3)]).await;
+    learn(vec![outcome(1, 2)]).await;
+    let found = find(&desk, 1).await.expect("registered");
+    let record = found.records.get(&kind()).expect("a record");
+    assert_eq!(
+        (record.count, record.successes, record.cost_micros),
+        (2, 2, (20, 2))
+    );
+    assert!((record.latency_seconds - 8.0).abs() < 1e-9);
+    assert!(
+        revision(&desk).await > before,
+        "what is known of an agent has changed"
+    );
+    assert_eq!(find(&desk, 9).await, None);
+}
+
+/// Registering, setting a mode and removing leave a record each, in the agent's tenant.
+pub async fn every_change_leaves_a_record(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    let draft = || RecordDraft {
+        principal: Some(principal(4)),
+        ..RecordDraft::default()
+    };
+    let agents = &desk.stores().agents;
+    agents.register(profile(1), draft()).await.expect("registered");
+    agents
+        .register(
+            AgentProfile {
+                slots: 2,
+                ..profile(1)
+            },
+            draft(),
+        )
+        .await
+        .expect("replaced");
+    agents
+        .set_mode(agent(1), AgentMode::Draining, draft())
+        .await
+        .expect("set the mode");
+    desk.advance(Duration::from_secs(1)).await;
+    remove(&desk, draft()).await;
+    let leaves = desk.leaves_of(agent(1)).await;
+    let words: Vec<_> = leaves.iter().map(acts).collect();
+    assert_eq!(
+        words,
+        [
+            ["agent_registered"],
+            ["agent_registered"],
+            ["agent_mode_set"],
+            ["agent_removed"]
+        ]
+    );
+    assert!(
+        leaves
+            .iter()
+            .all(|leaf| leaf.principal == Some(principal(4)) && leaf.tenant == TENANT)
+    );
+}

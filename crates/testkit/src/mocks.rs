@@ -1,0 +1,69 @@
+//! Mocks of the outward ports and of services, made by `mockall`. Storage is tested on the in-memory store instead.
+
+use arbiter_core::model::{Operation, Principal, ReviewPlan, Stage, Target};
+use arbiter_core::ports::{
+    AgentTransport, AuthenticationError, Authenticator, AuthorizationError, Authorizer, Credential,
+    Delivered, Delivery, TransportError, Verdict,
+};
+use arbiter_core::services::{ReviewError, ReviewStage, ReviewVerdict, ReviewWork};
+use async_trait::async_trait;
+use mockall::mock;
+
+mock! {
+    pub AgentTransport {}
+
+    #[async_trait]
+    impl AgentTransport for AgentTransport {
+        async fn deliver(&self, delivery: Delivery) -> Result<Delivered, TransportError>;
+    }
+}
+
+mock! {
+    pub Authorizer {}
+
+    impl Authorizer for Authorizer {
+        fn authorize(
+            &self,
+            principal: &Principal,
+            operation: Operation,
+            target: &Target,
+        ) -> Result<Verdict, AuthorizationError>;
+    }
+}
+
+mock! {
+    pub Authenticator {}
+
+    #[async_trait]
+    impl Authenticator for Authenticator {
+        async fn authenticate(&self, credential: &Credential) -> Result<Principal, AuthenticationError>;
+    }
+}
+
+mock! {
+    pub ReviewStage {}
+
+    #[async_trait]
+    impl ReviewStage for ReviewStage {
+        fn stage(&self) -> Stage;
+        fn accepts(&self, plan: &ReviewPlan) -> bool;
+        async fn review(&self, work: ReviewWork) -> Result<ReviewVerdict, ReviewError>;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builders::{tenant, user};
+
+    #[tokio::test]
+    async fn mocks_answer_as_told() {
+        let mut authorizer = MockAuthorizer::new();
+        authorizer
+            .expect_authorize()
+            .times(1)
+            .returning(|_, _, _| Ok(Verdict::Denied));
+        let verdict = authorizer.authorize(&user(1, []), Operation::TaskGet, &Target::of(tenant(1)));
+        assert_eq!(verdict.unwrap(), Verdict::Denied);
+    }
+}
