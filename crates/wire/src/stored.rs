@@ -40,6 +40,7 @@ pub enum CodecError {
 }
 
 #[cfg(test)]
+#[path = "stored/tests/laws.rs"]
 mod laws;
 #[cfg(test)]
 mod tests;

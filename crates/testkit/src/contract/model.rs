@@ -391,7 +391,7 @@ impl<'a> Runner<'a> {
                 let now = self.desk.now().await;
                 let tasks = (1..)
                     .zip(tasks)
-                    .map(|(place, task)| self.new_task(number * 100 + place, task, now));
+                    .map(|(place, task)| Self::new_task(number * 100 + place, task, now));
                 let request = SubmitRequest {
                     tasks: tasks.collect(),
                     all_or_nothing: *all_or_nothing,
@@ -467,7 +467,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    fn new_task(&self, entry: u64, submission: &Submission, now: Timestamp) -> NewTask {
+    fn new_task(entry: u64, submission: &Submission, now: Timestamp) -> NewTask {
         let new = new_task_with(submission.number, |spec| {
             spec.priority = Priority::new(submission.priority).unwrap_or_default();
             spec.after = submission.after.iter().map(|number| task(*number)).collect();

@@ -64,6 +64,8 @@ pub(crate) fn is_test_code(path: &str) -> bool {
     file == "tests.rs"
         || file.ends_with("_tests.rs")
         || parts.iter().any(|part| ["tests", "benches"].contains(part))
+        // A contract suite is test cases that stand in a library, so that every adapter can run them.
+        || path.starts_with("crates/testkit/src/contract/")
 }
 
 #[cfg(test)]
