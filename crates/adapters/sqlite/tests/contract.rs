@@ -1,4 +1,5 @@
 //! Every contract suite of the storage ports, each case on a database of its own.
+#![expect(clippy::expect_used, reason = "a harness that cannot be made fails its test")]
 
 use std::sync::Arc;
 
