@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{
     AgentId, AttemptEnd, DeadReason, Failure, FailureClass, Fence, Holder, LaneId, NodeId, PrincipalId,
-    Report, Stage, StageOutcome, StateName, TaskId, TaskKind, TaskSpec, TenantId, Usage, VerificationPlan,
+    Stage, StageOutcome, StateName, TaskId, TaskKind, TaskSpec, TenantId, Usage, VerificationPlan,
 };
 use crate::ports::{Effects, LeaseRef, LeaseStatus, Scope};
 
