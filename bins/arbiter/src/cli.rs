@@ -91,7 +91,7 @@ pub(crate) struct RunArgs {
     /// The agents that may work on them
     #[arg(long, value_name = "FILE")]
     pub(crate) agents: PathBuf,
-    /// Where to write one result a line [default: <TASKS>.results.jsonl; standard output for `-`]
+    /// Where to write one result a line (beside the tasks as .results.jsonl, or standard output for `-`, unless given)
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Start anew although this batch was run before

@@ -2,7 +2,7 @@
 //!
 //! An adapter makes a [`Harness`] and names it to one macro per port; each case becomes a test of its own:
 //!
-//! ```ignore
+//! ```text
 //! fn harness() -> ManualHarness { … }
 //! arbiter_testkit::task_store_contract!(harness());
 //! arbiter_testkit::documents_contract!(harness());
