@@ -173,12 +173,12 @@ mod tests {
             .expect("example");
         toml::from_str::<FileConfig>(example).expect("valid example");
         for setting in SETTINGS {
-            // A value of the wrong type is refused with the type, an unknown key with its name.
+            // No setting is a fraction: it is refused for its type, an unknown key for its name.
             let (table, key) = setting.key.rsplit_once('.').unwrap_or(("", setting.key));
             let text = if table.is_empty() {
-                format!("{key} = 1979-05-27")
+                format!("{key} = 1.5")
             } else {
-                format!("[{table}]\n{key} = 1979-05-27")
+                format!("[{table}]\n{key} = 1.5")
             };
             let error = toml::from_str::<FileConfig>(&text).expect_err(setting.key);
             assert!(

@@ -13,8 +13,8 @@ const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_init.sql")];
 /// Marks the file as ours ("Arbi").
 const APPLICATION_ID: i32 = 0x4172_6269;
 
-/// How many pages the write-ahead log grows to before a commit copies it into the database. Longer logs make fewer
-/// and larger copies; this was the fastest of those measured.
+/// How many pages the write-ahead log grows to before a commit copies it into the database: longer logs make fewer and
+/// larger copies.
 const CHECKPOINT_PAGES: u32 = 10_000;
 
 /// More statements than the store has.

@@ -75,7 +75,8 @@ pub struct SubmitRequest {
 /// A task to store.
 #[derive(Debug, Clone)]
 pub struct NewTask {
-    /// Its id, chosen by the caller, so that the call can be repeated.
+    /// Its id, chosen by the caller, so that the call can be repeated. An id is never used for another task, not even
+    /// after its task was purged: the store forgets it then, and the log would tell two lives as one.
     pub id: TaskId,
     /// The command that submits it.
     pub command: CommandId,

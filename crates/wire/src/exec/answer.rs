@@ -7,7 +7,8 @@ use arbiter_core::model::{Json, Usage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::VERSION;
+use super::object::Object;
+use super::{MAX_CLASS_CHARS, MAX_ITEMS, VERSION};
 
 /// The object that a command wrote to standard output.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +57,14 @@ pub enum AnswerError {
     /// It is of another version of the protocol.
     #[error("the answer has version {0}; this node speaks version 1")]
     Version(u32),
+    /// A list is longer than [`MAX_ITEMS`].
+    #[error("`{field}` has {count} items where {MAX_ITEMS} is the limit")]
+    TooMany {
+        /// The list.
+        field: &'static str,
+        /// How many it has.
+        count: usize,
+    },
 }
 
 #[derive(Deserialize)]
@@ -71,8 +80,8 @@ struct Form {
     #[serde(default)]
     evidence: Vec<Box<RawValue>>,
     #[serde(default)]
-    usage: UsageForm,
-    error: Option<ErrorForm>,
+    usage: Object<UsageForm>,
+    error: Option<Object<ErrorForm>>,
 }
 
 #[derive(Deserialize, PartialEq)]
@@ -115,6 +124,8 @@ impl From<UsageForm> for Usage {
 impl Answer {
     /// Reads what a command wrote.
     ///
+    /// The names in `artifacts` are distinct, but only who opens the files knows whether they can be file names.
+    ///
     /// # Errors
     /// [`AnswerError`] for everything but exactly one object of the protocol.
     pub fn parse(bytes: &[u8]) -> Result<Self, AnswerError> {
@@ -122,10 +133,19 @@ impl Answer {
         if text.trim().is_empty() {
             return Err(AnswerError::Empty);
         }
-        let form: Form =
+        let Object(form): Object<Form> =
             serde_json::from_str(text).map_err(|error| AnswerError::Malformed(error.to_string()))?;
         if form.version != VERSION {
             return Err(AnswerError::Version(form.version));
+        }
+        for (field, count) in [
+            ("artifacts", form.artifacts.len()),
+            ("claims", form.claims.len()),
+            ("evidence", form.evidence.len()),
+        ] {
+            if count > MAX_ITEMS {
+                return Err(AnswerError::TooMany { field, count });
+            }
         }
         let malformed = |text: &str| AnswerError::Malformed(text.to_owned());
         let json = |raw: &RawValue| {
@@ -134,8 +154,8 @@ impl Answer {
         let outcome = match (form.outcome, form.error) {
             (OutcomeWord::Succeeded, Some(_)) => return Err(malformed("`succeeded` has an `error`")),
             (OutcomeWord::Failed, None) => return Err(malformed("`failed` has no `error`")),
-            (OutcomeWord::Failed, Some(error)) => Outcome::Failed {
-                class: error.class,
+            (OutcomeWord::Failed, Some(Object(error))) => Outcome::Failed {
+                class: error.class.map(word).transpose()?,
                 message: error.message,
             },
             (OutcomeWord::Succeeded, None) => Outcome::Succeeded {
@@ -155,7 +175,7 @@ impl Answer {
         };
         Ok(Self {
             outcome,
-            usage: form.usage.into(),
+            usage: form.usage.0.into(),
         })
     }
 }
@@ -168,4 +188,15 @@ fn distinct(names: Vec<String>) -> Result<Vec<String>, AnswerError> {
         ))),
         None => Ok(names),
     }
+}
+
+/// An error's class becomes a code: a word, not a text.
+fn word(class: String) -> Result<String, AnswerError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if (1..=MAX_CLASS_CHARS).contains(&class.len()) && class.bytes().all(plain) {
+        return Ok(class);
+    }
+    Err(AnswerError::Malformed(format!(
+        "`error.class` is not 1-{MAX_CLASS_CHARS} letters, digits, `.`, `_` and `-`"
+    )))
 }

@@ -4,6 +4,7 @@ use arbiter_core::model::{Ratio, Usage};
 use serde::Deserialize;
 
 use super::answer::UsageForm;
+use super::object::Object;
 
 /// What a line on standard error is.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,26 +24,29 @@ pub enum Line {
 
 #[derive(Deserialize)]
 struct Form {
-    progress: ProgressForm,
+    progress: Object<ProgressForm>,
 }
 
 #[derive(Deserialize)]
 struct ProgressForm {
     fraction: Option<f64>,
     message: Option<String>,
-    usage: Option<UsageForm>,
+    usage: Option<Object<UsageForm>>,
 }
 
 /// Reads a line. What is not progress of the protocol is log, never an error.
 pub fn parse_line(line: &str) -> Line {
+    // Most lines of a log are no JSON: this spares them the parser.
     if !line.trim_start().starts_with('{') {
         return Line::Log;
     }
-    match serde_json::from_str::<Form>(line) {
-        Ok(Form { progress }) => Line::Progress {
+    match serde_json::from_str::<Object<Form>>(line) {
+        Ok(Object(Form {
+            progress: Object(progress),
+        })) => Line::Progress {
             fraction: progress.fraction.and_then(|fraction| Ratio::new(fraction).ok()),
             message: progress.message,
-            usage: progress.usage.map(Into::into),
+            usage: progress.usage.map(|Object(usage)| usage.into()),
         },
         Err(_) => Line::Log,
     }

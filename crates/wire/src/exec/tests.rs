@@ -87,3 +87,17 @@ fn progress_is_told_from_log() {
         assert_eq!(parse_line(log), Line::Log, "{log}");
     }
 }
+
+#[test]
+fn lists_are_no_objects() {
+    for bad in [
+        r#"[1,"succeeded",null,[],[],[],{},null]"#,
+        r#"{"version":1,"outcome":"succeeded","usage":[1,2,3,4,5]}"#,
+        r#"{"version":1,"outcome":"failed","error":["c","m"]}"#,
+    ] {
+        assert!(Answer::parse(bad.as_bytes()).is_err(), "{bad}");
+    }
+    for log in [r#"{"progress":[0.5,"half",null]}"#, r#"[{"fraction":0.5}]"#] {
+        assert_eq!(parse_line(log), Line::Log, "{log}");
+    }
+}
