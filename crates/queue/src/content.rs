@@ -1,6 +1,7 @@
 //! The content policy: secrets are replaced before anything is stored, suspicious text is marked.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use arbiter_core::mechanism::{Finding, REDACTED, Redactor, SuspicionDetector};
 use arbiter_core::model::{Failure, Json, Progress, Report, TaskSpec};
@@ -18,11 +19,11 @@ pub enum SuspicionPolicy {
     Refuse,
 }
 
-/// Redacts and inspects text.
-#[derive(Debug)]
+/// Redacts and inspects text. A clone shares the compiled patterns.
+#[derive(Debug, Clone)]
 pub struct ContentPolicy {
-    redactor: Redactor,
-    detector: SuspicionDetector,
+    redactor: Arc<Redactor>,
+    detector: Arc<SuspicionDetector>,
 }
 
 /// What the policy found in a text that was let through.
@@ -56,12 +57,15 @@ impl Noted {
 
 impl ContentPolicy {
     /// A policy of a redactor and a detector.
-    pub const fn new(redactor: Redactor, detector: SuspicionDetector) -> Self {
-        Self { redactor, detector }
+    pub fn new(redactor: Redactor, detector: SuspicionDetector) -> Self {
+        Self {
+            redactor: Arc::new(redactor),
+            detector: Arc::new(detector),
+        }
     }
 
     /// The redactor, for what others log or send.
-    pub const fn redactor(&self) -> &Redactor {
+    pub fn redactor(&self) -> &Redactor {
         &self.redactor
     }
 

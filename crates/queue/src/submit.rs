@@ -150,16 +150,7 @@ impl SecureQueue {
         place: usize,
         ids: &[TaskId],
     ) -> Result<NewTask, QueueError> {
-        let now = self.ports.clock.now();
-        validate::submission(
-            &self.settings,
-            principal,
-            tenant,
-            &submission,
-            place,
-            ids.len(),
-            now,
-        )?;
+        validate::submission(&self.settings, principal, tenant, &submission, place, ids.len())?;
         self.stages_installed(&submission.spec)?;
         let idempotency = match &submission.idempotency_key {
             Some(key) => {
@@ -294,6 +285,10 @@ impl SecureQueue {
             Submitted::Refused(
                 refusal @ (SubmitRefusal::UnknownPrerequisite(_) | SubmitRefusal::Cycle(_)),
             ) => Err(QueueError::invalid("after", refusal.to_string())),
+            Submitted::Refused(SubmitRefusal::DeadlinePassed(deadline)) => Err(QueueError::invalid(
+                "constraints.deadline",
+                format!("has passed: {deadline}"),
+            )),
             Submitted::Refused(SubmitRefusal::NeighbourRefused) => Err(QueueError::NeighbourRefused),
         }
     }

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use arbiter_core::model::{
-    ArtifactRef, Failure, Json, Principal, Report, TaskKind, TaskSpec, TenantId, Timestamp,
-};
+use arbiter_core::model::{ArtifactRef, Failure, Json, Principal, Report, TaskKind, TaskSpec, TenantId};
 
 use crate::error::QueueError;
 use crate::settings::{FieldLimits, Settings};
@@ -19,14 +17,13 @@ pub(crate) fn submission(
     submission: &Submission,
     place: usize,
     siblings: usize,
-    now: Timestamp,
 ) -> Result<(), QueueError> {
     let limits = &settings.fields;
     let spec = &submission.spec;
     kind_allowed(settings, principal, tenant, &spec.kind)?;
     texts(limits, spec)?;
     words(limits, spec)?;
-    times(limits, spec, now)?;
+    times(limits, spec)?;
     artifacts(limits.artifacts, &spec.artifacts)?;
     if !spec.after.is_empty() {
         return Err(QueueError::invalid(
@@ -159,7 +156,7 @@ fn word(limits: &FieldLimits, field: &str, text: &str) -> Result<(), QueueError>
     at_most(field, text.chars().count(), limits.word_chars)
 }
 
-fn times(limits: &FieldLimits, spec: &TaskSpec, now: Timestamp) -> Result<(), QueueError> {
+fn times(limits: &FieldLimits, spec: &TaskSpec) -> Result<(), QueueError> {
     let constraints = &spec.constraints;
     if constraints.attempt_timeout < Duration::from_millis(1)
         || constraints.attempt_timeout > limits.attempt_timeout
@@ -173,16 +170,11 @@ fn times(limits: &FieldLimits, spec: &TaskSpec, now: Timestamp) -> Result<(), Qu
             format!("must lie in 1..={}", limits.attempts),
         ));
     }
-    if let Some(deadline) = constraints.deadline {
-        if deadline <= now {
-            return Err(QueueError::invalid(
-                "constraints.deadline",
-                format!("has passed: {deadline}"),
-            ));
-        }
-        if spec.not_before.is_some_and(|start| start >= deadline) {
-            return Err(QueueError::invalid("not_before", "is not before the deadline"));
-        }
+    // Whether the deadline lies ahead is the store's to say, by its clock and after it has looked for a repeat.
+    if let Some(deadline) = constraints.deadline
+        && spec.not_before.is_some_and(|start| start >= deadline)
+    {
+        return Err(QueueError::invalid("not_before", "is not before the deadline"));
     }
     Ok(())
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use arbiter_core::lifecycle::{Change, admit};
 use arbiter_core::model::{
-    AuditAction, LaneKey, Record, RecordOutcome, Resource, Shape, State, Task, TaskId, TenantId, Work,
+    AuditAction, LaneKey, Record, RecordOutcome, Resource, Shape, State, Task, TaskId, TenantId, Timestamp,
+    Work,
 };
 use arbiter_core::ports::{Idempotency, NewTask, SubmitRefusal, SubmitRequest, Submitted};
 use arbiter_wire::stored::encode_spec;
@@ -19,6 +20,7 @@ use crate::row::{TaskRow, find, find_in, insert, put_outbox, update};
 pub(crate) fn submit(group: &mut Group<'_>, request: &SubmitRequest) -> Result<Vec<Submitted>, Fault> {
     let tasks = &request.tasks;
     let mut plan = Plan::of(group, tasks)?;
+    plan.refuse_expired(group.now);
     plan.refuse_cycles();
     while plan.refuse_unknown(group)? || plan.refuse_over_limit(group)? {}
     if request.all_or_nothing {
@@ -120,6 +122,16 @@ impl<'a> Plan<'a> {
         inside
             .filter(|(_, verdict)| verdict.is_none())
             .map(|(place, _)| place)
+    }
+
+    /// Refuses tasks whose deadline has passed.
+    fn refuse_expired(&mut self, now: Timestamp) {
+        for (new, verdict) in self.tasks.iter().zip(&mut self.verdicts) {
+            let passed = new.spec.constraints.deadline.filter(|end| *end <= now);
+            if let (None, Some(deadline)) = (&verdict, passed) {
+                *verdict = Some(Submitted::Refused(SubmitRefusal::DeadlinePassed(deadline)));
+            }
+        }
     }
 
     /// Refuses tasks that, over prerequisites, wait for themselves.

@@ -133,6 +133,9 @@ pub enum SubmitRefusal {
     /// Prerequisites of the submitted tasks form a cycle.
     #[error("the prerequisites of the submitted tasks form a cycle through `{0}`")]
     Cycle(TaskId),
+    /// The deadline has passed by the store's clock. A repeat is known although its deadline has passed meanwhile.
+    #[error("the deadline {0} has passed")]
+    DeadlinePassed(Timestamp),
     /// Another task of an all-or-nothing submit was refused.
     #[error("another task of the same all-or-nothing submit was refused")]
     NeighbourRefused,

@@ -1,5 +1,7 @@
 //! Submitting.
 
+use std::time::Duration;
+
 use arbiter_audit::word::Word;
 use arbiter_core::lifecycle::Command;
 use arbiter_core::model::{OrderKey, State, TenantScope, Version, Wait};
@@ -25,6 +27,7 @@ suite!($ task_submits_contract, task_submits, [
     a_prerequisite_must_exist_in_the_tenant,
     a_prerequisite_may_stand_anywhere_in_the_request,
     a_cycle_is_refused_with_those_that_wait_for_it,
+    a_deadline_must_lie_ahead_unless_the_task_is_known,
     the_backlog_is_limited,
     a_task_behind_a_refused_one_is_refused,
     a_refused_task_sends_nothing_outside,
@@ -231,6 +234,43 @@ pub async fn a_cycle_is_refused_with_those_that_wait_for_it(h: &dyn Harness) {
     );
     assert_eq!(answers[4], cycle(5));
     assert!(matches!(answers[5], Submitted::Stored(_)));
+}
+
+/// A new task's deadline must lie ahead by the store's clock; a repeat is known although it has passed meanwhile.
+pub async fn a_deadline_must_lie_ahead_unless_the_task_is_known(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    let deadline = desk.now().await.plus(Duration::from_secs(5));
+    let timed = |number, key: &str| {
+        let new = new_task_with(number, |spec| spec.constraints.deadline = Some(deadline));
+        NewTask {
+            idempotency: Some(idempotency(key, "content")),
+            ..new
+        }
+    };
+    desk.submit(timed(1, "k")).await;
+    desk.advance(Duration::from_secs(5)).await;
+    let behind = new_task_with(3, |spec| spec.after = vec![task(2)]);
+    let answers = desk
+        .submit_request(submit_each([
+            timed(2, "other"),
+            behind,
+            timed(4, "k"),
+            timed(1, "k"),
+        ]))
+        .await;
+    assert_eq!(
+        answers[0],
+        Submitted::Refused(SubmitRefusal::DeadlinePassed(deadline))
+    );
+    assert_eq!(
+        answers[1],
+        Submitted::Refused(SubmitRefusal::UnknownPrerequisite(task(2)))
+    );
+    assert_eq!(
+        answers[2..],
+        [Submitted::Known(task(1)), Submitted::Known(task(1))]
+    );
+    check_refusal(&desk, 2, "invalid_task").await;
 }
 
 /// A tenant may have so many open tasks, the new one included; closed ones do not count.

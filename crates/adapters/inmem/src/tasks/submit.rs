@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arbiter_core::lifecycle::admit;
 use arbiter_core::model::{
-    AuditAction, LaneKey, Record, RecordOutcome, Resource, Shape, State, TaskId, TenantId, Work,
+    AuditAction, LaneKey, Record, RecordOutcome, Resource, Shape, State, TaskId, TenantId, Timestamp, Work,
 };
 use arbiter_core::ports::{NewTask, StoreError, SubmitRefusal, SubmitRequest, Submitted};
 
@@ -17,6 +17,7 @@ pub(super) fn submit(
 ) -> Result<Vec<Submitted>, StoreError> {
     let mut plan = Plan::new(&request.tasks);
     plan.find_repeats(transaction)?;
+    plan.refuse_expired(transaction.now);
     plan.refuse_cycles();
     // one refusal can bring about another: a task that waits for a refused one, room for the task behind it
     while plan.refuse_unknown(transaction.tables) || plan.refuse_over_limit(transaction.tables) {}
@@ -116,6 +117,20 @@ impl<'a> Plan<'a> {
             .iter()
             .filter_map(|id| self.place_of(new.tenant, *id));
         places.filter(|place| self.verdicts[*place].is_none()).collect()
+    }
+
+    /// Refuses tasks whose deadline has passed.
+    fn refuse_expired(&mut self, now: Timestamp) {
+        for place in self.undecided() {
+            if let Some(deadline) = self.tasks[place]
+                .spec
+                .constraints
+                .deadline
+                .filter(|end| *end <= now)
+            {
+                self.verdicts[place] = Some(Submitted::Refused(SubmitRefusal::DeadlinePassed(deadline)));
+            }
+        }
     }
 
     /// Refuses tasks that, over prerequisites, wait for themselves.
