@@ -1,9 +1,11 @@
 //! One seeded schedule: a wild phase in which everything fails, then calm, then the history is checked.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arbiter_core::model::{State, TaskId, Version};
 use arbiter_core::ports::Clock as _;
 use arbiter_testkit::contract::Stores;
 use futures_util::FutureExt as _;
@@ -50,6 +52,8 @@ struct Schedule<G> {
     lives: u64,
     seed: u64,
     up: Vec<bool>,
+    /// Held tasks that somebody was told to decide about.
+    settled: BTreeSet<(TaskId, Version)>,
 }
 
 /// Runs a schedule to its end and checks it. Panics where a rule is broken.
@@ -61,6 +65,7 @@ pub(crate) fn run(seed: u64, ground: impl Ground) -> Outcome {
         cuts: (0..nodes).map(|_| Arc::default()).collect(),
         up: vec![false; nodes],
         lives: 0,
+        settled: BTreeSet::new(),
         world,
         ground,
         seed,
@@ -215,10 +220,11 @@ impl<G: Ground> Schedule<G> {
     }
 
     /// Whether every task is closed; what is held is settled on the way.
-    fn rests(&self, people: &Arc<People>, stores: &Stores) -> bool {
+    fn rests(&mut self, people: &Arc<People>, stores: &Stores) -> bool {
         let tasks = now(history::tasks(stores));
         for stored in &tasks {
-            if matches!(stored.task.state, arbiter_core::model::State::Held { .. }) {
+            let held = matches!(stored.task.state, State::Held { .. });
+            if held && self.settled.insert((stored.task.id, stored.task.version)) {
                 people.settle(stored);
             }
         }
