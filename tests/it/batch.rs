@@ -247,3 +247,72 @@ fn prerequisites_budgets_failures_and_refusals_stand_in_the_results() {
         "{verified:?}"
     );
 }
+
+#[test]
+fn a_batch_that_is_started_anew_withdraws_what_its_earlier_run_left_open() {
+    let place = Place::new();
+    let answer = "echo '{\"version\":1,\"outcome\":\"succeeded\",\"output\":1}'";
+    place.write(
+        "agents/waits.sh",
+        &format!(
+            "#!/bin/sh\ncat >/dev/null\ntouch started\nwhile [ ! -e go ]; do sleep 0.05; done\n{answer}\n"
+        ),
+    );
+    place.write(
+        "agents/quick.sh",
+        &format!("#!/bin/sh\ncat >/dev/null\n{answer}\n"),
+    );
+    let agents = |command: &str| {
+        format!(
+            "[[agent]]\nname = \"one\"\ncommand = [\"./agents/{command}.sh\"]\nmodel_family = \"none\"\nkinds = [\"analysis\"]\n"
+        )
+    };
+    let tasks: Vec<String> = (0..3)
+        .map(|number| format!("{{\"kind\":\"analysis\",\"title\":\"{number}\"}}"))
+        .collect();
+    place.write("tasks.jsonl", &tasks.join("\n"));
+    place.write("agents.toml", &agents("waits"));
+    let mut child = place.start(&["run", "tasks.jsonl", "--agents", "agents.toml"]);
+    let begun = (0..200_000).any(|_| {
+        assert!(
+            child.try_wait().expect("state").is_none(),
+            "it ended before its agent ran"
+        );
+        std::thread::yield_now();
+        holds(place.path("").as_path(), "started")
+    });
+    assert!(begun, "the agent never ran");
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+
+    place.write("agents.toml", &agents("quick"));
+    let fresh = place.run(&["run", "tasks.jsonl", "--agents", "agents.toml", "--fresh"]);
+    assert_eq!(fresh.code(), 0, "{fresh:?}");
+    let listed = place.run(&["--json", "task", "list"]).json();
+    let states: Vec<&str> = listed["tasks"]
+        .as_array()
+        .expect("tasks")
+        .iter()
+        .filter_map(|task| task["state"].as_str())
+        .collect();
+    assert_eq!(
+        states.iter().filter(|state| **state == "succeeded").count(),
+        3,
+        "{states:?}"
+    );
+    assert_eq!(
+        states.iter().filter(|state| **state == "cancelled").count(),
+        3,
+        "{states:?}"
+    );
+}
+
+/// Whether a file of this name stands anywhere in the folder.
+fn holds(folder: &std::path::Path, name: &str) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return false;
+    };
+    entries
+        .flatten()
+        .any(|entry| entry.file_name() == name || (entry.path().is_dir() && holds(&entry.path(), name)))
+}

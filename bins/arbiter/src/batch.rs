@@ -7,7 +7,7 @@ mod results;
 mod tasks;
 
 pub(crate) use agents::{AgentEntry, Agents};
-pub(crate) use identity::identity;
+pub(crate) use identity::{BatchRun, LABEL, identity};
 pub(crate) use progress::Progress;
 pub(crate) use results::{ArtifactLine, ResultLine, write as write_results};
 pub(crate) use tasks::{Batch, BatchTask};

@@ -12,7 +12,19 @@ use crate::exit::Failure;
 
 const KIND: &str = "batch";
 
-/// The name of the batch's present run: the same until it is started anew with `fresh`.
+/// The label of a batch's tasks; its value is the name of the run.
+pub(crate) const LABEL: &str = "arbiter.batch";
+
+/// The run of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BatchRun {
+    /// Its name: the same until the batch is started anew with `fresh`.
+    pub(crate) name: String,
+    /// The run that it replaces.
+    pub(crate) replaces: Option<String>,
+}
+
+/// The present run of a batch; a new one the first time, and with `fresh`.
 pub(crate) async fn identity(
     documents: &dyn Documents,
     ids: &dyn IdSource,
@@ -20,7 +32,7 @@ pub(crate) async fn identity(
     tenant: TenantId,
     batch: Digest,
     fresh: bool,
-) -> Result<String, Failure> {
+) -> Result<BatchRun, Failure> {
     let key = DocumentKey {
         kind: KIND,
         tenant,
@@ -34,8 +46,12 @@ pub(crate) async fn identity(
         .flatten()
         .next()
         .and_then(|document| document.body.value()["run"].as_str().map(str::to_owned));
-    if let (Some(run), false) = (known, fresh) {
-        return Ok(format!("batch:{run}"));
+    let named = |run: String| format!("batch:{run}");
+    if let (Some(run), false) = (&known, fresh) {
+        return Ok(BatchRun {
+            name: named(run.clone()),
+            replaces: None,
+        });
     }
     let run = ids.command().to_string();
     let write = DocumentWrite {
@@ -57,5 +73,8 @@ pub(crate) async fn identity(
         .write(vec![write], Effects::of(draft))
         .await
         .map_err(|error| Failure::unavailable("the batch could not be noted", error))?;
-    Ok(format!("batch:{run}"))
+    Ok(BatchRun {
+        name: named(run),
+        replaces: known.map(named),
+    })
 }

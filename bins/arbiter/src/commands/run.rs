@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use arbiter_core::model::{ArtifactRef, AttemptEnd, StateName, TaskId, TenantScope};
-use arbiter_core::ports::{ByteSource, Bytes, Hint, TaskReader as _};
+use arbiter_core::ports::{BoxError, ByteSource, Hint, TaskQuery, TaskReader as _};
 use arbiter_orchestration::{Stop, Stopper};
 use arbiter_queue::{QueueError, Submission};
+use async_trait::async_trait;
 use futures_util::{FutureExt as _, select_biased};
+use tokio::io::AsyncReadExt as _;
 
 use crate::app::App;
-use crate::batch::{Agents, ArtifactLine, Batch, BatchTask, Progress, ResultLine, write_results};
+use crate::batch::{
+    Agents, ArtifactLine, Batch, BatchRun, BatchTask, LABEL, Progress, ResultLine, write_results,
+};
 use crate::cli::RunArgs;
 use crate::commands::task::submission;
 use crate::config::{Config, Environment};
@@ -21,6 +25,8 @@ use crate::exit::Failure;
 
 /// The largest input file.
 const MAX_FILE_BYTES: u64 = 1 << 30;
+/// How much of a file is read at once.
+const PIECE_BYTES: usize = 64 << 10;
 /// How many tasks one submit call carries.
 const CHUNK: usize = 1_000;
 /// How often the states of open tasks are looked at, beside hints.
@@ -88,7 +94,13 @@ async fn drive(
     let engine = Engine::start(app, agents.0, environment).await?;
     let progress = Progress::new(batch.tasks.len() as u64, arguments.quiet);
     let outcome = async {
-        let identity = identity(app, batch, arguments.fresh).await?;
+        let BatchRun {
+            name: identity,
+            replaces,
+        } = identity(app, batch, arguments.fresh).await?;
+        if let Some(old) = replaces {
+            withdraw(app, &old, &stop).await?;
+        }
         let accepted = submit(app, batch, &identity, &progress, &stop).await?;
         wait(app, &accepted, &progress, &stop).await?;
         results(app, batch, &accepted, &names).await
@@ -129,7 +141,7 @@ fn interruption(app: &App) -> Stop {
 }
 
 /// Under which name the batch's tasks are recognised. With `--fresh` it is a new one each time.
-async fn identity(app: &App, batch: &Batch, fresh: bool) -> Result<String, Failure> {
+async fn identity(app: &App, batch: &Batch, fresh: bool) -> Result<BatchRun, Failure> {
     crate::batch::identity(
         app.store.as_ref(),
         app.ids.as_ref(),
@@ -139,6 +151,38 @@ async fn identity(app: &App, batch: &Batch, fresh: bool) -> Result<String, Failu
         fresh,
     )
     .await
+}
+
+/// Cancels what an earlier run of the batch left open: the new one does it again.
+async fn withdraw(app: &App, old: &str, stop: &Stop) -> Result<(), Failure> {
+    let mut query = TaskQuery {
+        limit: CHUNK,
+        label: Some((LABEL.to_owned(), old.to_owned())),
+        ..TaskQuery::default()
+    };
+    loop {
+        let page = app
+            .store
+            .list(TenantScope::Tenant(app.operator.tenant), query.clone())
+            .await?;
+        for stored in page.tasks.iter().filter(|stored| !stored.task.state.is_closed()) {
+            loop {
+                let why = "the batch was started anew".to_owned();
+                match app.queue.cancel(&app.operator, stored.task.id, None, why).await {
+                    // it may have ended meanwhile
+                    Ok(_) | Err(QueueError::IllegalTransition(_)) => break,
+                    Err(QueueError::RateLimited { retry_after }) if !stop.is_stopped() => {
+                        pause(app, retry_after, stop).await;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        if page.next.is_none() {
+            return Ok(());
+        }
+        query.after = page.next;
+    }
 }
 
 /// Submits the batch in chunks, waiting where limits say so. Gives each task's id, or why it was refused.
@@ -206,6 +250,7 @@ async fn prepare(
     use arbiter_queue::Prerequisite;
     let mut made = submission(task.input.clone());
     made.idempotency_key = Some(format!("{identity}:{}", place + 1));
+    made.spec.labels.insert(LABEL.to_owned(), identity.to_owned());
     for (name, path) in &task.files {
         made.spec
             .artifacts
@@ -253,10 +298,10 @@ async fn upload(app: &App, name: &str, path: &Path) -> Result<ArtifactRef, Failu
             path.display()
         )));
     }
-    let mut source: Box<dyn ByteSource> = Box::new(Bytes::new(std::fs::read(path).map_err(cannot)?));
+    let mut source = FileSource(tokio::fs::File::open(path).await.map_err(cannot)?);
     let stored = app
         .artifacts
-        .put(app.operator.tenant, source.as_mut(), MAX_FILE_BYTES)
+        .put(app.operator.tenant, &mut source, MAX_FILE_BYTES)
         .await
         .map_err(|error| {
             Failure::unavailable(
@@ -271,7 +316,20 @@ async fn upload(app: &App, name: &str, path: &Path) -> Result<ArtifactRef, Failu
     })
 }
 
-/// Waits until every accepted task has ended.
+/// A file, piece by piece.
+struct FileSource(tokio::fs::File);
+
+#[async_trait]
+impl ByteSource for FileSource {
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, BoxError> {
+        let mut piece = vec![0; PIECE_BYTES];
+        let read = self.0.read(&mut piece).await?;
+        piece.truncate(read);
+        Ok((read > 0).then_some(piece))
+    }
+}
+
+/// Waits until every accepted task has ended or is held: the batch does not wait for a person.
 async fn wait(
     app: &App,
     accepted: &[Result<TaskId, QueueError>],
@@ -284,6 +342,7 @@ async fn wait(
         .filter_map(|one| one.as_ref().ok().copied())
         .collect();
     let mut closed: BTreeMap<&'static str, u64> = BTreeMap::new();
+    let mut held: BTreeSet<TaskId> = BTreeSet::new();
     let mut changed: Vec<TaskId> = open.iter().copied().collect();
     loop {
         for ids in changed.chunks(CHUNK) {
@@ -294,18 +353,23 @@ async fn wait(
                 .into_iter()
                 .flatten()
             {
-                if stored.task.state.is_closed() && open.remove(&stored.task.id) {
-                    *closed.entry(stored.task.state.name().word()).or_default() += 1;
+                let (id, state) = (stored.task.id, stored.task.state.name());
+                if state == StateName::Held {
+                    held.insert(id);
+                    continue;
+                }
+                held.remove(&id);
+                if stored.task.state.is_closed() && open.remove(&id) {
+                    *closed.entry(state.word()).or_default() += 1;
                 }
             }
         }
         let mut shown = closed.clone();
-        let held = hold_count(app, &open).await?;
-        if held > 0 {
-            shown.insert("held", held);
+        if !held.is_empty() {
+            shown.insert("held", held.len() as u64);
         }
         progress.show(closed.values().sum(), &shown);
-        if open.is_empty() || held == open.len() as u64 {
+        if held.len() == open.len() {
             return Ok(());
         }
         let until = app.clock.monotonic() + LOOK_EVERY;
@@ -328,12 +392,6 @@ fn named(told: &[Hint], open: &BTreeSet<TaskId>) -> Vec<TaskId> {
             Hint::Lane(_) | Hint::Agents => None,
         })
         .collect()
-}
-
-/// How many tasks wait for a person: the batch does not wait for them.
-async fn hold_count(app: &App, open: &BTreeSet<TaskId>) -> Result<u64, Failure> {
-    let tally = app.store.tally(app.operator.tenant).await?;
-    Ok(tally.held.min(open.len() as u64))
 }
 
 async fn pause(app: &App, duration: Duration, stop: &Stop) {
