@@ -71,6 +71,7 @@ impl ContentPolicy {
 
     /// Redacts a specification in place and says what was found.
     pub(crate) fn task(&self, spec: &mut TaskSpec, policy: SuspicionPolicy) -> Result<Noted, QueueError> {
+        self.names(spec)?;
         let mut noted = Noted::default();
         self.inspect("title", &spec.title, policy, &mut noted)?;
         self.inspect("instructions", &spec.instructions, policy, &mut noted)?;
@@ -89,7 +90,8 @@ impl ContentPolicy {
     }
 
     /// Redacts what an agent hands in.
-    pub(crate) fn report(&self, report: &mut Report) -> Noted {
+    pub(crate) fn report(&self, report: &mut Report) -> Result<Noted, QueueError> {
+        self.without_secret("artifacts", report.artifacts.iter().map(|file| &file.name))?;
         let mut noted = Noted::default();
         if let Some(output) = &mut report.output {
             self.json("output", output, &mut noted);
@@ -101,7 +103,7 @@ impl ContentPolicy {
             self.json("evidence", evidence, &mut noted);
         }
         noted.redacted_fields.dedup();
-        noted
+        Ok(noted)
     }
 
     /// Redacts a failure.
@@ -122,6 +124,41 @@ impl ContentPolicy {
     /// Redacts a text that a person gives.
     pub(crate) fn reason(&self, why: String) -> String {
         self.redactor.text(&why).into_owned()
+    }
+
+    /// Names say what is meant: one with a secret in it cannot be replaced, so it is refused.
+    fn names(&self, spec: &TaskSpec) -> Result<(), QueueError> {
+        let TaskSpec {
+            artifacts,
+            requires,
+            labels,
+            review,
+            ..
+        } = spec;
+        self.without_secret("artifacts", artifacts.iter().map(|file| &file.name))?;
+        self.without_secret("labels", labels.keys())?;
+        self.without_secret("requires.languages", &requires.languages)?;
+        self.without_secret("requires.specialisations", &requires.specialisations)?;
+        self.without_secret("requires.tools", &requires.tools)?;
+        let methods = review.verification.iter().flat_map(|plan| &plan.methods);
+        let gates = review
+            .compliance
+            .iter()
+            .flat_map(|plan| plan.gates.iter().chain(&plan.working_spec));
+        self.without_secret("review", methods.chain(&review.rubric).chain(gates))
+    }
+
+    fn without_secret<'a>(
+        &self,
+        field: &'static str,
+        names: impl IntoIterator<Item = &'a String>,
+    ) -> Result<(), QueueError> {
+        for name in names {
+            if let Cow::Owned(_) = self.redactor.text(name) {
+                return Err(QueueError::invalid(field, "must not have a secret in a name"));
+            }
+        }
+        Ok(())
     }
 
     fn inspect(

@@ -104,8 +104,9 @@ impl SecureQueue {
         why: String,
         command: impl FnOnce(String) -> Command + Send,
     ) -> Result<Task, QueueError> {
-        validate::reason(&self.settings.fields, &why)?;
         let stored = self.visible(principal, operation, task).await?;
+        let form = validate::reason(&self.settings.fields, &why);
+        self.checked(principal, operation, task, form).await?;
         let why = self.content.reason(why);
         let detail = Json::of(&json!({"schema": "reason/1", "reason": why}));
         let transition = Transition {

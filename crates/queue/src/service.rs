@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_core::model::{
-    AuditAction, Operation, Principal, Record, RecordDraft, RecordOutcome, Resource, Target, TenantScope,
+    AuditAction, Operation, Principal, Record, RecordDraft, RecordOutcome, Resource, Target, TaskId,
+    TenantScope,
 };
 use arbiter_core::ports::{
     AuditLog, AuthenticationError, Authenticator, Authorizer, Clock, Credential, Draw, Drawn, IdSource,
@@ -136,7 +137,7 @@ impl SecureQueue {
         self.limit(principal, operation, target).await
     }
 
-    /// Authorises; a refusal is audited.
+    /// Authorises; a refusal is limited and audited.
     pub(crate) async fn authorize(
         &self,
         principal: &Principal,
@@ -151,6 +152,8 @@ impl SecureQueue {
             &[("operation", operation.word())],
             1,
         );
+        self.draw(principal, operation, &[self.call_of(principal)])
+            .await?;
         let mut record = self.refusal(
             principal,
             operation,
@@ -190,12 +193,6 @@ impl SecureQueue {
         operation: Operation,
         target: &Target,
     ) -> Result<(), QueueError> {
-        let draw = |bucket: String, limit: RateLimit| Draw {
-            bucket,
-            per_second: limit.per_second,
-            burst: limit.burst,
-            cost: 1,
-        };
         let draws = if operation == Operation::TaskSubmit {
             let tenant = target.tenant.unwrap_or(principal.tenant);
             vec![
@@ -206,12 +203,27 @@ impl SecureQueue {
                 draw(format!("submit/tenant/{tenant}"), self.settings.submit_per_tenant),
             ]
         } else {
-            vec![draw(
-                format!("call/principal/{}", principal.id),
-                self.settings.calls_per_principal,
-            )]
+            vec![self.call_of(principal)]
         };
-        let Drawn::Refused { retry_after } = self.ports.limiter.draw(&draws).await? else {
+        self.draw(principal, operation, &draws).await
+    }
+
+    /// What a call that is not a submit takes, and what a call that is denied takes, so that denials do not flood the
+    /// audit log and take nothing from the tenant.
+    fn call_of(&self, principal: &Principal) -> Draw {
+        draw(
+            format!("call/principal/{}", principal.id),
+            self.settings.calls_per_principal,
+        )
+    }
+
+    async fn draw(
+        &self,
+        principal: &Principal,
+        operation: Operation,
+        draws: &[Draw],
+    ) -> Result<(), QueueError> {
+        let Drawn::Refused { retry_after } = self.ports.limiter.draw(draws).await? else {
             return Ok(());
         };
         self.ports
@@ -260,6 +272,24 @@ impl SecureQueue {
         }
     }
 
+    /// Passes on what a check of a call about a task says; a refusal is audited.
+    pub(crate) async fn checked<T: Send>(
+        &self,
+        principal: &Principal,
+        operation: Operation,
+        task: TaskId,
+        checked: Result<T, QueueError>,
+    ) -> Result<T, QueueError> {
+        let error = match checked {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let mut record = self.refusal(principal, operation, AuditAction::Rejected, error.code());
+        record.resource = Resource::new("task", task.to_string());
+        self.append(record).await?;
+        Err(error)
+    }
+
     /// Keeps a record of a refused call. If it cannot be kept, the operation fails with the store's error.
     pub(crate) async fn append(&self, record: Record) -> Result<(), QueueError> {
         self.ports
@@ -272,7 +302,14 @@ impl SecureQueue {
     /// Keeps a record of a refusal that may come in floods: the first at once, the rest summed.
     async fn note(&self, refused: Refused) -> Result<(), QueueError> {
         match self.refusals.note(refused, self.ports.clock.now()) {
-            Some(record) => self.append(record).await,
+            Some(record) => match self.append(record.clone()).await {
+                Ok(()) => Ok(()),
+                Err(error) => {
+                    // It may sum up others, whose callers were told that they are on record.
+                    self.refusals.give_back(vec![record]);
+                    Err(error)
+                }
+            },
             None => Ok(()),
         }
     }
@@ -304,5 +341,14 @@ impl SecureQueue {
     /// The caller's part of a record.
     pub(crate) fn draft(principal: &Principal, operation: Operation) -> RecordDraft {
         RecordDraft::by(principal.id, operation)
+    }
+}
+
+fn draw(bucket: String, limit: RateLimit) -> Draw {
+    Draw {
+        bucket,
+        per_second: limit.per_second,
+        burst: limit.burst,
+        cost: 1,
     }
 }

@@ -1,9 +1,11 @@
 //! Submitting tasks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arbiter_core::model::{
-    AuditAction, Operation, Principal, RecordDraft, Shape, Stage, Target, TaskId, TaskSpec, TenantId,
+    AuditAction, Operation, Principal, Record, RecordDraft, Shape, Stage, Target, TaskId, TaskKind, TaskSpec,
+    TenantId,
 };
 use arbiter_core::ports::{Effects, Hint, Idempotency, NewTask, SubmitRefusal, SubmitRequest, Submitted};
 use arbiter_core::services::Admission;
@@ -61,16 +63,18 @@ impl SecureQueue {
         submissions: Vec<Submission>,
         all_or_nothing: bool,
     ) -> Result<Vec<Result<Accepted, QueueError>>, QueueError> {
+        let tenant = principal.tenant;
+        self.guard_submissions(principal, tenant, &submissions).await?;
         let limit = self.settings.fields.batch;
         if submissions.len() > limit {
-            return Err(QueueError::TooLarge {
+            let refused = Err(QueueError::TooLarge {
                 field: "tasks".into(),
                 limit,
                 actual: submissions.len(),
             });
+            self.record_refused(principal, std::iter::once(&refused)).await?;
+            return refused.map(|_| Vec::new());
         }
-        let tenant = principal.tenant;
-        self.guard_submissions(principal, tenant, &submissions).await?;
         let siblings = submissions.len();
         let ids: Vec<TaskId> = submissions.iter().map(|_| self.ports.ids.task()).collect();
         let mut answers: Vec<Option<Result<Accepted, QueueError>>> = Vec::with_capacity(siblings);
@@ -90,6 +94,7 @@ impl SecureQueue {
             return Ok(answers.into_iter().map(neighbour).collect());
         }
         let hints: Vec<Hint> = tasks.iter().map(|task| Hint::Task(task.id)).collect();
+        let kinds: Vec<TaskKind> = tasks.iter().map(|task| task.spec.kind.clone()).collect();
         let stored = if tasks.is_empty() {
             Vec::new()
         } else {
@@ -104,14 +109,14 @@ impl SecureQueue {
         if stored.iter().any(|one| matches!(one, Submitted::Stored(_))) {
             self.ports.wakeups.publish(&hints);
         }
-        let mut stored = stored.into_iter();
+        let mut stored = stored.into_iter().zip(kinds);
         Ok(answers
             .into_iter()
             .map(|answer| match answer {
                 Some(refused) => refused,
                 None => stored
                     .next()
-                    .map_or(Err(QueueError::NotFound), |one| self.accepted(one)),
+                    .map_or(Err(QueueError::NotFound), |(one, kind)| self.accepted(one, &kind)),
             })
             .collect())
     }
@@ -134,7 +139,10 @@ impl SecureQueue {
             .collect();
         targets.sort_by_key(|target| (target.band, target.security));
         targets.dedup();
-        let last = targets.pop().unwrap_or_else(|| Target::of(tenant));
+        let last = targets.pop().unwrap_or_else(|| Target {
+            submitter: Some(principal.id),
+            ..Target::of(tenant)
+        });
         for target in &targets {
             self.authorize(principal, Operation::TaskSubmit, target).await?;
         }
@@ -191,9 +199,6 @@ impl SecureQueue {
         spec.after.sort_unstable();
         spec.after.dedup();
         let id = ids.get(place).copied().unwrap_or_else(|| self.ports.ids.task());
-        self.ports
-            .metrics
-            .count("queue.submitted_total", &[("kind", spec.kind.as_str())], 1);
         Ok(NewTask {
             id,
             command: self.ports.ids.command(),
@@ -240,42 +245,44 @@ impl SecureQueue {
         }
     }
 
-    /// Audits refused submissions of one call.
+    /// Audits refused submissions of one call: one record for each reason, with a count.
     async fn record_refused<'a>(
         &self,
         principal: &Principal,
         refused: impl Iterator<Item = &'a Result<Accepted, QueueError>>,
     ) -> Result<(), QueueError> {
-        let records: Vec<_> = refused
-            .filter_map(|answer| answer.as_ref().err())
-            .map(|error| {
-                self.refusal(
-                    principal,
-                    Operation::TaskSubmit,
-                    AuditAction::Rejected,
-                    error.code(),
-                )
-            })
-            .collect();
-        if records.is_empty() {
+        let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for error in refused.filter_map(|answer| answer.as_ref().err()) {
+            *counts.entry(error.code()).or_default() += 1;
+        }
+        if counts.is_empty() {
             return Ok(());
         }
         self.ports
             .metrics
-            .count("queue.rejected_total", &[], records.len() as u64);
+            .count("queue.rejected_total", &[], counts.values().sum());
+        let records = counts.into_iter().map(|(code, count)| Record {
+            count: (count > 1).then_some(count),
+            ..self.refusal(principal, Operation::TaskSubmit, AuditAction::Rejected, code)
+        });
         self.ports
             .audit
-            .append(self.ports.ids.batch(), records)
+            .append(self.ports.ids.batch(), records.collect())
             .await
             .map_err(QueueError::from)
     }
 
-    fn accepted(&self, submitted: Submitted) -> Result<Accepted, QueueError> {
+    fn accepted(&self, submitted: Submitted, kind: &TaskKind) -> Result<Accepted, QueueError> {
         match submitted {
-            Submitted::Stored(task) => Ok(Accepted {
-                task: task.id,
-                repeated: false,
-            }),
+            Submitted::Stored(task) => {
+                self.ports
+                    .metrics
+                    .count("queue.submitted_total", &[("kind", kind.as_str())], 1);
+                Ok(Accepted {
+                    task: task.id,
+                    repeated: false,
+                })
+            }
             Submitted::Known(task) => Ok(Accepted { task, repeated: true }),
             Submitted::Conflict(task) => Err(QueueError::IdempotencyConflict { task }),
             Submitted::Refused(SubmitRefusal::BacklogFull { open, limit }) => {

@@ -1,5 +1,7 @@
 //! The agents' side of the queue.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use arbiter_core::lifecycle::{Command, Expect, RetryPlan};
 use arbiter_core::model::{
     AgentId, AuditAction, Failure, Holder, Operation, Principal, RecordDraft, Report, Target, Task, TenantId,
@@ -9,6 +11,7 @@ use arbiter_core::ports::{Effects, Hint, LeaseRef, LeaseStatus, Transition};
 use arbiter_core::services::{AttemptFailure, Beat, WorkDesk, WorkError, WorkRef};
 use async_trait::async_trait;
 
+use crate::content::Noted;
 use crate::error::QueueError;
 use crate::service::SecureQueue;
 use crate::validate;
@@ -25,71 +28,65 @@ impl WorkDesk for SecureQueue {
     }
 
     async fn acknowledge(&self, agent: &Principal, work: WorkRef) -> Result<Task, WorkError> {
-        Ok(self
-            .move_attempt(
-                agent,
-                Operation::WorkAcknowledge,
-                work,
-                Command::Acknowledge,
-                Vec::new(),
-            )
-            .await?)
+        let id = self.guard_work(agent, Operation::WorkAcknowledge, work).await?;
+        let draft = Self::draft(agent, Operation::WorkAcknowledge);
+        Ok(self.move_attempt(id, work, Command::Acknowledge, draft).await?)
     }
 
     async fn heartbeat(&self, agent: &Principal, items: Vec<Beat>) -> Result<Vec<LeaseStatus>, WorkError> {
         let id = agent_of(agent)?;
-        let Some(first) = items.first() else {
+        if items.is_empty() {
             return Ok(Vec::new());
-        };
-        self.guard(agent, Operation::WorkHeartbeat, &held(first.tenant, id))
+        }
+        self.guard(agent, Operation::WorkHeartbeat, &held(agent.tenant, id))
             .await?;
+        let allowed = self.tenants_of(agent, id, &items).await?;
+        let (items, refused): (Vec<_>, Vec<_>) = items
+            .into_iter()
+            .enumerate()
+            .partition(|(_, beat)| allowed.contains(&beat.tenant));
         let mut leases = Vec::with_capacity(items.len());
-        for mut beat in items.clone() {
-            if beat.tenant != first.tenant {
-                self.authorize(agent, Operation::WorkHeartbeat, &held(beat.tenant, id))
-                    .await?;
-            }
-            if let Some(progress) = &mut beat.progress {
-                at_most_chars(&mut progress.message, self.settings.fields.message_chars);
+        for (_, beat) in &items {
+            let mut progress = beat.progress.clone();
+            if let Some(progress) = &mut progress {
+                // Redacted before it is cut: a cut secret would no longer be recognised.
                 self.content.progress(progress);
+                at_most_chars(&mut progress.message, self.settings.fields.message_chars);
             }
             leases.push(LeaseRef {
                 task: beat.task,
                 tenant: beat.tenant,
                 fence: beat.fence,
                 holder: Holder::Agent(id),
-                progress: beat.progress,
+                progress,
                 usage: beat.usage,
             });
         }
-        let mut statuses = self.ports.store.extend(leases).await?;
+        let extended = self.ports.store.extend(leases).await;
+        let mut statuses = extended.map_err(QueueError::from)?;
         self.ports
             .metrics
             .count("queue.heartbeats_total", &[], statuses.len() as u64);
-        for (beat, status) in items.iter().zip(&mut statuses) {
+        for ((_, beat), status) in items.iter().zip(&mut statuses) {
             if let LeaseStatus::OverBudget { part } = *status {
                 *status = self.exceed(agent, id, beat, part).await?;
             }
         }
-        Ok(statuses)
+        let told = items.iter().map(|(place, _)| *place).zip(statuses);
+        let refused = refused.iter().map(|(place, _)| (*place, LeaseStatus::Lost));
+        let by_place: BTreeMap<usize, LeaseStatus> = told.chain(refused).collect();
+        Ok(by_place.into_values().collect())
     }
 
     async fn report(&self, agent: &Principal, work: WorkRef, mut report: Report) -> Result<Task, WorkError> {
-        if let Err(error) = validate::report(&self.settings.fields, &report) {
-            self.append(self.refusal(agent, Operation::WorkReport, AuditAction::Rejected, error.code()))
-                .await?;
-            return Err(error.into());
-        }
-        let noted = self.content.report(&mut report);
-        let actions = if noted.is_empty() {
-            Vec::new()
-        } else {
-            vec![AuditAction::Sanitized]
-        };
+        let operation = Operation::WorkReport;
+        let id = self.guard_work(agent, operation, work).await?;
+        let noted =
+            validate::report(&self.settings.fields, &report).and_then(|()| self.content.report(&mut report));
+        let noted = self.checked(agent, operation, work.task, noted).await?;
+        let draft = sanitized(Self::draft(agent, operation), &noted);
         let command = Command::Report(Box::new(report));
-        let task = self
-            .move_attempt(agent, Operation::WorkReport, work, command, actions)
-            .await?;
+        let task = self.move_attempt(id, work, command, draft).await?;
         self.ports
             .metrics
             .count("queue.reports_total", &[("state", task.state.name().word())], 1);
@@ -97,80 +94,101 @@ impl WorkDesk for SecureQueue {
     }
 
     async fn fail(&self, agent: &Principal, work: WorkRef, mut failure: Failure) -> Result<Task, WorkError> {
-        if let Err(error) = validate::failure(&self.settings.fields, &failure) {
-            self.append(self.refusal(agent, Operation::WorkFail, AuditAction::Rejected, error.code()))
-                .await?;
-            return Err(error.into());
-        }
+        let operation = Operation::WorkFail;
+        let id = self.guard_work(agent, operation, work).await?;
+        let form = validate::failure(&self.settings.fields, &failure);
+        self.checked(agent, operation, work.task, form).await?;
         let noted = self.content.failure(&mut failure);
+        let draft = sanitized(Self::draft(agent, operation), &noted);
         let plan = self.plan(agent, work, &failure).await?;
-        let actions = if noted.is_empty() {
-            Vec::new()
-        } else {
-            vec![AuditAction::Sanitized]
-        };
-        self.ports.metrics.count(
-            "queue.failed_attempts_total",
-            &[("class", failure.class.word())],
-            1,
-        );
+        let class = failure.class.word();
         let command = Command::Fail { failure, plan };
-        Ok(self
-            .move_attempt(agent, Operation::WorkFail, work, command, actions)
-            .await?)
+        let task = self.move_attempt(id, work, command, draft).await?;
+        self.ports
+            .metrics
+            .count("queue.failed_attempts_total", &[("class", class)], 1);
+        Ok(task)
     }
 
     async fn decline(&self, agent: &Principal, work: WorkRef, why: String) -> Result<Task, WorkError> {
-        validate::reason(&self.settings.fields, &why)?;
+        let operation = Operation::WorkDecline;
+        let id = self.guard_work(agent, operation, work).await?;
+        let form = validate::reason(&self.settings.fields, &why);
+        self.checked(agent, operation, work.task, form).await?;
         let why = self.content.reason(why);
+        let draft = Self::draft(agent, operation);
         Ok(self
-            .move_attempt(
-                agent,
-                Operation::WorkDecline,
-                work,
-                Command::Decline { why },
-                Vec::new(),
-            )
+            .move_attempt(id, work, Command::Decline { why }, draft)
             .await?)
     }
 }
 
 impl SecureQueue {
-    /// Applies a command to the attempt that the agent says it holds. The store checks that it does.
-    async fn move_attempt(
+    /// Authorises and limits a call about an attempt that the agent says it holds. Nothing of the task was looked at
+    /// yet: who may not do it learns nothing of it.
+    async fn guard_work(
         &self,
         agent: &Principal,
         operation: Operation,
         work: WorkRef,
-        action: Command,
-        actions: Vec<AuditAction>,
-    ) -> Result<Task, QueueError> {
+    ) -> Result<AgentId, QueueError> {
         let id = agent_of(agent)?;
-        self.guard(
-            agent,
-            operation,
-            &Target {
-                task: Some(work.task),
-                ..held(work.tenant, id)
-            },
-        )
-        .await?;
-        let record = RecordDraft {
-            actions,
-            ..Self::draft(agent, operation)
+        let target = Target {
+            task: Some(work.task),
+            ..held(work.tenant, id)
         };
+        self.guard(agent, operation, &target).await?;
+        Ok(id)
+    }
+
+    /// The tenants of the items in which the agent may keep leases.
+    async fn tenants_of(
+        &self,
+        agent: &Principal,
+        id: AgentId,
+        items: &[Beat],
+    ) -> Result<BTreeSet<TenantId>, QueueError> {
+        let asked: BTreeSet<TenantId> = items.iter().map(|beat| beat.tenant).collect();
+        let mut allowed = BTreeSet::from([agent.tenant]);
+        for tenant in asked {
+            let target = held(tenant, id);
+            if tenant == agent.tenant {
+                continue;
+            }
+            match self.authorize(agent, Operation::WorkHeartbeat, &target).await {
+                Ok(()) => drop(allowed.insert(tenant)),
+                // One item that may not be extended does not lose the others.
+                Err(QueueError::Forbidden) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(allowed)
+    }
+
+    /// Applies a command to the attempt that the agent says it holds. The store checks that it does.
+    async fn move_attempt(
+        &self,
+        agent: AgentId,
+        work: WorkRef,
+        action: Command,
+        draft: RecordDraft,
+    ) -> Result<Task, QueueError> {
         let transition = Transition {
             command: work.command,
             task: work.task,
             tenant: work.tenant,
             expect: Expect::Lease {
                 fence: work.fence,
-                holder: Holder::Agent(id),
+                holder: Holder::Agent(agent),
             },
             action,
-            effects: Effects::of(record),
+            effects: Effects::of(draft),
         };
-        let task = self.apply_one(transition).await?;
+        let task = self.apply_one(transition).await.map_err(|error| match error {
+            // Agents have no right to read: a task that does not exist looks like one that they do not hold.
+            QueueError::NotFound => QueueError::LeaseLost,
+            error => error,
+        })?;
         if task.state.lease().is_none() {
             self.ports.wakeups.publish(&[Hint::Task(task.id), Hint::Agents]);
         }
@@ -202,7 +220,8 @@ impl SecureQueue {
             .get(TenantScope::Tenant(work.tenant), &[work.task])
             .await?;
         let Some(stored) = found.into_iter().flatten().next() else {
-            return Err(QueueError::NotFound);
+            // The store refuses the failure of a task that does not exist, and its refusal is audited.
+            return Ok(RetryPlan::Retry { after: None });
         };
         Ok(self.ports.failures.plan(&AttemptFailure {
             task: work.task,
@@ -238,7 +257,11 @@ impl SecureQueue {
         };
         match self.apply_one(transition).await {
             Ok(_) => Ok(LeaseStatus::Cancelled),
-            Err(QueueError::LeaseLost | QueueError::NotFound) => Ok(LeaseStatus::Lost),
+            // An assignment that was never acknowledged cannot be over its budget: its agent stops, and it is given
+            // back in time. The other items of the call go on.
+            Err(QueueError::LeaseLost | QueueError::NotFound | QueueError::IllegalTransition(_)) => {
+                Ok(LeaseStatus::Lost)
+            }
             Err(error) => Err(error),
         }
     }
@@ -255,6 +278,15 @@ fn held(tenant: TenantId, agent: AgentId) -> Target {
         holder: Some(agent),
         ..Target::of(tenant)
     }
+}
+
+/// The draft of what was handed in, saying whether secrets were removed from it.
+fn sanitized(mut draft: RecordDraft, noted: &Noted) -> RecordDraft {
+    if !noted.is_empty() {
+        draft.actions.push(AuditAction::Sanitized);
+        draft.detail = Some(noted.detail());
+    }
+    draft
 }
 
 fn at_most_chars(text: &mut String, limit: usize) {

@@ -1,0 +1,25 @@
+//! Every operation of the secure queue, over the store in memory.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail the test when the world is not as they need it"
+)]
+
+mod admission;
+mod backlog;
+mod denied;
+mod depth;
+mod faults;
+mod fencing;
+mod heartbeats;
+mod keys;
+mod limits;
+mod operate;
+mod policy;
+mod read;
+mod redaction;
+mod store_down;
+mod submit;
+mod work;
+mod world;
