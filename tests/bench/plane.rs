@@ -106,7 +106,7 @@ impl Plane {
                 Redactor::new(&RedactionRules::default()).unwrap(),
                 SuspicionDetector::new().unwrap(),
             ),
-            Policies::Off => todo!(),
+            Policies::Off => ContentPolicy::none(),
         };
         let ports = QueuePorts {
             store: Arc::clone(&store) as _,

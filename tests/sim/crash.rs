@@ -77,7 +77,7 @@ impl Ground for Disk {
             if world.happens(500) {
                 // the last page that was under way holds something else
                 let page = log.len().saturating_sub(world.draw(4_096) as usize);
-                let torn = page.max(self.answered(world));
+                let torn = page.max(answered(world));
                 log[torn..].fill(0x5a);
             }
         }
@@ -86,11 +86,9 @@ impl Ground for Disk {
     }
 }
 
-impl Disk {
-    /// How much of the log belongs to commits that were answered: no crash takes it back.
-    fn answered(&self, world: &World) -> usize {
-        world.answered.load(std::sync::atomic::Ordering::Relaxed) as usize
-    }
+/// How much of the log belongs to commits that were answered: no crash takes it back.
+fn answered(world: &World) -> usize {
+    world.answered.load(std::sync::atomic::Ordering::Relaxed) as usize
 }
 
 /// The loop that production runs on a thread.

@@ -120,8 +120,8 @@ async fn check_leaves(stores: &Stores, tasks: &[StoredTask]) {
 }
 
 /// Attempts do not overlap, tokens rise, and what is recorded was handed in by who held the token.
-async fn check_attempts(world: &World, stores: &Stores, stored: &StoredTask) {
-    let task = &stored.task;
+async fn check_attempts(world: &World, stores: &Stores, of: &StoredTask) {
+    let task = &of.task;
     let history = stores
         .reader
         .history(TenantScope::All, task.id)
@@ -165,7 +165,7 @@ async fn check_attempts(world: &World, stores: &Stores, stored: &StoredTask) {
         .iter()
         .filter(|attempt| counts(&attempt.outcome))
         .count();
-    let retried = stored.task.attempts;
+    let retried = task.attempts;
     assert!(
         usize::from(retried) <= counted.max(usize::from(task.terms.max_attempts)),
         "{} counts {retried} attempts of {counted}",

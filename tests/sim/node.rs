@@ -232,7 +232,7 @@ impl Node {
             clock: Arc::clone(&ports.clock),
             ids: Arc::clone(&ports.ids),
         };
-        let parts = DispatcherParts {
+        let wired = DispatcherParts {
             node,
             store: Arc::clone(&ports.store),
             reader,
@@ -262,7 +262,7 @@ impl Node {
             transport: Arc::clone(&transport),
         });
         Dispatcher::new(
-            parts,
+            wired,
             agents.collect(),
             FairScheduler::new(FairSettings::default()),
         )

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arbiter_core::lifecycle::ReleaseDecision;
 use arbiter_core::model::{
     OnPrerequisiteFailure, Principal, Priority, ReviewPlan, Role, StoredTask, TaskId, TaskSpec,
+    VerificationPlan,
 };
 use arbiter_queue::{Accepted, Prerequisite, QueueError, SecureQueue, Submission};
 use arbiter_testkit::builders::{spec, tenant, user};
@@ -141,7 +142,7 @@ impl People {
         }
         if world.happens(250) {
             spec.review = ReviewPlan {
-                verification: Some(Default::default()),
+                verification: Some(VerificationPlan::default()),
                 rubric: world.happens(500).then(|| "clarity".to_owned()),
                 compliance: None,
             };

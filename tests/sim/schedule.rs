@@ -120,7 +120,7 @@ impl<G: Ground> Schedule<G> {
                 .clock
                 .advance_to_next_sleeper()
                 .expect("somebody waits for time");
-            assert!(self.world.clock.monotonic() < LIMIT, "{}", self.stuck(&stores));
+            assert!(self.world.clock.monotonic() < LIMIT, "{}", stuck(&stores));
             if steps.is_multiple_of(64) {
                 now(history::check_slots(&stores, nodes));
             }
@@ -210,11 +210,10 @@ impl<G: Ground> Schedule<G> {
     fn happen(&mut self, event: Event) -> Option<Stores> {
         match event {
             Event::Start(node) if !self.up[node] => return Some(self.start(node)),
-            Event::Start(_) => {}
             Event::Resume(node) => self.world.executor.pause(node, false),
             Event::Heal(node) => self.cuts[node].store(false, Ordering::Relaxed),
             Event::Torn { node, kept } if self.up[node] => self.kill(node, Some(kept)),
-            Event::Torn { .. } => {}
+            Event::Start(_) | Event::Torn { .. } => {}
         }
         None
     }
@@ -230,22 +229,22 @@ impl<G: Ground> Schedule<G> {
         }
         self.up.iter().all(|up| *up)
             && tasks.iter().all(|stored| stored.task.state.is_closed())
-            && self.quiet(stores)
+            && quiet(stores)
     }
+}
 
-    /// Whether every cancelled attempt has given its slot back.
-    fn quiet(&self, stores: &Stores) -> bool {
-        now(history::tasks(stores))
-            .iter()
-            .all(|stored| stored.task.releases.is_empty())
-    }
+/// Whether every cancelled attempt has given its slot back.
+fn quiet(stores: &Stores) -> bool {
+    now(history::tasks(stores))
+        .iter()
+        .all(|stored| stored.task.releases.is_empty())
+}
 
-    fn stuck(&self, stores: &Stores) -> String {
-        let open: Vec<String> = now(history::tasks(stores))
-            .iter()
-            .filter(|stored| !stored.task.state.is_closed() || !stored.task.releases.is_empty())
-            .map(|stored| format!("{:?}", stored.task))
-            .collect();
-        format!("tasks that do not come to rest: {}", open.join("\n"))
-    }
+fn stuck(stores: &Stores) -> String {
+    let open: Vec<String> = now(history::tasks(stores))
+        .iter()
+        .filter(|stored| !stored.task.state.is_closed() || !stored.task.releases.is_empty())
+        .map(|stored| format!("{:?}", stored.task))
+        .collect();
+    format!("tasks that do not come to rest: {}", open.join("\n"))
 }

@@ -21,9 +21,12 @@ pub enum SuspicionPolicy {
 
 /// Redacts and inspects text. A clone shares the compiled patterns.
 #[derive(Debug, Clone)]
-pub struct ContentPolicy {
-    redactor: Arc<Redactor>,
-    detector: Arc<SuspicionDetector>,
+pub struct ContentPolicy(Option<Arc<Patterns>>);
+
+#[derive(Debug)]
+struct Patterns {
+    redactor: Redactor,
+    detector: SuspicionDetector,
 }
 
 /// What the policy found in a text that was let through.
@@ -58,19 +61,59 @@ impl Noted {
 impl ContentPolicy {
     /// A policy of a redactor and a detector.
     pub fn new(redactor: Redactor, detector: SuspicionDetector) -> Self {
-        Self {
-            redactor: Arc::new(redactor),
-            detector: Arc::new(detector),
-        }
+        Self(Some(Arc::new(Patterns { redactor, detector })))
     }
 
-    /// The redactor, for what others log or send.
-    pub fn redactor(&self) -> &Redactor {
-        &self.redactor
+    /// A policy that lets everything through as it is: for a service that embeds the queue behind a boundary of its
+    /// own, and for measuring what redaction costs. No setting of the binary leads here.
+    pub const fn none() -> Self {
+        Self(None)
     }
 
     /// Redacts a specification in place and says what was found.
     pub(crate) fn task(&self, spec: &mut TaskSpec, policy: SuspicionPolicy) -> Result<Noted, QueueError> {
+        let patterns = self.0.as_ref();
+        patterns.map_or_else(|| Ok(Noted::default()), |patterns| patterns.task(spec, policy))
+    }
+
+    /// Redacts what an agent hands in.
+    pub(crate) fn report(&self, report: &mut Report) -> Result<Noted, QueueError> {
+        let patterns = self.0.as_ref();
+        patterns.map_or_else(|| Ok(Noted::default()), |patterns| patterns.report(report))
+    }
+
+    /// Redacts a failure.
+    pub(crate) fn failure(&self, failure: &mut Failure) -> Noted {
+        let patterns = self.0.as_ref();
+        patterns.map_or_else(Noted::default, |patterns| patterns.failure(failure))
+    }
+
+    /// Redacts progress.
+    pub(crate) fn progress(&self, progress: &mut Progress) {
+        if let Some(patterns) = &self.0 {
+            patterns.text("progress", &mut progress.message, &mut Noted::default());
+        }
+    }
+
+    /// Redacts a text that a person gives.
+    pub(crate) fn reason(&self, why: String) -> String {
+        match &self.0 {
+            Some(patterns) => patterns.redactor.text(&why).into_owned(),
+            None => why,
+        }
+    }
+
+    /// An idempotency key is kept as it is, so it must hold no secret.
+    pub(crate) fn key(&self, key: &String) -> Result<(), QueueError> {
+        let patterns = self.0.as_ref();
+        patterns.map_or(Ok(()), |patterns| {
+            patterns.without_secret("idempotency_key", [key])
+        })
+    }
+}
+
+impl Patterns {
+    fn task(&self, spec: &mut TaskSpec, policy: SuspicionPolicy) -> Result<Noted, QueueError> {
         self.names(spec)?;
         let mut noted = Noted::default();
         self.inspect("title", &spec.title, policy, &mut noted)?;
@@ -89,8 +132,7 @@ impl ContentPolicy {
         Ok(noted)
     }
 
-    /// Redacts what an agent hands in.
-    pub(crate) fn report(&self, report: &mut Report) -> Result<Noted, QueueError> {
+    fn report(&self, report: &mut Report) -> Result<Noted, QueueError> {
         self.without_secret("artifacts", report.artifacts.iter().map(|file| &file.name))?;
         let mut noted = Noted::default();
         if let Some(output) = &mut report.output {
@@ -106,24 +148,13 @@ impl ContentPolicy {
         Ok(noted)
     }
 
-    /// Redacts a failure.
-    pub(crate) fn failure(&self, failure: &mut Failure) -> Noted {
+    fn failure(&self, failure: &mut Failure) -> Noted {
         let mut noted = Noted::default();
         self.text("message", &mut failure.message, &mut noted);
         if let Some(code) = &mut failure.code {
             self.text("code", code, &mut noted);
         }
         noted
-    }
-
-    /// Redacts progress.
-    pub(crate) fn progress(&self, progress: &mut Progress) {
-        self.text("progress", &mut progress.message, &mut Noted::default());
-    }
-
-    /// Redacts a text that a person gives.
-    pub(crate) fn reason(&self, why: String) -> String {
-        self.redactor.text(&why).into_owned()
     }
 
     /// Names say what is meant: one with a secret in it cannot be replaced, so it is refused.

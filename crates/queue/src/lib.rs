@@ -8,6 +8,7 @@ mod operate;
 mod principals;
 mod read;
 mod refusals;
+mod sample;
 mod service;
 mod settings;
 mod submission;

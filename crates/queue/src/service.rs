@@ -17,6 +17,7 @@ use crate::content::ContentPolicy;
 use crate::error::QueueError;
 use crate::fingerprint::FingerprintKey;
 use crate::refusals::{Refusals, Refused};
+use crate::sample::ProgressSample;
 use crate::settings::{RateLimit, Settings};
 
 /// What the queue needs.
@@ -59,6 +60,7 @@ pub struct SecureQueue {
     pub(crate) rules: Vec<Arc<dyn AdmissionRule>>,
     pub(crate) stages: Vec<Arc<dyn ReviewStage>>,
     pub(crate) refusals: Refusals,
+    pub(crate) progress: ProgressSample,
 }
 
 impl std::fmt::Debug for SecureQueue {
@@ -89,6 +91,7 @@ impl SecureQueue {
             rules,
             stages,
             refusals,
+            progress: ProgressSample::default(),
         }
     }
 

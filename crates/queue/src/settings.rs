@@ -28,7 +28,7 @@ pub struct Settings {
     pub suspicious: SuspicionPolicy,
     /// Over how long refusals of one source are summed into one record; 10 s.
     pub refusal_window: Duration,
-    /// Every so many progress messages of an attempt one is audited; 0 audits none.
+    /// The first progress message of an attempt is audited, and each so many-th after it; 0 audits none.
     pub progress_sample: u32,
 }
 

@@ -162,6 +162,7 @@ impl SecureQueue {
         self.stages_installed(&submission.spec)?;
         let idempotency = match &submission.idempotency_key {
             Some(key) => {
+                self.content.key(key)?;
                 let fingerprint = self
                     .fingerprints
                     .fingerprint(&submission)

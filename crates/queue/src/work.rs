@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arbiter_core::lifecycle::{Command, Expect, RetryPlan};
 use arbiter_core::model::{
-    AgentId, AuditAction, Failure, Holder, Operation, Principal, RecordDraft, Report, Target, Task, TenantId,
-    TenantScope,
+    AgentId, AuditAction, Failure, Holder, Json, Operation, Principal, Progress, Ratio, Record, RecordDraft,
+    RecordOutcome, Report, Resource, Target, Task, TenantId, TenantScope,
 };
 use arbiter_core::ports::{Effects, Hint, LeaseRef, LeaseStatus, Transition};
 use arbiter_core::services::{AttemptFailure, Beat, WorkDesk, WorkError, WorkRef};
 use async_trait::async_trait;
+use serde_json::json;
 
 use crate::content::Noted;
 use crate::error::QueueError;
@@ -62,11 +63,13 @@ impl WorkDesk for SecureQueue {
                 usage: beat.usage,
             });
         }
+        let told: Vec<Option<Progress>> = leases.iter().map(|lease| lease.progress.clone()).collect();
         let extended = self.ports.store.extend(leases).await;
         let mut statuses = extended.map_err(QueueError::from)?;
         self.ports
             .metrics
             .count("queue.heartbeats_total", &[], statuses.len() as u64);
+        self.record_progress(agent, &items, &statuses, told).await?;
         for ((_, beat), status) in items.iter().zip(&mut statuses) {
             if let LeaseStatus::OverBudget { part } = *status {
                 *status = self.exceed(agent, id, beat, part).await?;
@@ -163,6 +166,54 @@ impl SecureQueue {
             }
         }
         Ok(allowed)
+    }
+
+    /// Keeps records of a sample of the progress messages that were taken. Heartbeats without one have none.
+    async fn record_progress(
+        &self,
+        agent: &Principal,
+        items: &[(usize, Beat)],
+        statuses: &[LeaseStatus],
+        told: Vec<Option<Progress>>,
+    ) -> Result<(), QueueError> {
+        let every = self.settings.progress_sample;
+        let records: Vec<Record> = items
+            .iter()
+            .zip(statuses)
+            .zip(told)
+            .filter_map(|(((_, beat), status), progress)| {
+                let progress = progress.filter(|_| matches!(status, LeaseStatus::Held { .. }))?;
+                self.progress
+                    .takes(beat.task, beat.fence, every)
+                    .then(|| self.progressed(agent, beat, &progress))
+            })
+            .collect();
+        if records.is_empty() {
+            return Ok(());
+        }
+        let batch = self.ports.ids.batch();
+        Ok(self.ports.audit.append(batch, records).await?)
+    }
+
+    fn progressed(&self, agent: &Principal, beat: &Beat, progress: &Progress) -> Record {
+        let detail = json!({
+            "schema": "progress/1",
+            "fence": beat.fence.0,
+            "fraction": progress.fraction.map(Ratio::get),
+            "message": progress.message,
+        });
+        Record {
+            at: self.ports.clock.now(),
+            tenant: beat.tenant,
+            principal: Some(agent.id),
+            operation: Some(Operation::WorkProgress),
+            actions: vec![AuditAction::Progressed],
+            resource: Resource::new("task", beat.task.to_string()),
+            outcome: RecordOutcome::Done,
+            reason: None,
+            count: None,
+            detail: Some(Json::of(&detail)),
+        }
     }
 
     /// Applies a command to the attempt that the agent says it holds. The store checks that it does.

@@ -229,3 +229,47 @@ async fn progress_is_kept_with_the_time_of_the_store() {
     let kept = world.now(work.task).await.progress.expect("progress");
     assert_eq!((kept.message.as_str(), kept.at), ("half way", world.clock.now()));
 }
+
+#[tokio::test]
+async fn a_sample_of_the_progress_of_an_attempt_is_on_record_without_secrets() {
+    let world = World::new();
+    let work = world.work().await;
+    let from = world.mark().await;
+    for number in 0..41 {
+        let told = Progress {
+            at: ManualClock::START,
+            fraction: None,
+            message: format!("step {number}, sk-live-0123456789abcdefghijklmnop"),
+        };
+        let beat = Beat {
+            progress: Some(told),
+            ..beat(work)
+        };
+        world.queue.heartbeat(&worker(1), vec![beat]).await.expect("told");
+    }
+    let told = world.told(from).await;
+    assert_eq!(told.len(), 3, "the first and each twentieth after it: {told:?}");
+    assert!(told.iter().all(|told| told.contains("progressed")), "{told:?}");
+}
+
+#[tokio::test]
+async fn progress_of_an_attempt_that_is_not_held_leaves_no_record() {
+    let world = World::new();
+    let work = world.work().await;
+    let from = world.mark().await;
+    let stale = WorkRef {
+        fence: Fence(99),
+        ..work
+    };
+    let told = Progress {
+        at: ManualClock::START,
+        fraction: None,
+        message: "late".to_owned(),
+    };
+    let beat = Beat {
+        progress: Some(told),
+        ..beat(stale)
+    };
+    world.queue.heartbeat(&worker(1), vec![beat]).await.expect("told");
+    assert_eq!(world.told(from).await, Vec::<String>::new());
+}

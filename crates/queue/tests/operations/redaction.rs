@@ -421,3 +421,20 @@ async fn a_refusal_does_not_repeat_a_secret() {
         "accepted"
     );
 }
+
+#[tokio::test]
+async fn an_idempotency_key_with_a_secret_in_it_is_refused() {
+    let world = World::new();
+    let mut submission = submission();
+    submission.idempotency_key = Some(format!("job {KEY}"));
+    let refused = world
+        .queue
+        .submit(&submitter(), submission)
+        .await
+        .expect_err("a secret");
+    assert!(
+        matches!(&refused, QueueError::InvalidTask { field, .. } if field == "idempotency_key"),
+        "{refused:?}"
+    );
+    assert!(!format!("{refused:?} {:?}", world.leaves().await).contains(KEY));
+}
