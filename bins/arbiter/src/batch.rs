@@ -5,9 +5,11 @@ mod identity;
 mod progress;
 mod results;
 mod tasks;
+mod upload;
 
 pub(crate) use agents::{AgentEntry, Agents};
 pub(crate) use identity::{BatchRun, LABEL, identity};
 pub(crate) use progress::Progress;
 pub(crate) use results::{ArtifactLine, ResultLine, write as write_results};
 pub(crate) use tasks::{Batch, BatchTask};
+pub(crate) use upload::upload;

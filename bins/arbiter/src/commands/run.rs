@@ -6,16 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use arbiter_core::model::{ArtifactRef, AttemptEnd, StateName, TaskId, TenantScope};
-use arbiter_core::ports::{BoxError, ByteSource, Hint, TaskQuery, TaskReader as _};
+use arbiter_core::ports::{Hint, TaskQuery, TaskReader as _};
 use arbiter_orchestration::{Stop, Stopper};
 use arbiter_queue::{QueueError, Submission};
-use async_trait::async_trait;
 use futures_util::{FutureExt as _, select_biased};
-use tokio::io::AsyncReadExt as _;
 
 use crate::app::App;
 use crate::batch::{
-    Agents, ArtifactLine, Batch, BatchRun, BatchTask, LABEL, Progress, ResultLine, write_results,
+    Agents, ArtifactLine, Batch, BatchRun, BatchTask, LABEL, Progress, ResultLine, upload, write_results,
 };
 use crate::cli::RunArgs;
 use crate::commands::task::submission;
@@ -23,10 +21,6 @@ use crate::config::{Config, Environment};
 use crate::engine::Engine;
 use crate::exit::Failure;
 
-/// The largest input file.
-const MAX_FILE_BYTES: u64 = 1 << 30;
-/// How much of a file is read at once.
-const PIECE_BYTES: usize = 64 << 10;
 /// How many tasks one submit call carries.
 const CHUNK: usize = 1_000;
 /// How often the states of open tasks are looked at, beside hints.
@@ -284,49 +278,6 @@ async fn prepare(
         problem,
     });
     Ok((made, refused))
-}
-
-/// Stores a file as an artifact.
-async fn upload(app: &App, name: &str, path: &Path) -> Result<ArtifactRef, Failure> {
-    let cannot = |error: std::io::Error| {
-        Failure::usage(format!("the file `{}` cannot be read: {error}", path.display()))
-    };
-    let size = std::fs::metadata(path).map_err(cannot)?.len();
-    if size > MAX_FILE_BYTES {
-        return Err(Failure::usage(format!(
-            "the file `{}` has more than {MAX_FILE_BYTES} bytes",
-            path.display()
-        )));
-    }
-    let mut source = FileSource(tokio::fs::File::open(path).await.map_err(cannot)?);
-    let stored = app
-        .artifacts
-        .put(app.operator.tenant, &mut source, MAX_FILE_BYTES)
-        .await
-        .map_err(|error| {
-            Failure::unavailable(
-                format!("the file `{}` could not be stored", path.display()),
-                error,
-            )
-        })?;
-    Ok(ArtifactRef {
-        name: name.to_owned(),
-        digest: stored.digest,
-        size_bytes: stored.size_bytes,
-    })
-}
-
-/// A file, piece by piece.
-struct FileSource(tokio::fs::File);
-
-#[async_trait]
-impl ByteSource for FileSource {
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, BoxError> {
-        let mut piece = vec![0; PIECE_BYTES];
-        let read = self.0.read(&mut piece).await?;
-        piece.truncate(read);
-        Ok((read > 0).then_some(piece))
-    }
 }
 
 /// Waits until every accepted task has ended or is held: the batch does not wait for a person.

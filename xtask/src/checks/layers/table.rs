@@ -103,7 +103,7 @@ pub(crate) const OWNERS: &[(&str, &[&str])] = &[
     ("landlock", &["arbiter-adapter-process"]),
     ("opentelemetry-otlp", &["arbiter-adapter-otlp"]),
     ("prometheus-client", &["arbiter-adapter-prometheus"]),
-    ("rusqlite", &["arbiter-adapter-sqlite"]),
+    ("rusqlite", &["arbiter-adapter-sqlite", "arbiter-tests"]),
     ("tokio-postgres", &["arbiter-adapter-postgres"]),
 ];
 
