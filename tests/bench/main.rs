@@ -15,6 +15,9 @@ mod start;
 
 use plane::{Plane, Policies};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROUNDS: usize = 5;
 
 fn median(values: &[f64]) -> f64 {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use arbiter_adapter_cedar::CedarAuthorizer;
 use arbiter_adapter_inmem::{InProcessRateLimiter, InProcessWakeups};
 use arbiter_adapter_sqlite::{SqliteConfig, SqliteStore};
-use arbiter_adapter_system::{OsEntropy, SystemClock, UuidV7Ids};
+use arbiter_adapter_system::{OsEntropy, SystemClock, TokioSpawner, UuidV7Ids};
 use arbiter_allocation::Allocation;
 use arbiter_core::lifecycle::Rules;
 use arbiter_core::mechanism::{RedactionRules, Redactor, SuspicionDetector};
@@ -24,6 +24,7 @@ use arbiter_queue::{
     ApiKeys, ContentPolicy, FingerprintKey, QueuePorts, RateLimit, SecureQueue, Settings, Submission,
 };
 use arbiter_testkit::builders::{agent, agent_principal, profile, tenant, user};
+use futures_util::future::join_all;
 use tempfile::TempDir;
 
 /// What stands between a caller and the store.
@@ -85,7 +86,8 @@ impl Plane {
             Arc::clone(&entropy) as _,
         );
         let store = Arc::new(store.unwrap());
-        let slots = 1_000_000;
+        store.answer_on(&TokioSpawner::new());
+        let slots = 1_000;
         let agent = arbiter_core::model::AgentProfile { slots, ..profile(1) };
         store.register(agent, RecordDraft::default()).await.unwrap();
         let allocation = Arc::new(Allocation::new(
@@ -183,7 +185,8 @@ impl Plane {
         };
         let claimed = self.store.claim(request).await.unwrap();
         let count = claimed.assigned.len();
-        for assignment in claimed.assigned {
+        let reports = claimed.assigned.into_iter().map(|assignment| async {
+            let assignment = assignment;
             let work = WorkRef {
                 task: assignment.stored.task.id,
                 tenant: tenant(1),
@@ -196,7 +199,8 @@ impl Plane {
             };
             let task = self.queue.report(&who, work, report).await.unwrap();
             assert!(task.state.is_closed());
-        }
+        });
+        join_all(reports).await;
         count
     }
 

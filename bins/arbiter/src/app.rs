@@ -70,6 +70,7 @@ impl App {
             Arc::clone(&clock),
             Arc::clone(&entropy),
         )?);
+        store.answer_on(&*spawner);
         let documents: Arc<dyn Documents> = store.clone();
         let artifacts = FileArtifacts::open(config.data_dir.join("artifacts"), ARTIFACT_QUOTA_BYTES)
             .await

@@ -21,6 +21,10 @@ use clap::Parser as _;
 use crate::cli::{Cli, Command};
 use crate::config::Config;
 
+/// The system's allocator took a tenth of the time of a busy node.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The environment of the process, read here and nowhere else.
 struct Process;
 

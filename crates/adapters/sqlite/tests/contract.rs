@@ -6,11 +6,21 @@ use std::sync::Arc;
 use arbiter_adapter_sqlite::{SqliteConfig, SqliteStore};
 use arbiter_core::lifecycle::Rules;
 use arbiter_testkit::contract::{ManualHarness, Stores};
-use arbiter_testkit::{ManualClock, SeededEntropy};
+use arbiter_testkit::{ManualClock, SeededEntropy, TestSpawner};
 
 const MAX_AGENTS: usize = 20;
 
+/// As the binary has it: a task of the runtime answers.
 fn harness() -> ManualHarness {
+    opened(|store| store.answer_on(&TestSpawner))
+}
+
+/// The writer's thread answers.
+fn plain() -> ManualHarness {
+    opened(|_| {})
+}
+
+fn opened(change: impl FnOnce(&SqliteStore)) -> ManualHarness {
     let folder = tempfile::tempdir().expect("folder");
     let config = SqliteConfig {
         max_agents: MAX_AGENTS,
@@ -20,6 +30,7 @@ fn harness() -> ManualHarness {
     let entropy = Arc::new(SeededEntropy::new(1));
     let store =
         SqliteStore::open(&config, Rules::default(), Arc::clone(&clock) as _, entropy).expect("store");
+    change(&store);
     ManualHarness::new(Stores::of(&Arc::new(store)), clock, MAX_AGENTS).keeping(folder)
 }
 
@@ -31,3 +42,10 @@ arbiter_testkit::audit_log_contract!(harness());
 arbiter_testkit::audit_tree_contract!(harness());
 arbiter_testkit::lease_store_contract!(harness());
 arbiter_testkit::agent_registry_contract!(harness());
+
+mod answered_by_the_writer {
+    use super::plain;
+
+    arbiter_testkit::task_store_contract!(plain());
+    arbiter_testkit::documents_contract!(plain());
+}
