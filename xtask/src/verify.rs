@@ -13,6 +13,9 @@ const SLOW: &[&str] = &[
     "arbiter-tests",
 ];
 
+/// Test programs that need the interpreter which `test` provides.
+const NEEDS_PYTHON: &[&str] = &["cedarpy"];
+
 /// Runs the checks.
 ///
 /// # Errors
@@ -65,6 +68,11 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
         .iter()
         .filter(|package| workspace.has(package))
         .map(|package| format!("not package({package})"))
+        .chain(
+            NEEDS_PYTHON
+                .iter()
+                .map(|program| format!("not binary({program})")),
+        )
         .collect();
     let mut tests = workspace.cargo()?;
     tests.args([
