@@ -10,6 +10,7 @@
 mod agents;
 mod crash;
 mod executor;
+mod fairness;
 mod history;
 mod link;
 mod node;

@@ -71,6 +71,7 @@ pub(crate) struct Node {
     pub(crate) cut: Arc<AtomicBool>,
     /// Differs from life to life.
     pub(crate) seed: u64,
+    pub(crate) fair: FairSettings,
 }
 
 struct Ports {
@@ -261,11 +262,7 @@ impl Node {
             slots: SLOTS,
             transport: Arc::clone(&transport),
         });
-        Dispatcher::new(
-            wired,
-            agents.collect(),
-            FairScheduler::new(FairSettings::default()),
-        )
+        Dispatcher::new(wired, agents.collect(), FairScheduler::new(self.fair.clone()))
     }
 
     /// Starts the loops. They end with the node.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arbiter_core::model::{State, TaskId, Version};
 use arbiter_core::ports::Clock as _;
+use arbiter_orchestration::fair::FairSettings;
 use arbiter_testkit::contract::Stores;
 use futures_util::FutureExt as _;
 
@@ -159,6 +160,7 @@ impl<G: Ground> Schedule<G> {
             stores: stores.clone(),
             cut: Arc::clone(&self.cuts[node]),
             seed: self.seed.wrapping_mul(1_000).wrapping_add(self.lives),
+            fair: FairSettings::default(),
         };
         life.start();
         stores

@@ -100,6 +100,12 @@ struct Hosted {
     slots: Arc<Slots>,
 }
 
+/// How many slots were free when a claim was planned.
+struct Room {
+    attempts: u32,
+    reviews: u32,
+}
+
 /// Free slots, given back when the attempt's guard is dropped, whatever ended it.
 struct Slots {
     free: AtomicU32,
@@ -283,7 +289,11 @@ impl Dispatcher {
             effects: Effects::default(),
         };
         let claimed = self.parts.store.claim(request).await?;
-        self.settle(&quotas, &claimed);
+        let slots = Room {
+            attempts: free - reviews,
+            reviews,
+        };
+        self.settle(&quotas, &claimed, &slots);
         let started = claimed.assigned.len();
         for assignment in claimed.assigned {
             self.start(assignment, drain);
@@ -336,24 +346,35 @@ impl Dispatcher {
         fair.plan(batch, &capacity)
     }
 
-    /// Tells the scheduler what was served. A lane that gave nothing although it was asked has nothing that could be
-    /// taken now: it is left alone until the next refresh.
-    fn settle(&self, quotas: &[LaneQuota], claimed: &Claimed) {
-        let mut served: BTreeMap<LaneId, u32> = BTreeMap::new();
-        for assignment in &claimed.assigned {
-            *served.entry(lane_of(assignment)).or_default() += 1;
-        }
+    /// Tells the scheduler what was served. A lane that gave nothing although there was room has nothing that could be
+    /// taken now: it is left alone until the next refresh. Where there was no room left, nothing is known of it.
+    fn settle(&self, quotas: &[LaneQuota], claimed: &Claimed, room: &Room) {
+        let reviews = claimed
+            .assigned
+            .iter()
+            .filter(|one| matches!(one.to, Holder::Node(_)))
+            .count();
+        let attempts = claimed.assigned.len() - reviews;
+        let exhausted = |work: &Work| match work {
+            Work::Attempt(_) => attempts >= room.attempts as usize,
+            Work::Review(_) => reviews >= room.reviews as usize,
+        };
         let heads: BTreeMap<_, _> = claimed.heads.iter().copied().collect();
         let mut fair = self.fair();
+        let mut served: BTreeSet<LaneId> = BTreeSet::new();
+        for lane in claimed.assigned.iter().map(lane_of) {
+            fair.served(lane, 1);
+            served.insert(lane);
+        }
         let asked: BTreeSet<LaneId> = quotas.iter().map(|quota| quota.lane).collect();
         for lane in asked {
-            let count = served.get(&lane).copied().unwrap_or(0);
-            let head = if count == 0 {
-                None
-            } else {
-                heads.get(&lane).copied().flatten()
-            };
-            fair.served(lane, count, head);
+            let head = heads.get(&lane).copied().flatten();
+            let full = fair.work(lane).is_some_and(exhausted);
+            if served.contains(&lane) {
+                fair.moved(lane, head);
+            } else if !full {
+                fair.moved(lane, None);
+            }
         }
     }
 

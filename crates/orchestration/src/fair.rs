@@ -19,7 +19,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use arbiter_core::model::{Band, LaneId, LaneKey, OrderKey, TenantId};
+use arbiter_core::model::{Band, LaneId, LaneKey, OrderKey, TenantId, Work};
 use arbiter_core::ports::{LaneHead, LaneQuota};
 
 use band::BandState;
@@ -102,7 +102,13 @@ impl FairScheduler {
         self.lanes.iter().map(|(lane, known)| (*lane, &known.key))
     }
 
-    /// Quotas for one claim of at most `batch` tasks, each lane at most once, in the order in which they are due.
+    /// The work of a lane that is known.
+    pub fn work(&self, lane: LaneId) -> Option<&Work> {
+        self.lanes.get(&lane).map(|known| &known.key.work)
+    }
+
+    /// Quotas for one claim of at most `batch` tasks, in the order in which they are due; a lane may stand there several
+    /// times.
     /// `capacity` says how many tasks of a lane could be taken now; lanes that it does not name have none.
     pub fn plan(&mut self, batch: u32, capacity: &BTreeMap<LaneId, u32>) -> Vec<LaneQuota> {
         let mut open: [BTreeMap<TenantId, Vec<Open>>; 4] = Default::default();
@@ -137,30 +143,28 @@ impl FairScheduler {
             let Some(lane) = take(tenants, tenant) else { break };
             state.takeable = !tenants.is_empty();
             charge(&mut bands, band, tenant, self.weight(tenant), 1);
-            match quotas.iter_mut().find(|quota| quota.lane == lane) {
-                Some(quota) => quota.take += 1,
-                None => quotas.push(LaneQuota { lane, take: 1 }),
+            match quotas.last_mut() {
+                Some(quota) if quota.lane == lane => quota.take += 1,
+                _ => quotas.push(LaneQuota { lane, take: 1 }),
             }
         }
         quotas
     }
 
-    /// Charges a lane's tenant for `count` tasks and notes what is at the lane's head now; `None` leaves the lane alone
-    /// until the next [`Self::observe`].
-    pub fn served(&mut self, lane: LaneId, count: u32, head: Option<OrderKey>) {
-        let Some(known) = self.lanes.get_mut(&lane) else {
-            return;
-        };
-        let (band, tenant) = (known.key.band, known.key.tenant);
-        match head {
-            Some(head) => known.head = head,
-            None => {
-                self.lanes.remove(&lane);
-            }
-        }
-        if count > 0 {
+    /// Charges a lane's tenant for `count` tasks. Call it in the order in which they were assigned.
+    pub fn served(&mut self, lane: LaneId, count: u32) {
+        if let Some(known) = self.lanes.get(&lane).filter(|_| count > 0) {
+            let (band, tenant) = (known.key.band, known.key.tenant);
             let weight = self.weight(tenant);
             charge(&mut self.bands, band, tenant, weight, count);
+        }
+    }
+
+    /// Notes what is at a lane's head now; `None` leaves the lane alone until the next [`Self::observe`].
+    pub fn moved(&mut self, lane: LaneId, head: Option<OrderKey>) {
+        match (self.lanes.get_mut(&lane), head) {
+            (Some(known), Some(head)) => known.head = head,
+            _ => drop(self.lanes.remove(&lane)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The scheduler against simulated backlogs.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use arbiter_core::model::{Requires, SecurityLevel, Shape, TaskKind, Work};
 use proptest::prelude::*;
@@ -88,16 +88,18 @@ impl World {
         let capacity = capacity.collect();
         let quotas = self.fair.plan(batch, &capacity);
         let before = self.served.len();
+        let mut asked = BTreeSet::new();
         for quota in quotas {
             let (key, tasks) = self.backlog.get_mut(&quota.lane).expect("a planned lane exists");
             let taken = tasks.drain(..tasks.len().min(quota.take as usize)).count();
             self.served
                 .extend(std::iter::repeat_n((key.tenant, key.band), taken));
-            self.fair.served(
-                quota.lane,
-                taken as u32,
-                tasks.front().map(|first| OrderKey(*first)),
-            );
+            self.fair.served(quota.lane, taken as u32);
+            asked.insert(quota.lane);
+        }
+        for lane in asked {
+            let (_, tasks) = &self.backlog[&lane];
+            self.fair.moved(lane, tasks.front().map(|first| OrderKey(*first)));
         }
         self.served.len() - before
     }
@@ -285,9 +287,10 @@ proptest! {
         let planned: u32 = quotas.iter().map(|quota| quota.take).sum();
         let room: u32 = capacity.values().sum();
         prop_assert_eq!(planned, batch.min(room));
-        for quota in &quotas {
-            prop_assert!(quota.take <= capacity[&quota.lane]);
-            prop_assert_eq!(quotas.iter().filter(|other| other.lane == quota.lane).count(), 1);
+        for (lane, room) in &capacity {
+            let taken: u32 = quotas.iter().filter(|quota| quota.lane == *lane).map(|quota| quota.take).sum();
+            prop_assert!(taken <= *room);
         }
+        prop_assert!(quotas.windows(2).all(|pair| pair[0].lane != pair[1].lane), "neighbours are one quota");
     }
 }
