@@ -5,4 +5,5 @@ mod audit;
 mod batch;
 mod command_line;
 mod demo;
+mod merkle;
 mod secrets;

@@ -37,6 +37,19 @@ pub fn binary() -> PathBuf {
     beside
 }
 
+/// An interpreter that has the packages of `xtask/python/requirements.txt`.
+///
+/// # Panics
+/// When none was named.
+pub fn python() -> PathBuf {
+    std::env::var_os("ARBITER_TEST_PYTHON")
+        .expect(
+            "ARBITER_TEST_PYTHON names no interpreter with `pymerkle`: run `cargo xtask test`, which makes one \
+             under target/tools/venv, or name that one",
+        )
+        .into()
+}
+
 /// The root of the workspace.
 ///
 /// # Panics
