@@ -94,11 +94,18 @@ fn a_configuration_tells_all_its_problems_at_once() {
     let place = Place::new();
     place.write(
         "bad.toml",
-        "[queue]\nopen_tasks_per_tenant = 0\nsuspicious = \"shrug\"\nextra_kinds = [\"A b\"]\n[exec]\nuid = 0\n",
+        "[queue]\nlease_seconds = 2\nopen_tasks_per_tenant = 0\nsuspicious = \"shrug\"\nextra_kinds = [\"A b\"]\n[exec]\nuid = 0\n",
     );
     let bad = place.run(&["--config", "bad.toml", "config", "check"]);
     assert_eq!(bad.code(), 3);
-    for part in ["4 problems", "open_tasks_per_tenant", "shrug", "A b", "exec.uid"] {
+    for part in [
+        "5 problems",
+        "queue.lease_seconds",
+        "open_tasks_per_tenant",
+        "shrug",
+        "A b",
+        "exec.uid",
+    ] {
         assert!(bad.stderr.contains(part), "{part}: {}", bad.stderr);
     }
     place.write("typo.toml", "[queue]\nopen_task = 1\n");

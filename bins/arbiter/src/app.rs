@@ -11,7 +11,6 @@ use arbiter_adapter_sqlite::{SqliteConfig, SqliteStore};
 use arbiter_adapter_system::{FileSigner, OsEntropy, SystemClock, TokioSpawner, UuidV7Ids};
 use arbiter_audit::key::VerifierKey;
 use arbiter_audit::keyring::Handover;
-use arbiter_core::lifecycle::Rules;
 use arbiter_core::mechanism::{Redactor, SuspicionDetector};
 use arbiter_core::model::{AuditAction, Operation, Principal, Record, RecordOutcome, Resource, TenantId};
 use arbiter_core::ports::{
@@ -66,7 +65,7 @@ impl App {
         let metrics: Arc<dyn Metrics> = Arc::new(PrometheusMetrics::new());
         let store = Arc::new(SqliteStore::open(
             &SqliteConfig::new(&config.data_dir),
-            Rules::default(),
+            config.rules,
             Arc::clone(&clock),
             Arc::clone(&entropy),
         )?);

@@ -11,8 +11,11 @@ pub(crate) use reference::reference;
 pub(crate) use show::show;
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use arbiter_core::lifecycle::Rules;
 use arbiter_core::mechanism::RedactionRules;
 use arbiter_queue::{RateLimit, Settings, SuspicionPolicy};
 
@@ -35,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) data_dir_from: &'static str,
     pub(crate) log: LogConfig,
     pub(crate) queue: Settings,
+    /// How long leases last.
+    pub(crate) rules: Rules,
     pub(crate) redaction: RedactionRules,
     pub(crate) policies: Vec<PathBuf>,
     pub(crate) exec: ExecConfig,
@@ -91,6 +96,7 @@ impl Config {
             .unwrap_or(Path::new(""))
             .to_path_buf();
         let queue = queue(file, problems);
+        let rules = rules(file, problems);
         let log = log(global, environment, file, problems);
         let exec = exec(file, problems);
         let (data_dir, data_dir_from) = data?;
@@ -106,6 +112,7 @@ impl Config {
             data_dir_from,
             log,
             queue,
+            rules,
             exec,
         })
     }
@@ -166,6 +173,34 @@ fn queue(file: &FileConfig, problems: &mut Vec<String>) -> Settings {
         }
     };
     settings
+}
+
+fn rules(file: &FileConfig, problems: &mut Vec<String>) -> Rules {
+    let mut rules = Rules::default();
+    let mut seconds = |name: &str, given: Option<u32>, range: RangeInclusive<u32>, into: &mut Duration| {
+        let Some(value) = given else { return };
+        if range.contains(&value) {
+            *into = Duration::from_secs(value.into());
+        } else {
+            let (least, most) = range.into_inner();
+            problems.push(format!("queue.{name}: must lie in {least}..={most}, not {value}"));
+        }
+    };
+    let section = &file.queue;
+    // Three heartbeats fit into a lease; shorter ones would be lost to a slow disk.
+    seconds(
+        "lease_seconds",
+        section.lease_seconds,
+        3..=3_600,
+        &mut rules.lease,
+    );
+    seconds(
+        "acknowledge_seconds",
+        section.acknowledge_seconds,
+        1..=3_600,
+        &mut rules.acknowledge_within,
+    );
+    rules
 }
 
 fn log(

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arbiter_core::model::{
-    AttemptEnd, Failure, FailureClass, Fence, Principal, Progress, StageOutcome, StoredTask, TenantScope,
-    Usage,
+    AttemptEnd, Failure, FailureClass, Fence, Principal, Progress, StageOutcome, StoredTask, Task,
+    TenantScope, Usage,
 };
 use arbiter_core::ports::{
     AgentTransport, Assignment, Clock, ContextItem, Delivered, Delivery, IdSource, LeaseStatus, Metrics,
@@ -20,8 +20,12 @@ use tokio::sync::Notify;
 
 use crate::stop::{Stop, Stopper};
 
-/// How often a lease is extended; a lease lasts three of them.
+/// How often a lease is extended at least, however long it lasts.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How often it is extended at most, however short it is.
+const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(100);
+/// How long to wait after a heartbeat that failed.
+const AFTER_ERROR: Duration = Duration::from_secs(1);
 /// Progress is told at most this often.
 const TELL_EVERY: Duration = Duration::from_millis(500);
 /// How long to wait before an unanswered call is repeated.
@@ -145,7 +149,8 @@ impl AttemptRunner {
         stopper: &Stopper,
         drain: &Stop,
     ) {
-        let mut next_beat = self.clock.monotonic() + HEARTBEAT;
+        let every = beat_every(&assignment.stored.task);
+        let mut next_beat = self.clock.monotonic() + every;
         loop {
             let beat = self.clock.sleep_until(next_beat);
             let tell = async {
@@ -170,7 +175,7 @@ impl AttemptRunner {
                 usage,
             };
             match self.desk.heartbeat(agent, vec![item]).await.as_deref() {
-                Ok([LeaseStatus::Held { .. }]) => next_beat = self.clock.monotonic() + HEARTBEAT,
+                Ok([LeaseStatus::Held { .. }]) => next_beat = self.clock.monotonic() + every,
                 Ok([LeaseStatus::OverBudget { .. } | LeaseStatus::Cancelled | LeaseStatus::Lost]) => {
                     stopper.stop();
                     return;
@@ -179,7 +184,7 @@ impl AttemptRunner {
                 Err(error) => {
                     // The lease outlives two missed heartbeats; the store says in time when it does not.
                     tracing::warn!(event = "heartbeat_failed", task.id = %task.id, error = %error, "a heartbeat failed");
-                    next_beat = self.clock.monotonic() + Duration::from_secs(1);
+                    next_beat = self.clock.monotonic() + every.min(AFTER_ERROR);
                 }
             }
         }
@@ -364,6 +369,16 @@ impl AttemptRunner {
         }
         items
     }
+}
+
+/// How often the lease of a task that was just assigned is extended: three times while it lasts. Both moments are the
+/// store's, so that it does not matter what this node thinks the time is.
+pub(crate) fn beat_every(task: &Task) -> Duration {
+    let lasts = task
+        .state
+        .lease()
+        .map_or(3 * HEARTBEAT, |lease| lease.until.since(task.changed_at));
+    (lasts / 3).clamp(SHORTEST_HEARTBEAT, HEARTBEAT)
 }
 
 /// When the attempt must have ended.

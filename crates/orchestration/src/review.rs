@@ -14,7 +14,7 @@ use arbiter_core::ports::{
 use arbiter_core::services::{AttemptFailure, FailureHandler, ReviewStage, ReviewVerdict, ReviewWork};
 use futures_util::{FutureExt as _, pin_mut, select_biased};
 
-use crate::attempt::HEARTBEAT;
+use crate::attempt::beat_every;
 use crate::stop::Stop;
 
 /// Runs review stages.
@@ -155,8 +155,9 @@ impl Reviewer {
     /// Extends the lease until it is lost.
     async fn keep(&self, assignment: &Assignment) {
         let task = &assignment.stored.task;
+        let every = beat_every(task);
         loop {
-            self.clock.sleep_until(self.clock.monotonic() + HEARTBEAT).await;
+            self.clock.sleep_until(self.clock.monotonic() + every).await;
             let lease = LeaseRef {
                 task: task.id,
                 tenant: task.tenant,

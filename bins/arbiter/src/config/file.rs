@@ -30,6 +30,8 @@ pub(crate) struct LogSection {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct QueueSection {
+    pub(crate) lease_seconds: Option<u32>,
+    pub(crate) acknowledge_seconds: Option<u32>,
     pub(crate) open_tasks_per_tenant: Option<u64>,
     pub(crate) extra_kinds: Vec<String>,
     pub(crate) suspicious: Option<String>,

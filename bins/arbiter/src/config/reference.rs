@@ -24,6 +24,16 @@ const SETTINGS: &[Setting] = &[
         meaning: "`text` for people, `json` for machines: one object a line, on standard error.",
     },
     Setting {
+        key: "queue.lease_seconds",
+        default: "45",
+        meaning: "How long an agent keeps a task without a heartbeat, 3–3600; this node sends three while a lease lasts.",
+    },
+    Setting {
+        key: "queue.acknowledge_seconds",
+        default: "10",
+        meaning: "How long an agent has to acknowledge an assignment, 1–3600.",
+    },
+    Setting {
         key: "queue.open_tasks_per_tenant",
         default: "10000",
         meaning: "How many tasks of a tenant may be open.",

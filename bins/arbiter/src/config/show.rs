@@ -18,6 +18,8 @@ pub(crate) fn show(config: &Config) -> Value {
             "format": match config.log.format { LogFormat::Text => "text", LogFormat::Json => "json" },
         },
         "queue": {
+            "lease_seconds": config.rules.lease.as_secs(),
+            "acknowledge_seconds": config.rules.acknowledge_within.as_secs(),
             "open_tasks_per_tenant": config.queue.open_tasks_per_tenant,
             "extra_kinds": config.queue.extra_kinds.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "suspicious": match config.queue.suspicious {
