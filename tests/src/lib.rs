@@ -11,6 +11,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -198,6 +199,34 @@ impl Place {
             .map(|line| serde_json::from_str(line).expect("a JSON line"))
             .collect()
     }
+}
+
+/// Waits until something is so.
+///
+/// # Panics
+/// When it is not so after a minute: far longer than it takes, so that only what never happens fails.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..6_000 {
+        if holds() {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    panic!("waited in vain until {what}");
+}
+
+/// How many processes run a script, by the path of the script. One that has ended and was not waited for is none.
+///
+/// # Panics
+/// Where there is no `/proc`.
+pub fn processes(script: &str) -> usize {
+    let all = std::fs::read_dir("/proc").expect("/proc").flatten();
+    all.filter(|entry| {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0);
+        words.next() == Some(b"/bin/sh") && words.any(|word| word == script.as_bytes())
+    })
+    .count()
 }
 
 /// Runs a command to its end.
