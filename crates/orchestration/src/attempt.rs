@@ -29,9 +29,9 @@ const AFTER_ERROR: Duration = Duration::from_secs(1);
 /// Progress is told at most this often.
 const TELL_EVERY: Duration = Duration::from_millis(500);
 /// How long to wait before an unanswered call is repeated.
-const REPEAT_AFTER: Duration = Duration::from_millis(250);
+pub(crate) const REPEAT_AFTER: Duration = Duration::from_millis(250);
 /// How often a call is repeated: the lease has ended by then.
-const REPEATS: u32 = 180;
+pub(crate) const REPEATS: u32 = 180;
 /// Bytes of context that an attempt gets.
 const CONTEXT_BUDGET: usize = 64 * 1024;
 
@@ -80,6 +80,12 @@ impl Told {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         (latest.0.take(), latest.1)
     }
+
+    /// Keeps what could not be told for the next time, unless there is something newer.
+    fn put_back(&self, progress: Option<Progress>) {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.0 = latest.0.take().or(progress);
+    }
 }
 
 impl AttemptRunner {
@@ -99,21 +105,28 @@ impl AttemptRunner {
     ) -> Option<AttemptOutcome> {
         let open = assignment.stored.task.attempt.clone()?;
         let started = self.clock.monotonic();
-        let context = self.context(&assignment.stored).await;
         let told = Arc::new(Told::default());
         let stopper = Stopper::default();
-        let delivery = Delivery {
-            agent: open.agent,
-            stored: assignment.stored.clone(),
-            fence: assignment.fence,
-            number: open.number,
-            deadline: deadline(&assignment.stored),
-            context,
-            progress: Arc::clone(&told) as Arc<dyn ProgressSink>,
-            stop: Arc::new(stopper.signal()),
-        };
+        let stop = stopper.signal();
         let delivered = {
-            let deliver = transport.deliver(delivery);
+            // The lease is kept from the start: a slow source of context does not lose it.
+            let deliver = async {
+                let context = select_biased! {
+                    () = stop.wait().fuse() => return Ok(Delivered::Stopped),
+                    context = self.context(&assignment.stored).fuse() => context,
+                };
+                let delivery = Delivery {
+                    agent: open.agent,
+                    stored: assignment.stored.clone(),
+                    fence: assignment.fence,
+                    number: open.number,
+                    deadline: deadline(&assignment.stored),
+                    context,
+                    progress: Arc::clone(&told) as Arc<dyn ProgressSink>,
+                    stop: Arc::new(stop.clone()),
+                };
+                transport.deliver(delivery).await
+            };
             let keep = self.keep(agent, &assignment, &told, &stopper, &drain);
             pin_mut!(deliver, keep);
             match select(deliver, keep).await {
@@ -171,7 +184,7 @@ impl AttemptRunner {
                 task: task.id,
                 tenant: task.tenant,
                 fence: assignment.fence,
-                progress,
+                progress: progress.clone(),
                 usage,
             };
             match self.desk.heartbeat(agent, vec![item]).await.as_deref() {
@@ -180,11 +193,12 @@ impl AttemptRunner {
                     stopper.stop();
                     return;
                 }
-                Ok(_) => {}
+                Ok(_) => next_beat = self.clock.monotonic() + every.min(AFTER_ERROR),
                 Err(error) => {
                     // The lease outlives two missed heartbeats; the store says in time when it does not.
-                    tracing::warn!(event = "heartbeat_failed", task.id = %task.id, error = %error, "a heartbeat failed");
+                    told.put_back(progress);
                     next_beat = self.clock.monotonic() + every.min(AFTER_ERROR);
+                    tracing::warn!(event = "heartbeat_failed", task.id = %task.id, error = %error, "a heartbeat failed");
                 }
             }
         }

@@ -1,18 +1,17 @@
 //! The dispatcher: plans fair quotas over lanes, claims, and starts what it claimed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arbiter_core::lifecycle::{Command, Expect, RetryPlan};
 use arbiter_core::model::{
-    AgentId, Failure, FailureClass, Holder, LaneId, NodeId, Principal, RecordDraft, Shape, TenantId, Usage,
-    Work,
+    AgentId, CommandId, Failure, FailureClass, Holder, LaneId, NodeId, Principal, RecordDraft, Shape, TaskId,
+    TenantId, Usage, Work,
 };
 use arbiter_core::ports::{
     AgentTransport, Assignment, ClaimRequest, Claimed, Clock, Effects, IdSource, LaneHead, LaneQuota,
-    Metrics, Spawner, StoreError, TaskReader, TaskStore, Transition, Wakeups,
+    Metrics, Scope, Spawner, StoreError, TaskReader, TaskStore, Transition, Wakeups,
 };
 use arbiter_core::services::{Allocator, Offer};
 use futures_util::{FutureExt as _, select_biased};
@@ -21,6 +20,7 @@ use tokio::sync::Notify;
 use crate::attempt::AttemptRunner;
 use crate::fair::FairScheduler;
 use crate::review::{ByWork, Reviewer};
+use crate::slots::Slots;
 use crate::stop::Stop;
 
 /// The most tasks of one claim: fairness is exact to within one batch.
@@ -93,6 +93,10 @@ pub struct Dispatcher {
     reviews: Arc<Slots>,
     fair: Mutex<FairScheduler>,
     freed: Arc<Notify>,
+    /// Agents that the store called full, until the lanes are looked at again: others run attempts on them too.
+    full: Mutex<BTreeSet<AgentId>>,
+    /// Claims whose answer was lost: what they took is looked for before the next one.
+    lost: Mutex<Vec<CommandId>>,
 }
 
 struct Hosted {
@@ -104,42 +108,6 @@ struct Hosted {
 struct Room {
     attempts: u32,
     reviews: u32,
-}
-
-/// Free slots, given back when the attempt's guard is dropped, whatever ended it.
-struct Slots {
-    free: AtomicU32,
-    freed: Arc<Notify>,
-}
-
-struct SlotGuard(Arc<Slots>);
-
-impl Slots {
-    fn new(free: u32, freed: &Arc<Notify>) -> Arc<Self> {
-        Arc::new(Self {
-            free: AtomicU32::new(free),
-            freed: Arc::clone(freed),
-        })
-    }
-
-    fn free(&self) -> u32 {
-        self.free.load(Ordering::Acquire)
-    }
-
-    /// Takes a slot. Only the dispatcher's own loop takes, so the count cannot fall below what it saw.
-    fn take(self: &Arc<Self>) -> SlotGuard {
-        let _before = self
-            .free
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(1));
-        SlotGuard(Arc::clone(self))
-    }
-}
-
-impl Drop for SlotGuard {
-    fn drop(&mut self) {
-        self.0.free.fetch_add(1, Ordering::AcqRel);
-        self.0.freed.notify_one();
-    }
 }
 
 impl Dispatcher {
@@ -166,6 +134,8 @@ impl Dispatcher {
             reviews,
             fair: Mutex::new(fair),
             freed,
+            full: Mutex::default(),
+            lost: Mutex::default(),
         }
     }
 
@@ -177,10 +147,16 @@ impl Dispatcher {
     pub async fn run(&self, stop: Stop, drain: Stop) {
         let mut hints = self.parts.wakeups.subscribe();
         let mut refresh = true;
+        let mut refreshed_at = self.parts.clock.monotonic();
         while !stop.is_stopped() {
+            if refresh {
+                refreshed_at = self.parts.clock.monotonic();
+            }
             let wait = match self.round(refresh, &drain).await {
                 Ok(true) => {
-                    refresh = false;
+                    // However many slots are free, who comes newly is seen before the next batch.
+                    let told = hints.next().now_or_never().is_some();
+                    refresh = told || self.parts.clock.monotonic() >= refreshed_at + REFRESH;
                     continue;
                 }
                 Ok(false) => REFRESH,
@@ -250,7 +226,15 @@ impl Dispatcher {
     }
 
     /// One bounded round: plan, claim, start. Gives whether another one may find more.
+    ///
+    /// Every round of a row without a refresh starts something, or leaves a lane alone, or finds an agent full: the
+    /// row ends.
     async fn round(&self, refresh: bool, drain: &Stop) -> Result<bool, StoreError> {
+        self.resume(drain).await?;
+        if refresh {
+            lock(&self.full).clear();
+        }
+        let full = lock(&self.full).clone();
         let offers: Vec<Offer> = self
             .agents
             .iter()
@@ -259,7 +243,7 @@ impl Dispatcher {
                 free: hosted.slots.free(),
                 acknowledges: true,
             })
-            .filter(|offer| offer.free > 0)
+            .filter(|offer| offer.free > 0 && !full.contains(&offer.agent))
             .collect();
         let reviews = self.reviews.free();
         let free = offers
@@ -282,18 +266,24 @@ impl Dispatcher {
             node: self.parts.node,
             review_slots: self.parts.review_slots,
         });
+        let command = self.parts.ids.command();
         let request = ClaimRequest {
             lanes: quotas.clone(),
             chooser,
-            command: self.parts.ids.command(),
+            command,
             effects: Effects::default(),
         };
-        let claimed = self.parts.store.claim(request).await?;
+        let claimed = self.parts.store.claim(request).await.inspect_err(|error| {
+            if error.may_have_applied() {
+                lock(&self.lost).push(command);
+            }
+        })?;
         let slots = Room {
             attempts: free - reviews,
             reviews,
         };
-        self.settle(&quotas, &claimed, &slots);
+        let choose_again = self.note_full(&claimed.full);
+        self.settle(&quotas, &claimed, &slots, choose_again);
         let started = claimed.assigned.len();
         for assignment in claimed.assigned {
             self.start(assignment, drain);
@@ -301,7 +291,55 @@ impl Dispatcher {
         self.parts
             .metrics
             .count("dispatcher.assigned_total", &[], started as u64);
-        Ok(started > 0)
+        Ok(true)
+    }
+
+    /// Starts what claims took whose answers were lost.
+    async fn resume(&self, drain: &Stop) -> Result<(), StoreError> {
+        let lost = lock(&self.lost).clone();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let agents = self.agents.keys().copied().map(Holder::Agent);
+        let mut found = Vec::new();
+        for holder in agents.chain([Holder::Node(self.parts.node)]) {
+            for stored in self.parts.reader.held_by(holder).await? {
+                let task = &stored.task;
+                let taken = |claim: &CommandId| task.last_command == Some(claim.for_task(task.id));
+                if let Some(fence) = task.state.lease().map(|lease| lease.fence)
+                    && lost.iter().any(taken)
+                {
+                    found.push(Assignment {
+                        stored,
+                        to: holder,
+                        fence,
+                    });
+                }
+            }
+        }
+        lock(&self.lost).clear();
+        found
+            .into_iter()
+            .for_each(|assignment| self.start(assignment, drain));
+        Ok(())
+    }
+
+    /// Notes agents that the store called full, which choices leave out until the next refresh. Gives whether there is
+    /// one more than before, so that its tasks can be chosen again.
+    fn note_full(&self, refused: &[(TaskId, Scope)]) -> bool {
+        if refused.is_empty() {
+            return false;
+        }
+        self.parts
+            .metrics
+            .count("dispatcher.full_total", &[], refused.len() as u64);
+        let mut full = lock(&self.full);
+        let before = full.len();
+        full.extend(refused.iter().filter_map(|(_, scope)| match scope {
+            Scope::Agent(agent) => Some(*agent),
+            _ => None,
+        }));
+        full.len() > before
     }
 
     async fn lanes(&self) -> Result<Vec<LaneHead>, StoreError> {
@@ -347,8 +385,9 @@ impl Dispatcher {
     }
 
     /// Tells the scheduler what was served. A lane that gave nothing although there was room has nothing that could be
-    /// taken now: it is left alone until the next refresh. Where there was no room left, nothing is known of it.
-    fn settle(&self, quotas: &[LaneQuota], claimed: &Claimed, room: &Room) {
+    /// taken now: it is left alone until the next refresh. Where there was no room left, or its tasks can be
+    /// chosen again, nothing is known of it.
+    fn settle(&self, quotas: &[LaneQuota], claimed: &Claimed, room: &Room, choose_again: bool) {
         let reviews = claimed
             .assigned
             .iter()
@@ -372,7 +411,7 @@ impl Dispatcher {
             let full = fair.work(lane).is_some_and(exhausted);
             if served.contains(&lane) {
                 fair.moved(lane, head);
-            } else if !full {
+            } else if !full && !choose_again {
                 fair.moved(lane, None);
             }
         }
@@ -425,9 +464,13 @@ impl Dispatcher {
         }
     }
 
-    fn fair(&self) -> std::sync::MutexGuard<'_, FairScheduler> {
-        self.fair.lock().unwrap_or_else(PoisonError::into_inner)
+    fn fair(&self) -> MutexGuard<'_, FairScheduler> {
+        lock(&self.fair)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The lane that an assignment was taken from.

@@ -6,6 +6,7 @@ mod due;
 pub mod fair;
 mod retry;
 mod review;
+mod slots;
 mod stop;
 
 pub use attempt::{AttemptRunner, HEARTBEAT};

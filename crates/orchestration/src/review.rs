@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use arbiter_core::lifecycle::{Command, Expect, RetryPlan};
+use arbiter_core::lifecycle::{Command, Expect, Refusal, RetryPlan};
 use arbiter_core::model::{
-    Failure, FailureClass, Holder, NodeId, RecordDraft, Stage, StageOutcome, State, TenantScope, Timestamp,
-    Usage, Work,
+    Failure, FailureClass, Holder, NodeId, RecordDraft, Stage, StageOutcome, State, Task, TenantScope,
+    Timestamp, Usage, Work,
 };
 use arbiter_core::ports::{
     Assignment, Candidate, Choice, Chooser, Clock, Effects, Hint, IdSource, LeaseRef, LeaseStatus, Scope,
@@ -14,7 +14,7 @@ use arbiter_core::ports::{
 use arbiter_core::services::{AttemptFailure, FailureHandler, ReviewStage, ReviewVerdict, ReviewWork};
 use futures_util::{FutureExt as _, pin_mut, select_biased};
 
-use crate::attempt::beat_every;
+use crate::attempt::{REPEAT_AFTER, REPEATS, beat_every};
 use crate::stop::Stop;
 
 /// Runs review stages.
@@ -64,33 +64,18 @@ impl Reviewer {
         let keep = self.keep(&assignment);
         pin_mut!(work, keep);
         let (verdict, plan) = select_biased! {
-            // Given up on a stop: the lease ends and another node, or the next start, reviews again.
-            () = stop.wait().fuse() => return,
+            // Given back on a stop: another node, or the next start, reviews again.
+            () = stop.wait().fuse() => return self.give_back(&assignment).await,
             () = keep.fuse() => return,
             verdict = work.fuse() => verdict,
         };
-        let transition = Transition {
-            command: self.ids.command(),
-            task: task.id,
-            tenant: task.tenant,
-            expect: Expect::Lease {
-                fence: assignment.fence,
-                holder: Holder::Node(self.node),
-            },
-            action: Command::Stage {
-                outcome: verdict.outcome,
-                schema: verdict.schema,
-                body: verdict.body,
-                plan,
-            },
-            effects: Effects::of(RecordDraft::default()),
+        let action = Command::Stage {
+            outcome: verdict.outcome,
+            schema: verdict.schema,
+            body: verdict.body,
+            plan,
         };
-        match self
-            .store
-            .apply(vec![transition])
-            .await
-            .map(|mut answers| answers.pop())
-        {
+        match self.hand_in(self.transition(&assignment, action)).await {
             Ok(Some(Ok(_))) => self.wakeups.publish(&[Hint::Task(task.id)]),
             Ok(Some(Err(refusal))) => {
                 tracing::warn!(event = "verdict_refused", task.id = %task.id, error = %refusal, "a verdict was refused");
@@ -100,6 +85,49 @@ impl Reviewer {
             Err(error) => {
                 tracing::error!(event = "verdict_lost", task.id = %task.id, error = %error, "a verdict was not stored");
             }
+        }
+    }
+
+    /// Stores a transition, again and with the same command while the store is away: a review may have been dear.
+    async fn hand_in(&self, transition: Transition) -> Result<Option<Result<Task, Refusal>>, StoreError> {
+        let mut repeats = 0;
+        loop {
+            match self.store.apply(vec![transition.clone()]).await {
+                Err(error) if repeats < REPEATS && (error.is_transient() || error.may_have_applied()) => {
+                    repeats += 1;
+                    let until = self.clock.monotonic() + REPEAT_AFTER;
+                    self.clock.sleep_until(until).await;
+                }
+                answer => return answer.map(|mut answers| answers.pop()),
+            }
+        }
+    }
+
+    /// Gives the lease back. When that fails it ends by itself.
+    async fn give_back(&self, assignment: &Assignment) {
+        let task = assignment.stored.task.id;
+        let why = "the node is draining".to_owned();
+        let revoke = self.transition(assignment, Command::Revoke { why });
+        match self.store.apply(vec![revoke]).await {
+            Ok(_) => self.wakeups.publish(&[Hint::Task(task)]),
+            Err(error) => {
+                tracing::warn!(event = "review_not_returned", task.id = %task, error = %error, "a review was not given back");
+            }
+        }
+    }
+
+    /// A transition asked for as the holder of the lease.
+    fn transition(&self, assignment: &Assignment, action: Command) -> Transition {
+        Transition {
+            command: self.ids.command(),
+            task: assignment.stored.task.id,
+            tenant: assignment.stored.task.tenant,
+            expect: Expect::Lease {
+                fence: assignment.fence,
+                holder: Holder::Node(self.node),
+            },
+            action,
+            effects: Effects::of(RecordDraft::default()),
         }
     }
 

@@ -1,0 +1,22 @@
+//! Dispatcher, attempts, reviews, timer and retries over the store in memory, on a clock that the tests move.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a world that cannot be made, or does not answer, fails the test"
+)]
+
+mod agents;
+mod attempt;
+mod context;
+mod desk;
+mod dispatcher;
+mod drain;
+mod due;
+mod fairness;
+mod given;
+mod panel;
+mod retry;
+mod review;
+mod watch;
+mod world;
