@@ -1,10 +1,10 @@
 //! A process that is stopped for longer than its leases last, and goes on as if nothing had happened.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use arbiter_tests::{Place, processes, wait_until};
+use arbiter_tests::{Place, Running, processes, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -35,9 +35,9 @@ fn place() -> Place {
     place
 }
 
-fn start(place: &Place) -> Child {
+fn start(place: &Place) -> Running {
     let log = std::fs::File::create(place.path("log.txt")).expect("a log");
-    place
+    let child = place
         .command(&[
             "--config",
             "config.toml",
@@ -52,7 +52,8 @@ fn start(place: &Place) -> Child {
         .stdout(Stdio::null())
         .stderr(log)
         .spawn()
-        .expect("started")
+        .expect("started");
+    Running(child)
 }
 
 /// Stops the node while it holds every task, lets the agents end, and lets the node go on after its leases.
@@ -60,11 +61,11 @@ fn start(place: &Place) -> Child {
     clippy::disallowed_methods,
     reason = "leases are counted by the system's clock: that is what must pass here"
 )]
-fn pause(place: &Place, child: &mut Child) {
-    let node = Pid::from_raw(child.id().try_into().expect("a process id"));
+fn pause(place: &Place, child: &mut Running) {
+    let node = Pid::from_raw(child.0.id().try_into().expect("a process id"));
     let script = place.path("agents/waits.sh").display().to_string();
     wait_until("every task runs", || {
-        let ended = child.try_wait().expect("state");
+        let ended = child.0.try_wait().expect("state");
         assert!(ended.is_none(), "it ended before its agents ran: {ended:?}");
         processes(&script) == TASKS
     });
@@ -103,7 +104,7 @@ fn kill_stop_a_node_past_its_leases_and_no_stale_report_is_taken() {
         place.write("tasks.jsonl", &lines.join("\n"));
         let mut child = start(&place);
         pause(&place, &mut child);
-        let status = child.wait().expect("ended");
+        let status = child.0.wait().expect("ended");
         let log = std::fs::read_to_string(place.path("log.txt")).expect("a log");
         assert_eq!(status.code(), Some(0), "{log}");
         stale += check(&place, &log);
@@ -186,7 +187,7 @@ fn heartbeats_keep_the_lease_of_an_agent_that_says_nothing() {
         "#!/bin/sh\ncat >/dev/null\nsleep 5\necho '{\"version\":1,\"outcome\":\"succeeded\"}'\n",
     );
     place.write("tasks.jsonl", "{\"kind\":\"analysis\",\"title\":\"long\"}\n");
-    let run = start(&place).wait().expect("ended");
+    let run = start(&place).0.wait().expect("ended");
     assert_eq!(run.code(), Some(0));
     let results = place.lines("tasks.results.jsonl");
     assert_eq!(

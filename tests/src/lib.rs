@@ -201,6 +201,18 @@ impl Place {
     }
 }
 
+/// A process that does not outlive its test.
+#[derive(Debug)]
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended already is no process any more.
+        let _ended = self.0.kill();
+        let _ended = self.0.wait();
+    }
+}
+
 /// Waits until something is so.
 ///
 /// # Panics

@@ -77,6 +77,8 @@ impl App {
         let signer = FileSigner::open_or_create(config.data_dir.join("audit.key"), LOG_ORIGIN)
             .map_err(|error| Failure::configuration(format!("the key that signs the audit log: {error}")))?;
         let signer = Arc::new(signer);
+        // At the first start, so that nobody can put another key in its place before the log is first verified.
+        Trust::open_or_create(&config.data_dir, LOG_ORIGIN, &verifier_key(signer.as_ref())?)?;
         let wakeups: Arc<dyn Wakeups> = Arc::new(InProcessWakeups::new());
         let failures: Arc<dyn FailureHandler> = Arc::new(PlainRetry);
         let keys = Arc::new(ApiKeys::new(

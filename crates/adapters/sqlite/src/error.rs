@@ -46,6 +46,12 @@ pub enum OpenError {
         /// The newest schema that is known here.
         known: i64,
     },
+    /// The database may not be written.
+    #[error("the database `{}` is read-only: let its owner write it", path.display())]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file belongs to another application.
     #[error("`{}` is a database of another application", path.display())]
     Foreign {

@@ -28,6 +28,12 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )
     .map_err(&failed)?;
+    // SQLite opens what it must not write for reading, and would leave files beside it that are in the way later
+    if connection.is_readonly(rusqlite::MAIN_DB).map_err(&failed)? {
+        return Err(OpenError::ReadOnly {
+            path: path.to_owned(),
+        });
+    }
     let is_new = user_version(&connection).map_err(&failed)? == 0;
     check_owner(&connection, path, is_new)?;
     set_writer(&connection).map_err(OpenError::database("setting up"))?;
