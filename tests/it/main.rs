@@ -7,3 +7,4 @@ mod command_line;
 mod demo;
 mod merkle;
 mod secrets;
+mod tamper;

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{Context as _, ensure};
 use arbiter_audit::checkpoint::Checkpoint;
 use arbiter_audit::key::VerifierKey;
 use arbiter_audit::note::Note;
+use arbiter_audit::proof::ConsistencyProof;
+use arbiter_audit::tile::{Tile, TileMap};
 use arbiter_core::ports::{AuditTree, Clock, Signer, TreeHead};
 use arbiter_orchestration::Stop;
 use futures_util::{FutureExt as _, select_biased};
@@ -42,12 +45,41 @@ impl Checkpointer {
     pub(crate) async fn sign(&self) -> anyhow::Result<Option<(TreeHead, String)>> {
         let published = self.tree.published().await?;
         let head = self.tree.head().await?;
+        if let Some((_, note)) = &published {
+            self.ensure_extends(note, head).await?;
+        }
         if head.size == 0 || published.as_ref().is_some_and(|(last, _)| last.size == head.size) {
             return Ok(published);
         }
         let text = self.sign_head(head).await?;
         self.tree.publish(head, &text).await?;
         Ok(Some((head, text)))
+    }
+
+    /// Nothing is signed that is no later state of what was signed: whoever changed the store would get a signature for
+    /// it.
+    async fn ensure_extends(&self, note: &str, head: TreeHead) -> anyhow::Result<()> {
+        let note = Note::parse(note).context("reading the last signed head")?;
+        let last = Checkpoint::parse(note.text()).context("reading the last signed head")?;
+        let (signed, size) = (last.size(), head.size);
+        ensure!(
+            size >= signed,
+            "the audit log has {size} entries, but {signed} were signed"
+        );
+        let mut tiles = TileMap::new();
+        for id in ConsistencyProof::tiles(signed, size) {
+            let hashes = self.tree.tile(id.level(), id.index(), id.width()).await?;
+            tiles.insert(Tile {
+                id,
+                hashes: hashes.unwrap_or_default(),
+            });
+        }
+        ConsistencyProof::build(signed, size, &tiles)
+            .context("following the audit log from the last signed head")?
+            .verify(last.root(), &head.root)
+            .with_context(|| {
+                format!("the first {signed} entries of the audit log are not those that were signed")
+            })
     }
 
     /// Signs a head (C2SP tlog-checkpoint in a C2SP signed note).

@@ -5,6 +5,7 @@ use std::io::{BufReader, BufWriter, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use arbiter_audit::checkpoint::Checkpoint;
 use arbiter_audit::detail::Detail;
 use arbiter_audit::export::{ExportHeader, ExportWriter};
 use arbiter_audit::key::VerifierKey;
@@ -120,56 +121,65 @@ fn verify_file(path: &Path, trusted: &Keyring, json: bool) -> Result<(), Failure
 /// signed head, the versions of every task.
 pub(crate) async fn verify_store(app: &App) -> Result<Report, Failure> {
     let keyring = app.trust()?.keyring()?;
+    let mut verifier = LogVerifier::new();
+    // What was signed comes first: a new signature would vouch for whatever the store holds now.
+    if let Some((_, note)) = app.store.published().await? {
+        let signed = vouched(&keyring, &note)?;
+        follow(app, &mut verifier, signed.size()).await?;
+        let report = verifier.clone().finish(&signed);
+        if !report.is_sound() {
+            return Ok(report);
+        }
+    }
     let Some((head, note)) = app.signed_head().await? else {
         return Err(Failure::unavailable(
             "the audit log has no entry yet",
             anyhow::anyhow!("nothing was ever done"),
         ));
     };
-    let note = Note::parse(&note).map_err(|error| Failure::internal("the signed head is damaged", error))?;
+    follow(app, &mut verifier, head.size).await?;
+    Ok(verifier.finish(&vouched(&keyring, &note)?))
+}
+
+/// The checkpoint of a note that a trusted key has signed.
+fn vouched(keyring: &Keyring, note: &str) -> Result<Checkpoint, Failure> {
+    let note = Note::parse(note).map_err(|error| Failure::internal("the signed head is damaged", error))?;
     let vouched = keyring
         .open(&note)
         .map_err(|error| Failure::internal("the signed head is not trusted", error))?;
-    let mut verifier = LogVerifier::new();
-    'log: loop {
-        let (entries, hashes) = page(app, verifier.entries(), head).await?;
-        if entries.is_empty() {
-            break;
-        }
-        for (entry, hash) in entries.iter().zip(&hashes) {
-            if verifier
-                .entry(&entry.leaf, hash, detail_of(entry).as_ref())
-                .is_err()
-            {
-                break 'log;
-            }
-        }
-    }
-    Ok(verifier.finish(&vouched.checkpoint))
+    Ok(vouched.checkpoint)
 }
 
-/// The entries of the tile that starts at `from`, with the hashes that stand in the tree.
-async fn page(app: &App, from: u64, head: TreeHead) -> Result<(Vec<AuditEntry>, Vec<Digest>), Failure> {
-    let width = head.size.saturating_sub(from).min(PAGE as u64);
-    if width == 0 {
+/// Shows the verifier the entries from where it is up to `size`, or to the end of the log, or to the first fault.
+async fn follow(app: &App, verifier: &mut LogVerifier, size: u64) -> Result<(), Failure> {
+    let size = size.min(app.store.head().await?.size);
+    loop {
+        let next = verifier.entries();
+        let (entries, hashes) = page(app, next, size).await?;
+        for (entry, hash) in entries.iter().zip(&hashes) {
+            let detail = detail_of(entry);
+            if verifier.entry(&entry.leaf, hash, detail.as_ref()).is_err() {
+                return Ok(());
+            }
+        }
+        // The end, or a place where entries are missing.
+        if verifier.entries() == next {
+            return Ok(());
+        }
+    }
+}
+
+/// The entries from `from` to the end of its tile in a log of `size`, with the hashes that stand in the tree.
+async fn page(app: &App, from: u64, size: u64) -> Result<(Vec<AuditEntry>, Vec<Digest>), Failure> {
+    let skip = from % PAGE as u64;
+    let width = size.saturating_sub(from - skip).min(PAGE as u64);
+    if width <= skip {
         return Ok((Vec::new(), Vec::new()));
     }
-    let mut entries = app.store.read(from, width as usize).await?;
-    entries.truncate(width as usize);
-    let hashes = app
-        .store
-        .tile(0, from / PAGE as u64, width as u16)
-        .await?
-        .unwrap_or_default();
-    if hashes.len() != entries.len() {
-        let found = anyhow::anyhow!(
-            "entries {from}.. : {} leaves and {} hashes",
-            entries.len(),
-            hashes.len()
-        );
-        return Err(Failure::internal("the audit log is damaged", found));
-    }
-    Ok((entries, hashes))
+    let entries = app.store.read(from, (width - skip) as usize).await?;
+    let hashes = app.store.tile(0, from / PAGE as u64, width as u16).await?;
+    let hashes = hashes.unwrap_or_default().into_iter().skip(skip as usize);
+    Ok((entries, hashes.collect()))
 }
 
 fn detail_of(entry: &AuditEntry) -> Option<Detail> {
@@ -287,7 +297,12 @@ async fn write_export<W: Write>(app: &App, out: W, head: TreeHead, note: &Note) 
     let mut writer = ExportWriter::new(BufWriter::with_capacity(1 << 20, out), &header).map_err(failed)?;
     let mut next = 0;
     while next < head.size {
-        let (entries, hashes) = page(app, next, head).await?;
+        let (entries, hashes) = page(app, next, head.size).await?;
+        if entries.is_empty() || hashes.len() != entries.len() {
+            let found = anyhow::anyhow!("{} leaves and {} hashes", entries.len(), hashes.len());
+            let message = format!("the audit log is damaged from entry {next} on");
+            return Err(Failure::internal(message, found));
+        }
         for (entry, hash) in entries.iter().zip(&hashes) {
             writer
                 .entry(&entry.leaf, hash, detail_of(entry).as_ref())

@@ -91,12 +91,61 @@ fn entries(row: &Row<'_>) -> Result<Vec<AuditEntry>, Fault> {
     Ok(entries)
 }
 
+/// Takes the entries of a batch apart, however damaged: each has what stands in its place, so that a verifier names the
+/// first that is not what was written.
+fn entries_as_they_stand(row: &Row<'_>) -> Result<Vec<AuditEntry>, Fault> {
+    let first = natural(row.get(0)?);
+    let mut leaves = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+    let mut details = row.get_ref(2)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+    let mut entries: Vec<AuditEntry> = Vec::new();
+    while !leaves.is_empty() {
+        let detail = details.as_mut().and_then(|packed| match unpack_detail(packed) {
+            Ok(detail) => detail.map(|detail| {
+                let body = String::from_utf8(detail.body)
+                    .ok()
+                    .and_then(|text| Json::parse(text).ok());
+                body.map_or_else(unreadable, |body| AuditDetail {
+                    salt: detail.salt,
+                    body,
+                })
+            }),
+            Err(_) => Some(unreadable()),
+        });
+        let rest = leaves;
+        let leaf = unpack_leaf(&mut leaves).unwrap_or_else(|_| {
+            leaves = &[];
+            rest
+        });
+        entries.push(AuditEntry {
+            index: first + entries.len() as u64,
+            leaf: leaf.to_vec(),
+            detail,
+        });
+    }
+    if let (Some(last), Some([_, ..])) = (entries.last_mut(), details) {
+        last.detail = Some(unreadable());
+    }
+    Ok(entries)
+}
+
+/// Stands for a detail that cannot be read. No leaf carries its digest.
+fn unreadable() -> AuditDetail {
+    AuditDetail {
+        salt: [0; 16],
+        body: Json::of(&serde_json::Value::from("this detail is damaged")),
+    }
+}
+
 fn read(connection: &Connection, from: u64, limit: usize) -> Result<Vec<AuditEntry>, Fault> {
     let mut found = Vec::new();
     let mut statement = connection.prepare_cached(FROM)?;
     let mut rows = statement.query([whole(from)])?;
     while let Some(row) = rows.next()?.filter(|_| found.len() < limit) {
-        found.extend(entries(row)?.into_iter().filter(|entry| entry.index >= from));
+        found.extend(
+            entries_as_they_stand(row)?
+                .into_iter()
+                .filter(|entry| entry.index >= from),
+        );
     }
     found.truncate(limit);
     Ok(found)

@@ -61,8 +61,8 @@ pub enum OpenError {
     /// The audit log does not add up to the root that was stored with it.
     #[error("the audit log of the database is damaged: {problem}")]
     AuditLog {
-        /// What does not hold.
-        problem: &'static str,
+        /// What does not hold, and at which entry if that can be told.
+        problem: String,
     },
     /// SQLite failed.
     #[error("the database cannot be opened during {operation}")]

@@ -1,13 +1,13 @@
 //! The end of the audit log: places the leaves of each commit in the Merkle tree, inside that commit.
 
 use arbiter_audit::tile::{Tile, TileId, TileSource, TileWriter};
-use arbiter_audit::tree::Frontier;
+use arbiter_audit::tree::{Frontier, leaf_hash};
 use arbiter_core::model::Digest;
 use arbiter_core::ports::TreeHead;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::error::{Fault, OpenError};
-use crate::leaves::Leaves;
+use crate::leaves::{Leaves, unpack_leaf};
 use crate::number::{natural, whole};
 
 /// The growing edge of the tree. It is rebuilt from what the commits stored, so no commit rewrites a head row.
@@ -20,7 +20,9 @@ impl Tail {
     /// Rebuilds the edge and compares it with the root that the last commit stored.
     pub(crate) fn load(connection: &Connection) -> Result<Self, OpenError> {
         let failed = OpenError::database("reading the audit log");
-        let damaged = |problem| OpenError::AuditLog { problem };
+        let damaged = |problem: &str| OpenError::AuditLog {
+            problem: problem.to_owned(),
+        };
         let last: Option<(i64, i64, [u8; 32])> = connection
             .query_row(
                 "SELECT first, count, root FROM audit_batch ORDER BY first DESC LIMIT 1",
@@ -28,7 +30,7 @@ impl Tail {
                 |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
             )
             .optional()
-            .map_err(failed)?;
+            .map_err(&failed)?;
         let Some((first, count, root)) = last else {
             return Ok(Self {
                 tiles: TileWriter::new(),
@@ -37,7 +39,12 @@ impl Tail {
         let tiles = TileWriter::resume(natural(first) + natural(count), &Stored(connection))
             .map_err(|_| damaged("a tile at its end is missing or has a wrong size"))?;
         if *tiles.frontier().root().as_bytes() != root {
-            return Err(damaged("its hashes do not add up to the stored root"));
+            let size = tiles.frontier().size();
+            let entry = first_mismatch(connection, size).map_err(failed)?;
+            return Err(entry.map_or_else(
+                || damaged("its hashes do not add up to the stored root"),
+                |entry| damaged(&format!("entry {entry} does not match its hash")),
+            ));
         }
         Ok(Self { tiles })
     }
@@ -87,6 +94,30 @@ impl Tail {
         }
         Ok(())
     }
+}
+
+/// The first entry, of those whose tile is not complete, that does not match the hash that stands in the tree.
+fn first_mismatch(connection: &Connection, size: u64) -> rusqlite::Result<Option<u64>> {
+    let start = size / 256 * 256;
+    let mut statement = connection.prepare(
+        "SELECT first, hashes, leaves FROM audit_batch
+         WHERE first >= coalesce((SELECT max(first) FROM audit_batch WHERE first <= ?1), 0) ORDER BY first",
+    )?;
+    let mut rows = statement.query([whole(start)])?;
+    while let Some(row) = rows.next()? {
+        let first = natural(row.get(0)?);
+        let hashes: Vec<u8> = row.get(1)?;
+        let mut leaves = row.get_ref(2)?.as_blob()?;
+        for (number, hash) in hashes.as_chunks::<32>().0.iter().enumerate() {
+            let entry = first + number as u64;
+            let leaf = unpack_leaf(&mut leaves).map(leaf_hash);
+            let matches = leaf.is_ok_and(|found| found.as_bytes() == hash);
+            if entry >= start && !matches {
+                return Ok(Some(entry));
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn tile_root(tile: &Tile) -> Result<Digest, Fault> {
