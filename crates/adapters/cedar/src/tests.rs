@@ -55,7 +55,8 @@ fn target(tenant: u8, owner: u8) -> Target {
 /// What the table says, worked out without Cedar.
 fn expected(who: &Principal, operation: Operation, what: &Target) -> Verdict {
     let same_tenant = what.tenant == Some(who.tenant);
-    let own = if operation.word().starts_with("work.") || operation == Operation::AgentRegister {
+    let agents = [Operation::AgentRegister, Operation::AgentHeartbeat];
+    let own = if operation.word().starts_with("work.") || agents.contains(&operation) {
         what.agent.is_some() && what.agent == who.agent && (what.holder.is_none() || what.holder == who.agent)
     } else {
         what.submitter == Some(who.id)

@@ -63,6 +63,8 @@ words! {
         TaskGet = "task.get",
         /// List tasks.
         TaskList = "task.list",
+        /// Follow a task as it goes.
+        TaskWatch = "task.watch",
         /// Withdraw a task.
         TaskCancel = "task.cancel",
         /// Requeue a failed task.
@@ -73,6 +75,10 @@ words! {
         TaskDeadLetter = "task.dead_letter",
         /// Requeue a dead letter.
         TaskRequeue = "task.requeue",
+        /// Withdraw every task that a filter finds.
+        TaskCancelMany = "task.cancel_many",
+        /// Requeue every failed task or dead letter that a filter finds.
+        TaskRequeueMany = "task.requeue_many",
         /// Take work.
         WorkClaim = "work.claim",
         /// Acknowledge an assignment.
@@ -93,10 +99,40 @@ words! {
         AgentList = "agent.list",
         /// Drain, quarantine or reinstate an agent.
         AgentMode = "agent.mode",
+        /// Tell that an agent is alive.
+        AgentHeartbeat = "agent.heartbeat",
+        /// Remove an agent.
+        AgentRemove = "agent.remove",
+        /// Ask which agent a task would get, and why.
+        RoutingRoute = "routing.route",
+        /// Read the decisions that were taken.
+        RoutingDecisions = "routing.decisions",
         /// Read an artifact.
         ArtifactGet = "artifact.get",
         /// Store an artifact.
         ArtifactPut = "artifact.put",
+        /// List artifacts and their quota.
+        ArtifactList = "artifact.list",
+        /// Delete an artifact.
+        ArtifactDelete = "artifact.delete",
+        /// Make a schedule.
+        ScheduleCreate = "schedule.create",
+        /// Read schedules.
+        ScheduleList = "schedule.list",
+        /// Change, pause or resume a schedule.
+        ScheduleUpdate = "schedule.update",
+        /// Delete a schedule.
+        ScheduleDelete = "schedule.delete",
+        /// Make a webhook.
+        HookCreate = "hook.create",
+        /// Read webhooks and their deliveries.
+        HookList = "hook.list",
+        /// Change, pause or resume a webhook, or give it a new secret.
+        HookUpdate = "hook.update",
+        /// Delete a webhook.
+        HookDelete = "hook.delete",
+        /// Deliver an event again.
+        HookReplay = "hook.replay",
         /// Read audit records.
         AuditQuery = "audit.query",
         /// Export the audit log.
@@ -105,12 +141,44 @@ words! {
         AuditProof = "audit.proof",
         /// Rotate the key that signs the audit log.
         AuditRotate = "audit.rotate",
+        /// Remove the detail of an audit record.
+        AuditRedact = "audit.redact",
         /// Make a key.
         KeyCreate = "key.create",
         /// List keys.
         KeyList = "key.list",
         /// Revoke a key.
         KeyRevoke = "key.revoke",
+        /// Make a tenant.
+        TenantCreate = "tenant.create",
+        /// Read tenants.
+        TenantList = "tenant.list",
+        /// Change a tenant's weight or limits, suspend or resume it.
+        TenantUpdate = "tenant.update",
+        /// Delete a tenant with all its data.
+        TenantDelete = "tenant.delete",
+        /// Erase what was kept about one person or task.
+        TenantErase = "tenant.erase",
+        /// Make a principal.
+        PrincipalCreate = "principal.create",
+        /// Read principals.
+        PrincipalList = "principal.list",
+        /// Change, disable or enable a principal.
+        PrincipalUpdate = "principal.update",
+        /// Read policies, and check or compare new ones.
+        PolicyRead = "policy.read",
+        /// Put other policies into force.
+        PolicyActivate = "policy.activate",
+        /// Pause the queue, a tenant, a kind or an agent.
+        QueuePause = "queue.pause",
+        /// Resume what was paused.
+        QueueResume = "queue.resume",
+        /// Read what is paused, and the counts of tasks.
+        QueueStatus = "queue.status",
+        /// Read the state of the node and its services.
+        SystemStatus = "system.status",
+        /// Take a backup.
+        SystemBackup = "system.backup",
     }
 }
 
