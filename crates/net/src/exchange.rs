@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use arbiter_core::ports::{BoxFuture, Spawner};
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::USER_AGENT;
 use http_body_util::Full;
 use hyper::rt::Executor;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioTimer;
-
-use bytes::Bytes;
-use http::HeaderValue;
-use http::header::USER_AGENT;
 
 use crate::client::HttpPorts;
 use crate::config::{HttpClientConfig, InvalidConfig};

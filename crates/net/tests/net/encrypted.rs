@@ -2,14 +2,16 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arbiter_core::ports::Retry;
 use arbiter_layers::Classify as _;
 use arbiter_net::{Bytes, ConnectError, Egress, HttpClientConfig, NetError, Request};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, Either, Full};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -50,7 +52,26 @@ impl Authority {
     }
 }
 
-/// Answers with the protocol's version, the connection's number and the request's body.
+/// A piece, then nothing but an error.
+struct Broken(Option<Bytes>);
+
+impl Body for Broken {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let piece = self.0.take().map(Frame::data);
+        Poll::Ready(Some(
+            piece.ok_or_else(|| std::io::Error::other("broken on purpose")),
+        ))
+    }
+}
+
+/// Answers with the protocol's version, the connection's number and the request's body; to the body `break` with half of
+/// an answer.
 async fn serve(config: ServerConfig) -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -69,8 +90,12 @@ async fn serve(config: ServerConfig) -> SocketAddr {
                 let answer = service_fn(move |request: http::Request<Incoming>| async move {
                     let version = request.version();
                     let body = request.into_body().collect().await.unwrap().to_bytes();
+                    if body == "break" {
+                        let half = Broken(Some(Bytes::from_static(b"half")));
+                        return Ok::<_, Infallible>(http::Response::new(Either::Left(half)));
+                    }
                     let text = format!("{version:?} {number} {}", String::from_utf8_lossy(&body));
-                    Ok::<_, Infallible>(http::Response::new(Full::new(Bytes::from(text))))
+                    Ok(http::Response::new(Either::Right(Full::new(Bytes::from(text)))))
                 });
                 let stream = TokioIo::new(stream);
                 // how a connection ends is the client's affair
@@ -118,6 +143,30 @@ async fn http2_is_spoken_where_the_server_does_and_one_connection_serves_all() {
     );
     assert_eq!(two.unwrap().body, "HTTP/2.0 0 two");
     assert_eq!(three.unwrap().body, "HTTP/2.0 0 three");
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_or_grows_too_large_ends_alone() {
+    let authority = Authority::new();
+    let address = serve(authority.server("api.example", &[b"h2"])).await;
+    let config = HttpClientConfig {
+        max_response_bytes: 20,
+        ..trusting(&authority)
+    };
+    let client = client_with(&config, names());
+    let error = client.send(post(address, "break")).await.unwrap_err();
+    assert!(matches!(error, NetError::Exchange { .. }), "{error:?}");
+    assert_eq!(error.retry(), Retry::Transient);
+    let error = client
+        .send(post(address, "longer than twenty bytes"))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, NetError::ResponseTooLarge { limit_bytes: 20, .. }),
+        "{error:?}"
+    );
+    let answer = client.send(post(address, "short")).await.unwrap();
+    assert_eq!(answer.body, "HTTP/2.0 0 short", "the connection is still good");
 }
 
 #[tokio::test]
