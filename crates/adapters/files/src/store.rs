@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arbiter_core::model::{Digest, TenantId};
-use arbiter_core::ports::{ArtifactError, ArtifactStore, ByteSource, Stored};
+use arbiter_core::ports::{ArtifactError, ArtifactStore, ByteSource, Retry, Stored};
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use tokio::fs;
@@ -240,6 +240,17 @@ fn absent_is_none<T>(result: std::io::Result<T>) -> Result<Option<T>, ArtifactEr
 fn failed(operation: &'static str) -> impl FnOnce(std::io::Error) -> ArtifactError {
     move |error| ArtifactError::Backend {
         operation,
+        retry: retry(error.kind()),
         source: Box::new(error),
+    }
+}
+
+/// What passes by itself; a folder that is full, read-only or gone does not.
+const fn retry(kind: ErrorKind) -> Retry {
+    match kind {
+        ErrorKind::Interrupted | ErrorKind::ResourceBusy | ErrorKind::TimedOut | ErrorKind::WouldBlock => {
+            Retry::Transient
+        }
+        _ => Retry::Permanent,
     }
 }

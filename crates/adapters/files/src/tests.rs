@@ -1,7 +1,7 @@
 //! The contract of the artifact store on a real folder.
 
 use arbiter_core::model::{Digest, TenantId};
-use arbiter_core::ports::{ArtifactError, ArtifactStore as _, BoxError, ByteSource, Bytes};
+use arbiter_core::ports::{ArtifactError, ArtifactStore as _, BoxError, ByteSource, Bytes, Retry};
 use async_trait::async_trait;
 
 use crate::FileArtifacts;
@@ -152,4 +152,18 @@ async fn concurrent_puts_of_the_same_content_count_once() {
         .put(ONE, &mut Bytes::new(vec![2; 40]), 100)
         .await
         .expect("exactly full");
+}
+
+#[tokio::test]
+async fn a_root_that_cannot_be_made_is_a_permanent_failure() {
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::write(folder.path().join("file"), b"in the way").expect("written");
+    let refused = FileArtifacts::open(folder.path().join("file/artifacts"), 10).await;
+    assert!(matches!(
+        refused,
+        Err(ArtifactError::Backend {
+            retry: Retry::Permanent,
+            ..
+        })
+    ));
 }

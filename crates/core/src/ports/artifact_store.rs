@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 
-use super::BoxError;
+use super::{BoxError, Retry};
 use crate::model::{Digest, TenantId};
 
 /// Keeps content by its SHA-256, per tenant: equal content of two tenants is kept twice, so that nobody can probe
@@ -111,6 +111,8 @@ pub enum ArtifactError {
     Backend {
         /// What was being done.
         operation: &'static str,
+        /// Whether trying again can help.
+        retry: Retry,
         /// Why.
         source: BoxError,
     },

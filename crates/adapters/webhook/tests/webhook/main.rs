@@ -1,0 +1,10 @@
+//! Deliveries to real servers on local sockets.
+
+#[cfg(test)]
+mod deliveries;
+#[cfg(test)]
+mod log;
+#[cfg(test)]
+mod python;
+#[cfg(test)]
+mod support;
