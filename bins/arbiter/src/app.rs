@@ -7,7 +7,7 @@ use arbiter_adapter_cedar::CedarAuthorizer;
 use arbiter_adapter_files::FileArtifacts;
 use arbiter_adapter_inmem::{InProcessRateLimiter, InProcessWakeups};
 use arbiter_adapter_prometheus::PrometheusMetrics;
-use arbiter_adapter_sqlite::{SqliteConfig, SqliteStore};
+use arbiter_adapter_sqlite::{OpenError, SqliteConfig, SqliteStore};
 use arbiter_adapter_system::{FileSigner, OsEntropy, SystemClock, TokioSpawner, UuidV7Ids};
 use arbiter_audit::key::VerifierKey;
 use arbiter_audit::keyring::Handover;
@@ -40,6 +40,7 @@ pub(crate) struct App {
     pub(crate) artifacts: Arc<dyn ArtifactStore>,
     pub(crate) wakeups: Arc<dyn Wakeups>,
     pub(crate) metrics: Arc<dyn Metrics>,
+    pub(crate) measurements: Arc<PrometheusMetrics>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -62,13 +63,15 @@ impl App {
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());
         let ids: Arc<dyn IdSource> = Arc::new(UuidV7Ids::new());
         let spawner: Arc<dyn Spawner> = Arc::new(TokioSpawner::new());
-        let metrics: Arc<dyn Metrics> = Arc::new(PrometheusMetrics::new());
-        let store = Arc::new(SqliteStore::open(
+        let measurements = Arc::new(PrometheusMetrics::new());
+        let metrics: Arc<dyn Metrics> = measurements.clone();
+        let opened = SqliteStore::open(
             &SqliteConfig::new(&config.data_dir),
             config.rules,
             Arc::clone(&clock),
             Arc::clone(&entropy),
-        )?);
+        );
+        let store = Arc::new(opened.map_err(|error| in_use(error, &config))?);
         store.answer_on(&*spawner);
         let documents: Arc<dyn Documents> = store.clone();
         let artifacts = FileArtifacts::open(config.data_dir.join("artifacts"), ARTIFACT_QUOTA_BYTES)
@@ -135,6 +138,7 @@ impl App {
             artifacts: Arc::new(artifacts),
             wakeups,
             metrics,
+            measurements,
             clock,
             ids,
             entropy,
@@ -219,6 +223,23 @@ impl App {
 fn verifier_key(signer: &dyn Signer) -> Result<VerifierKey, Failure> {
     VerifierKey::new(signer.key_name(), &signer.public_key())
         .map_err(|error| Failure::configuration(format!("the key that signs the audit log: {error}")))
+}
+
+/// Says where the owner of the data folder can be reached, if it serves.
+fn in_use(error: OpenError, config: &Config) -> Failure {
+    let owner = match &error {
+        OpenError::Owned { .. } => crate::owner::find(&config.data_dir),
+        _ => None,
+    };
+    let mut failure = Failure::from(error);
+    if let Some(owner) = owner {
+        let told = &failure.message;
+        failure.message = format!(
+            "{told}, which serves at {}; use it with --server {}",
+            owner.url, owner.url
+        );
+    }
+    failure
 }
 
 /// Makes the data folder, for its owner only.

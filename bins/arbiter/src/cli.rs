@@ -47,6 +47,8 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Run a batch of tasks on this machine and write a result file
     Run(RunArgs),
+    /// Serve the HTTP interface
+    Serve(ServeArgs),
     /// Show the main job on a fresh store: real tasks, an honest agent and one that crashes
     Demo(DemoArgs),
     /// Look at tasks and operate on them
@@ -100,6 +102,17 @@ pub(crate) struct RunArgs {
     /// Show no progress bars
     #[arg(long, short)]
     pub(crate) quiet: bool,
+}
+
+/// Serve.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:7700]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<std::net::SocketAddr>,
+    /// File of agents that the server runs itself
+    #[arg(long, value_name = "FILE")]
+    pub(crate) agents: Option<PathBuf>,
 }
 
 /// Run the demo.

@@ -7,6 +7,7 @@ mod demo;
 pub(crate) mod demo_agent;
 mod key;
 mod run;
+mod serve;
 mod task;
 
 use std::future::Future;
@@ -21,6 +22,7 @@ pub(crate) fn run(cli: Cli, config: Config, environment: &dyn Environment) -> Re
     let json = cli.global.json;
     match cli.command {
         Command::Run(arguments) => block_on(run::run(config, arguments, json, environment)),
+        Command::Serve(arguments) => block_on(serve::run(config, arguments, json, environment)),
         Command::Demo(arguments) => block_on(demo::run(config, arguments, json, environment)),
         Command::Task(command) => block_on(with_app(config, async |app| task::run(app, command, json).await)),
         Command::Audit(command) => block_on(audit::run(config, command, json)),

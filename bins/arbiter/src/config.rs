@@ -4,10 +4,12 @@ mod check;
 mod file;
 mod paths;
 mod reference;
+mod server;
 mod show;
 
 pub(crate) use file::FileConfig;
 pub(crate) use reference::reference;
+pub(crate) use server::ServerConfig;
 pub(crate) use show::show;
 
 use std::collections::BTreeSet;
@@ -43,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) redaction: RedactionRules,
     pub(crate) policies: Vec<PathBuf>,
     pub(crate) exec: ExecConfig,
+    pub(crate) server: ServerConfig,
 }
 
 /// The log.
@@ -99,6 +102,7 @@ impl Config {
         let rules = rules(file, problems);
         let log = log(global, environment, file, problems);
         let exec = exec(file, problems);
+        let server = ServerConfig::of(&file.server, &folder, problems);
         let (data_dir, data_dir_from) = data?;
         Some(Self {
             policies: file.policies.files.iter().map(|name| folder.join(name)).collect(),
@@ -114,6 +118,7 @@ impl Config {
             queue,
             rules,
             exec,
+            server,
         })
     }
 }

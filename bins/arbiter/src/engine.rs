@@ -106,7 +106,6 @@ impl Engine {
         let (stop, draining) = (intake.signal(), drain.signal());
         let run = async move { dispatcher.run(stop, draining).await };
         let dispatcher = app.spawner.spawn("dispatcher", Box::pin(run));
-        tracing::info!(event = "startup_completed", "every service is ready");
         Ok(Self {
             intake,
             drain,

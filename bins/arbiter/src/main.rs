@@ -10,6 +10,8 @@ mod config;
 mod engine;
 mod exit;
 mod output;
+mod owner;
+mod signals;
 mod telemetry;
 mod trust;
 mod view;

@@ -16,6 +16,14 @@ impl SecureQueue {
         self.visible(principal, Operation::TaskGet, task).await
     }
 
+    /// A task that the principal may follow. Denied looks like absent.
+    ///
+    /// # Errors
+    /// See [`QueueError`].
+    pub async fn watch(&self, principal: &Principal, task: TaskId) -> Result<StoredTask, QueueError> {
+        self.visible(principal, Operation::TaskWatch, task).await
+    }
+
     /// The finished attempts and stage reports of a task.
     ///
     /// # Errors

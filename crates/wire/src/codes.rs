@@ -40,13 +40,16 @@ pub const CODES: &[Code] = &[
     code("idempotency_conflict", 409, EXIT_SOME_FAILED),
     code("illegal_transition", 409, EXIT_SOME_FAILED),
     code("internal", 500, EXIT_UNAVAILABLE),
+    code("invalid_request", 400, EXIT_USAGE),
     code("invalid_task", 422, EXIT_USAGE),
     code("kind_not_allowed", 422, EXIT_DENIED),
     code("lease_lost", 409, EXIT_SOME_FAILED),
+    code("method_not_allowed", 405, EXIT_USAGE),
     code("not_found", 404, EXIT_SOME_FAILED),
     code("over_budget", 409, EXIT_SOME_FAILED),
     code("payload_timeout", 408, EXIT_UNAVAILABLE),
     code("precondition_failed", 412, EXIT_SOME_FAILED),
+    code("range_not_satisfiable", 416, EXIT_USAGE),
     code("rate_limited", 429, EXIT_UNAVAILABLE),
     code("registry_full", 503, EXIT_UNAVAILABLE),
     code("registry_unavailable", 503, EXIT_UNAVAILABLE),
@@ -55,6 +58,7 @@ pub const CODES: &[Code] = &[
     code("unavailable", 503, EXIT_UNAVAILABLE),
     code("unsupported", 400, EXIT_USAGE),
     code("unsupported_field", 400, EXIT_USAGE),
+    code("unsupported_media_type", 415, EXIT_USAGE),
 ];
 
 /// The meaning of a code; an unknown one is treated as `internal`.

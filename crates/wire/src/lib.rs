@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 pub mod codes;
 pub mod exec;
+pub mod http;
 pub mod stored;
 pub mod task;

@@ -10,7 +10,8 @@ use arbiter_core::model::{
     Requires, ReviewPlan, SecurityLevel, TaskId, TaskKind, TaskSpec, Timestamp, TraceContext,
     VerificationPlan,
 };
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// A task to submit, read from its JSON form.
@@ -62,122 +63,217 @@ impl TaskInputError {
     }
 }
 
-#[derive(Deserialize)]
+/// The JSON form of a task to submit. Absent fields have the defaults that are stated.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Form {
-    kind: String,
-    title: String,
+#[schemars(rename = "TaskSpec")]
+pub struct TaskForm {
+    /// What sort of work it is: a namespaced word, such as `code-review`.
+    pub kind: String,
+    /// A line for people, 1–200 characters.
+    pub title: String,
+    /// What is to be done, at most 100 000 characters.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub instructions: String,
+    /// Any JSON, at most 1 MiB; larger inputs are artifacts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<Box<RawValue>>,
+    /// Input files, stored before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<ArtifactForm>,
+    /// How urgent it is; 50 (normal).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<PriorityForm>,
+    /// What an agent must be able to do.
     #[serde(default)]
-    instructions: String,
-    input: Option<Box<RawValue>>,
+    pub requires: RequiresForm,
+    /// Limits of the work.
     #[serde(default)]
-    artifacts: Vec<ArtifactForm>,
-    priority: Option<PriorityForm>,
+    pub constraints: ConstraintsForm,
+    /// The moment before which no attempt starts (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<String>,
+    /// What must have succeeded first: task ids, or `#n` for the n-th task of the same submit, from 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
+    /// What happens when one of them does not succeed; fail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_prerequisite_failure: Option<OnFailureForm>,
+    /// Which reviews the output must pass.
     #[serde(default)]
-    requires: RequiresForm,
-    #[serde(default)]
-    constraints: ConstraintsForm,
-    not_before: Option<String>,
-    #[serde(default)]
-    after: Vec<String>,
-    on_prerequisite_failure: Option<OnFailureForm>,
-    #[serde(default)]
-    review: ReviewForm,
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
-    security: Option<SecurityForm>,
-    idempotency_key: Option<String>,
-    traceparent: Option<String>,
+    pub review: ReviewForm,
+    /// Words for finding it again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// How secret it is; internal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security: Option<SecurityForm>,
+    /// Recognises a repeat, 1–255 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// The caller's trace (W3C Trace Context).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// A stored file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct ArtifactForm {
-    name: String,
-    digest: String,
-    size_bytes: u64,
+#[schemars(rename = "ArtifactRef")]
+pub struct ArtifactForm {
+    /// The name under which the agent finds it.
+    pub name: String,
+    /// Its SHA-256, as 64 hexadecimal digits.
+    pub digest: String,
+    /// Its size.
+    pub size_bytes: u64,
 }
 
-#[derive(Deserialize)]
+/// How urgent a task is.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(
     untagged,
     expecting = "a priority is a number from 0 to 100, or low, normal, high, critical"
 )]
-enum PriorityForm {
-    Number(u8),
+#[schemars(rename = "Priority")]
+pub enum PriorityForm {
+    /// 0–100.
+    Number(#[schemars(range(min = 0, max = 100))] u8),
+    /// A word for 25, 50, 75 or 100.
     Word(PriorityWord),
 }
 
-#[derive(Deserialize)]
+/// A word for a priority.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum PriorityWord {
+pub enum PriorityWord {
+    /// 25
     Low,
+    /// 50
     Normal,
+    /// 75
     High,
+    /// 100
     Critical,
 }
 
-#[derive(Deserialize, Default)]
+/// What an agent must be able to do.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct RequiresForm {
-    languages: BTreeSet<String>,
-    specialisations: BTreeSet<String>,
-    tools: BTreeSet<String>,
-    minimum_success_rate: Option<f64>,
+#[schemars(rename = "Requires")]
+pub struct RequiresForm {
+    /// Languages that it must know.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub languages: BTreeSet<String>,
+    /// Specialisations that it must have.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub specialisations: BTreeSet<String>,
+    /// Tools that it must have.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub tools: BTreeSet<String>,
+    /// The success rate that it must have shown, 0–1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minimum_success_rate: Option<f64>,
 }
 
-#[derive(Deserialize, Default)]
+/// Limits of the work.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct ConstraintsForm {
-    deadline: Option<String>,
-    attempt_timeout_seconds: Option<f64>,
-    max_attempts: Option<u16>,
-    budget: BudgetForm,
+#[schemars(rename = "Constraints")]
+pub struct ConstraintsForm {
+    /// When it must have ended (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<String>,
+    /// How long one attempt may take; 300.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt_timeout_seconds: Option<f64>,
+    /// How many attempts may count; 3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u16>,
+    /// What an attempt may use.
+    pub budget: BudgetForm,
 }
 
-#[derive(Deserialize, Default)]
+/// What an attempt may use; absent means no limit.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct BudgetForm {
-    files: Option<u64>,
-    lines: Option<u64>,
-    tokens: Option<u64>,
-    cost_micros: Option<u64>,
+#[schemars(rename = "Budget")]
+pub struct BudgetForm {
+    /// Files changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+    /// Lines changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lines: Option<u64>,
+    /// Model tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Cost, in millionths of the deployment's currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_micros: Option<u64>,
 }
 
-#[derive(Deserialize)]
+/// What happens when a prerequisite does not succeed.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum OnFailureForm {
+#[schemars(rename = "OnPrerequisiteFailure")]
+pub enum OnFailureForm {
+    /// The task fails as well.
     Fail,
+    /// It is held for a person.
     Hold,
 }
 
-#[derive(Deserialize, Default)]
+/// Which reviews the output must pass.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct ReviewForm {
-    verification: Option<VerificationForm>,
-    rubric: Option<String>,
-    compliance: Option<ComplianceForm>,
+#[schemars(rename = "Review")]
+pub struct ReviewForm {
+    /// Its claims are verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification: Option<VerificationForm>,
+    /// It is judged by this rubric.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rubric: Option<String>,
+    /// It is checked against gates and a working specification.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compliance: Option<ComplianceForm>,
 }
 
-#[derive(Deserialize, Default)]
+/// How claims are verified.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct VerificationForm {
-    methods: Vec<String>,
-    minimum_confidence: Option<f64>,
+#[schemars(rename = "VerificationPlan")]
+pub struct VerificationForm {
+    /// By these methods; empty means the deployment's.
+    pub methods: Vec<String>,
+    /// The confidence below which the task is held, 0–1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minimum_confidence: Option<f64>,
 }
 
-#[derive(Deserialize, Default)]
+/// What the output is checked against.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct ComplianceForm {
-    gates: Vec<String>,
-    working_spec: Option<String>,
+#[schemars(rename = "CompliancePlan")]
+pub struct ComplianceForm {
+    /// Quality gates.
+    pub gates: Vec<String>,
+    /// A working specification.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub working_spec: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// How secret a task is. An agent must be cleared for it.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum SecurityForm {
+#[schemars(rename = "SecurityLevel")]
+pub enum SecurityForm {
+    /// For everybody inside.
     Internal,
+    /// For those cleared for it.
     Confidential,
+    /// The same, and its inputs are kept out of logs and notifications whole.
     Restricted,
 }
 
@@ -187,7 +283,7 @@ impl TaskInput {
     /// # Errors
     /// [`TaskInputError`] with the field and what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, TaskInputError> {
-        let form: Form = serde_json::from_str(text).map_err(|error| {
+        let form: TaskForm = serde_json::from_str(text).map_err(|error| {
             let message = error.to_string();
             if message.starts_with("unknown field") {
                 TaskInputError::UnsupportedField(message)
@@ -195,6 +291,17 @@ impl TaskInput {
                 TaskInputError::Malformed(message)
             }
         })?;
+        form.read()
+    }
+}
+
+impl TaskForm {
+    /// Reads the values of the fields.
+    ///
+    /// # Errors
+    /// [`TaskInputError::Invalid`] with the field and what is wrong with it.
+    pub fn read(self) -> Result<TaskInput, TaskInputError> {
+        let form = self;
         let mut spec = TaskSpec::new(
             or("kind", TaskKind::new(&form.kind))?,
             form.title,
@@ -233,7 +340,7 @@ impl TaskInput {
             .iter()
             .map(|text| prerequisite(text))
             .collect::<Result<_, _>>()?;
-        Ok(Self {
+        Ok(TaskInput {
             spec,
             after,
             idempotency_key: form.idempotency_key,

@@ -120,6 +120,7 @@ async fn play(app: &App, program: &Path, json: bool, environment: &dyn Environme
         .collect();
     let tasks = submit(app, &cast).await?;
     let engine = Engine::start(app, entries, environment).await?;
+    tracing::info!(event = "startup_completed", "every service is ready");
     let watched = watch(app, &tasks, &names, json).await;
     engine.stop(watched.is_err()).await;
     let stored = watched?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arbiter_core::model::{ArtifactRef, AttemptEnd, StateName, TaskId, TenantScope};
 use arbiter_core::ports::{Hint, TaskQuery, TaskReader as _};
-use arbiter_orchestration::{Stop, Stopper};
+use arbiter_orchestration::Stop;
 use arbiter_queue::{QueueError, Submission};
 use futures_util::{FutureExt as _, select_biased};
 
@@ -20,6 +20,7 @@ use crate::commands::task::submission;
 use crate::config::{Config, Environment};
 use crate::engine::Engine;
 use crate::exit::Failure;
+use crate::signals;
 
 /// How many tasks one submit call carries.
 const CHUNK: usize = 1_000;
@@ -57,7 +58,7 @@ pub(crate) async fn run(
         (None, false) => Some(arguments.tasks.with_extension("results.jsonl")),
     };
     let app = App::open(config).await?;
-    let stop = interruption(&app);
+    let stop = signals::first(app.spawner.as_ref());
     let done = drive(&app, &batch, agents, &arguments, environment, stop).await;
     let closed = app.close().await;
     let lines = done?;
@@ -86,6 +87,7 @@ async fn drive(
         .map(|entry| (entry.profile.id, entry.profile.name.clone()))
         .collect();
     let engine = Engine::start(app, agents.0, environment).await?;
+    tracing::info!(event = "startup_completed", "every service is ready");
     let progress = Progress::new(batch.tasks.len() as u64, arguments.quiet);
     let outcome = async {
         let BatchRun {
@@ -103,35 +105,6 @@ async fn drive(
     progress.finish();
     engine.stop(stop.is_stopped()).await;
     outcome
-}
-
-/// Fires at SIGINT or SIGTERM.
-fn interruption(app: &App) -> Stop {
-    let stopper = Stopper::default();
-    let stop = stopper.signal();
-    let wait = async move {
-        let terminate = async {
-            match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-                Ok(mut signal) => {
-                    signal.recv().await;
-                }
-                Err(_) => std::future::pending().await,
-            }
-        };
-        select_biased! {
-            _ = tokio::signal::ctrl_c().fuse() => {}
-            () = terminate.fuse() => {}
-        }
-        tracing::warn!(
-            event = "interrupted",
-            "stopping: attempts are ended and given back"
-        );
-        stopper.stop();
-        // Keep the stopper: dropping it would fire as well, which is the same by now.
-        drop(stopper);
-    };
-    app.spawner.spawn("signals", Box::pin(wait));
-    stop
 }
 
 /// Under which name the batch's tasks are recognised. With `--fresh` it is a new one each time.

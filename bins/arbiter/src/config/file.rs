@@ -18,6 +18,25 @@ pub(crate) struct FileConfig {
     pub(crate) redaction: RedactionSection,
     pub(crate) policies: PolicySection,
     pub(crate) exec: ExecSection,
+    pub(crate) server: ServerSection,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ServerSection {
+    pub(crate) listen: Option<String>,
+    pub(crate) tls_certificate: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) agents: Option<PathBuf>,
+    pub(crate) body_bytes: Option<usize>,
+    pub(crate) artifact_bytes: Option<u64>,
+    pub(crate) connections: Option<usize>,
+    pub(crate) calls: Option<usize>,
+    pub(crate) waiting: Option<usize>,
+    pub(crate) call_seconds: Option<u32>,
+    pub(crate) head_seconds: Option<u32>,
+    pub(crate) body_seconds: Option<u32>,
+    pub(crate) drain_seconds: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -103,6 +103,71 @@ const SETTINGS: &[Setting] = &[
         default: "64",
         meaning: "Processes of a command and its children.",
     },
+    Setting {
+        key: "server.listen",
+        default: "`127.0.0.1:7700`",
+        meaning: "Address and port of the server. Another address than this machine's own needs TLS.",
+    },
+    Setting {
+        key: "server.tls_certificate",
+        default: "none",
+        meaning: "PEM file of the certificate chain, relative to the configuration file.",
+    },
+    Setting {
+        key: "server.tls_key",
+        default: "none",
+        meaning: "PEM file of its private key.",
+    },
+    Setting {
+        key: "server.agents",
+        default: "none",
+        meaning: "File of agents that the server runs itself, in the form of `arbiter run --agents`.",
+    },
+    Setting {
+        key: "server.body_bytes",
+        default: "4194304",
+        meaning: "Bytes of a request's body; a submit of many tasks may have 33554432.",
+    },
+    Setting {
+        key: "server.artifact_bytes",
+        default: "268435456",
+        meaning: "Bytes of an artifact.",
+    },
+    Setting {
+        key: "server.connections",
+        default: "10000",
+        meaning: "Open connections.",
+    },
+    Setting {
+        key: "server.calls",
+        default: "1024",
+        meaning: "Calls under way; more are refused with `unavailable`.",
+    },
+    Setting {
+        key: "server.waiting",
+        default: "8192",
+        meaning: "Long polls and streams under way.",
+    },
+    Setting {
+        key: "server.call_seconds",
+        default: "30",
+        meaning: "How long a call may take, long polls and streams aside.",
+    },
+    Setting {
+        key: "server.head_seconds",
+        default: "30",
+        meaning: "How long the head of a request may take, an idle connection's included.",
+    },
+    Setting {
+        key: "server.body_seconds",
+        default: "30",
+        meaning: "How long a body may take to arrive.",
+    },
+    Setting {
+        key: "server.drain_seconds",
+        default: "20",
+        meaning: "How long open calls may take to end at shutdown.",
+    },
 ];
 
 const HEAD: &str = "\

@@ -42,5 +42,20 @@ pub(crate) fn show(config: &Config) -> Value {
             "output_bytes": config.exec.output_bytes,
             "processes": config.exec.processes,
         },
+        "server": {
+            "listen": config.server.listen.to_string(),
+            "tls_certificate": config.server.tls.as_ref().map(|(certificate, _)| certificate),
+            "tls_key": config.server.tls.as_ref().map(|(_, key)| key),
+            "agents": config.server.agents,
+            "body_bytes": config.server.api.body_bytes,
+            "artifact_bytes": config.server.api.artifact_bytes,
+            "connections": config.server.api.connections,
+            "calls": config.server.api.calls,
+            "waiting": config.server.api.waiting,
+            "call_seconds": config.server.api.call_timeout.as_secs(),
+            "head_seconds": config.server.api.head_timeout.as_secs(),
+            "body_seconds": config.server.api.body_timeout.as_secs(),
+            "drain_seconds": config.server.api.drain.as_secs(),
+        },
     })
 }

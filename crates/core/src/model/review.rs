@@ -25,6 +25,18 @@ pub enum StageOutcome {
     },
 }
 
+impl StageOutcome {
+    /// The stable word used in wire forms.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed { .. } => "failed",
+            Self::Unsure { .. } => "unsure",
+            Self::Errored { .. } => "errored",
+        }
+    }
+}
+
 /// What a stage hands back beside its verdict.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StageReport {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::task::words;
 use super::{Digest, Json, Priority, Ratio, TaskId, TaskKind, Timestamp};
 
 /// What a submitter asks for. Written once, never changed.
@@ -174,16 +175,18 @@ pub enum OnPrerequisiteFailure {
     Hold,
 }
 
-/// How sensitive a task's input is. An agent must be cleared for the level.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum SecurityLevel {
-    /// For everybody inside.
-    #[default]
-    Internal,
-    /// For cleared agents.
-    Confidential,
-    /// For cleared agents; inputs are redacted whole in logs, telemetry and notifications.
-    Restricted,
+words! {
+    /// How sensitive a task's input is. An agent must be cleared for the level.
+    #[derive(Default)]
+    SecurityLevel {
+        /// For everybody inside.
+        #[default]
+        Internal = "internal",
+        /// For cleared agents.
+        Confidential = "confidential",
+        /// For cleared agents; inputs are redacted whole in logs, telemetry and notifications.
+        Restricted = "restricted",
+    }
 }
 
 /// A stage of review, in the order in which they run.

@@ -1,0 +1,177 @@
+//! `arbiter serve`: the HTTP interface, and the services behind it.
+
+use std::sync::Arc;
+
+use arbiter_adapter_prometheus::PrometheusMetrics;
+use arbiter_api::{
+    Api, ApiParts, MetricsText, Readiness, ReadinessPart, ReadinessSource, Server, TlsIdentity,
+};
+use arbiter_orchestration::Stopper;
+use serde_json::json;
+
+use crate::app::App;
+use crate::batch::{AgentEntry, Agents};
+use crate::cli::ServeArgs;
+use crate::config::{Config, Environment};
+use crate::engine::Engine;
+use crate::exit::Failure;
+use crate::{output, owner, signals};
+
+/// Serves until a signal comes.
+pub(crate) async fn run(
+    mut config: Config,
+    arguments: ServeArgs,
+    json: bool,
+    environment: &dyn Environment,
+) -> Result<(), Failure> {
+    if let Some(listen) = arguments.listen {
+        config.server.listen = listen;
+    }
+    if arguments.agents.is_some() {
+        config.server.agents = arguments.agents;
+    }
+    let tls = identity(&config)?;
+    let agents = agents(&config)?;
+    raise_file_limit();
+    let app = App::open(config).await?;
+    let served = serve(&app, tls, agents, json, environment).await;
+    let closed = app.close().await;
+    served.and(closed)
+}
+
+async fn serve(
+    app: &App,
+    tls: Option<TlsIdentity>,
+    agents: Vec<AgentEntry>,
+    json: bool,
+    environment: &dyn Environment,
+) -> Result<(), Failure> {
+    let stop = signals::first(app.spawner.as_ref());
+    let (waiting, serving) = (Stopper::default(), Stopper::default());
+    let api = Api::new(parts(app, waiting.signal()), app.config.server.api.clone());
+    let secure = tls.is_some();
+    // Bound before any work is taken: an address in use changes nothing.
+    let server = Server::bind(app.config.server.listen, tls, api, Arc::clone(&app.spawner))
+        .await
+        .map_err(|error| {
+            let message = format!("{error}; choose another with --listen");
+            Failure::unavailable(message, error)
+        })?;
+    let address = server.address();
+    let engine = Engine::start(app, agents, environment).await?;
+    let note = owner::announce(&app.config.data_dir, address, secure)?;
+    let stop_serving = serving.signal();
+    let mut server = app
+        .spawner
+        .spawn("server", Box::pin(async move { server.run(stop_serving).await }));
+    let scheme = if secure { "https" } else { "http" };
+    tracing::info!(event = "startup_completed", server.address = %address, "every service is ready");
+    if json {
+        output::json(&json!({"url": format!("{scheme}://{address}"), "pid": std::process::id()}));
+    } else {
+        output::line(&format!("serving on {scheme}://{address}; stop with Ctrl-C"));
+    }
+    stop.wait().await;
+    // Who waits for something is answered first, then calls end, then attempts, then the rest.
+    waiting.stop();
+    serving.stop();
+    server.join().await;
+    engine.stop(true).await;
+    drop(note);
+    Ok(())
+}
+
+fn parts(app: &App, stop: arbiter_orchestration::Stop) -> ApiParts {
+    ApiParts {
+        queue: Arc::clone(&app.queue),
+        keys: Arc::clone(&app.keys),
+        reader: app.store.clone(),
+        registry: app.store.clone(),
+        artifacts: Arc::clone(&app.artifacts),
+        audit: app.store.clone(),
+        tree: app.store.clone(),
+        wakeups: Arc::clone(&app.wakeups),
+        metrics: Arc::clone(&app.metrics),
+        shown: Arc::new(Shown(Arc::clone(&app.measurements))),
+        readiness: Arc::new(Ready),
+        clock: Arc::clone(&app.clock),
+        ids: Arc::clone(&app.ids),
+        stop,
+    }
+}
+
+struct Shown(Arc<PrometheusMetrics>);
+
+impl MetricsText for Shown {
+    fn text(&self) -> String {
+        self.0.render()
+    }
+}
+
+/// What is served is ready: the address is listened on before, but answered only after, the services have started.
+struct Ready;
+
+impl ReadinessSource for Ready {
+    fn readiness(&self) -> Readiness {
+        Readiness {
+            ready: true,
+            parts: vec![ReadinessPart {
+                name: "store".to_owned(),
+                ready: true,
+                why: None,
+            }],
+        }
+    }
+}
+
+/// The certificate, if one is configured. Keys in clear text leave this machine only over TLS.
+fn identity(config: &Config) -> Result<Option<TlsIdentity>, Failure> {
+    let Some((certificate, key)) = &config.server.tls else {
+        let listen = config.server.listen;
+        if listen.ip().is_loopback() {
+            return Ok(None);
+        }
+        return Err(Failure::configuration(format!(
+            "`{listen}` can be reached from other machines, and keys would cross the network in clear text; set \
+             server.tls_certificate and server.tls_key, or listen on 127.0.0.1 behind a proxy"
+        )));
+    };
+    let read = |path: &std::path::Path| {
+        std::fs::read(path)
+            .map_err(|error| Failure::configuration(format!("`{}` cannot be read: {error}", path.display())))
+    };
+    TlsIdentity::from_pem(&read(certificate)?, &read(key)?)
+        .map(Some)
+        .map_err(|error| {
+            let cause =
+                std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
+            Failure::configuration(format!("TLS: {error}{cause}"))
+        })
+}
+
+fn agents(config: &Config) -> Result<Vec<AgentEntry>, Failure> {
+    let Some(path) = &config.server.agents else {
+        return Ok(Vec::new());
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::configuration(format!(
+            "the agents file `{}` cannot be read: {error}",
+            path.display()
+        ))
+    })?;
+    let folder = path.parent().unwrap_or(std::path::Path::new("."));
+    Ok(Agents::read(&text, folder, crate::bootstrap::DEFAULT_TENANT)?.0)
+}
+
+/// Takes as many file handles as the system lets us: each connection needs one.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
+    match raised {
+        Ok(limit) => tracing::debug!(event = "file_limit", limit, "file handles that may be open"),
+        Err(error) => {
+            tracing::warn!(event = "file_limit", error = %error, "the limit of open files could not be raised");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Says where the process that owns a data folder can be reached, so that a second one can tell.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::exit::Failure;
+
+const FILE: &str = "server.json";
+
+/// Where the owner of a data folder listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Owner {
+    /// Its process.
+    pub(crate) pid: u32,
+    /// Its base address, such as `http://127.0.0.1:7700`.
+    pub(crate) url: String,
+}
+
+/// The note of the owner, removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Note(PathBuf);
+
+impl Drop for Note {
+    fn drop(&mut self) {
+        let _a_stale_note_names_a_process_that_is_gone = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Writes where this process listens.
+pub(crate) fn announce(data_dir: &Path, address: SocketAddr, tls: bool) -> Result<Note, Failure> {
+    let scheme = if tls { "https" } else { "http" };
+    let owner = Owner {
+        pid: std::process::id(),
+        url: format!("{scheme}://{address}"),
+    };
+    let path = data_dir.join(FILE);
+    let failed = |error: anyhow::Error| {
+        Failure::unavailable(format!("`{}` could not be written", path.display()), error)
+    };
+    let text = serde_json::to_string(&owner).map_err(|error| failed(error.into()))?;
+    let write = || -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(data_dir)?;
+        std::io::Write::write_all(&mut file, text.as_bytes())?;
+        file.persist(&path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|error| failed(error.into()))?;
+    Ok(Note(path))
+}
+
+/// The owner of a data folder, if it serves. A note of a process that is gone says nothing.
+pub(crate) fn find(data_dir: &Path) -> Option<Owner> {
+    let text = std::fs::read_to_string(data_dir.join(FILE)).ok()?;
+    let owner: Owner = serde_json::from_str(&text).ok()?;
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(owner.pid).ok()?);
+    // Signal 0 only asks whether the process is there; a process of another user is.
+    match nix::sys::signal::kill(pid, None) {
+        Ok(()) | Err(nix::errno::Errno::EPERM) => Some(owner),
+        Err(_) => None,
+    }
+}

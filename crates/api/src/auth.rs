@@ -1,0 +1,60 @@
+//! Who calls.
+
+use std::net::SocketAddr;
+
+use arbiter_core::mechanism::SecretText;
+use arbiter_core::model::Principal;
+use arbiter_core::ports::Credential;
+use axum::extract::FromRequestParts;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+
+use crate::failure::Failure;
+use crate::state::Api;
+
+/// The longest credential that is looked at.
+const MAX_CREDENTIAL_BYTES: usize = 8 * 1024;
+
+/// The caller of an operation, authenticated.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller(pub(crate) Principal);
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+impl FromRequestParts<Api> for Caller {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Failure> {
+        let credential = credential(parts)?;
+        // A flood is summed by where it comes from; ports of one host are one source.
+        let source = parts
+            .extensions
+            .get::<Peer>()
+            .map_or_else(|| "unknown".to_owned(), |peer| peer.0.ip().to_string());
+        Ok(Self(api.queue().authenticate(&credential, &source).await?))
+    }
+}
+
+fn credential(parts: &Parts) -> Result<Credential, Failure> {
+    let refused = |detail: &str| Failure::new("auth_failed", detail);
+    let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
+    let Some(header) = headers.next() else {
+        return Err(refused(
+            "no credential was given; send `Authorization: Bearer <key>`",
+        ));
+    };
+    if headers.next().is_some() {
+        return Err(refused("more than one credential was given"));
+    }
+    let text = header
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .filter(|token| !token.is_empty() && token.len() <= MAX_CREDENTIAL_BYTES)
+        .ok_or_else(|| refused("the credential has another form than `Bearer <key>`"))?;
+    Ok(Credential::ApiKey(SecretText::new(text.to_owned())))
+}

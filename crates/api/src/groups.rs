@@ -1,0 +1,21 @@
+//! The operations, by group.
+
+mod agents;
+mod artifacts;
+mod audit;
+mod system;
+mod tasks;
+mod watch;
+mod work;
+
+use crate::routes::Routes;
+
+/// Every operation.
+pub(crate) fn all() -> Routes {
+    tasks::routes()
+        .join(work::routes())
+        .join(agents::routes())
+        .join(artifacts::routes())
+        .join(audit::routes())
+        .join(system::routes())
+}

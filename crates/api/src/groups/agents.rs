@@ -1,0 +1,303 @@
+//! Agents: register, read, operate.
+
+use std::collections::BTreeSet;
+
+use arbiter_core::model::{
+    AgentBeat, AgentCost, AgentId, AgentMode, AgentProfile, Capabilities, Operation as Action, Principal,
+    RecordDraft, RegisteredAgent, Role, SecurityLevel, Target, TaskKind, Transport,
+};
+use arbiter_core::ports::{Registered, Revision};
+use arbiter_wire::http::{AgentForm, AgentModeForm, AgentModeWord, AgentPageView, AgentView, RegisteredView};
+use arbiter_wire::task::SecurityForm;
+use axum::Json;
+use axum::extract::{Path, State};
+use http::StatusCode;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::auth::Caller;
+use crate::body::{JsonBody, Query};
+use crate::failure::Failure;
+use crate::routes::{Operation, Routes};
+use crate::state::Api;
+use crate::view;
+
+/// How many agents are read from the registry at once.
+const PAGE: usize = 1_000;
+const REGISTRY: &[&str] = &["registry_full", "registry_unavailable", "not_found"];
+
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .add(
+            Operation::post(
+                "/v1/agents",
+                "agent.register",
+                "Register an agent, or replace its profile",
+            )
+            .body::<AgentForm>()
+            .answers::<RegisteredView>(200, "The agent is registered")
+            .errors(REGISTRY),
+            register,
+        )
+        .add(
+            Operation::get("/v1/agents", "agent.list", "List agents, by id")
+                .query::<ListQuery>()
+                .answers::<AgentPageView>(200, "A page of agents")
+                .errors(&["bad_cursor", "registry_unavailable"]),
+            list,
+        )
+        .add(
+            Operation::get(
+                "/v1/agents/{id}",
+                "agent.get",
+                "Read an agent, with its record by kind of task",
+            )
+            .answers::<AgentView>(200, "The agent")
+            .errors(REGISTRY),
+            get,
+        )
+        .add(
+            Operation::post(
+                "/v1/agents/{id}/heartbeat",
+                "agent.heartbeat",
+                "Tell that an agent is alive",
+            )
+            .answers_with(204, "", "It was noted")
+            .errors(REGISTRY),
+            heartbeat,
+        )
+        .add(
+            Operation::post(
+                "/v1/agents/{id}/mode",
+                "agent.mode",
+                "Drain or quarantine an agent, or let it work again",
+            )
+            .body::<AgentModeForm>()
+            .answers_with(204, "", "The mode is set")
+            .errors(REGISTRY),
+            mode,
+        )
+}
+
+async fn register(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    JsonBody(form): JsonBody<AgentForm>,
+) -> Result<Json<RegisteredView>, Failure> {
+    let id = match (&form.id, caller.agent) {
+        (Some(text), _) => text
+            .parse::<AgentId>()
+            .map_err(|error| Failure::invalid("id", error))?,
+        (None, Some(own)) => own,
+        (None, None) => {
+            return Err(Failure::invalid("id", "is needed: the caller is no agent itself"));
+        }
+    };
+    let target = Target {
+        agent: Some(id),
+        ..Target::of(caller.tenant)
+    };
+    api.queue()
+        .permit_on(&caller, Action::AgentRegister, &target)
+        .await?;
+    let profile = profile(&caller, id, form)?;
+    let draft = RecordDraft::by(caller.id, Action::AgentRegister);
+    let registered = api.parts().registry.register(profile, draft).await?;
+    let outcome = match registered {
+        Registered::New => "new",
+        Registered::Replaced => "replaced",
+        Registered::Unchanged => "unchanged",
+    };
+    Ok(Json(RegisteredView {
+        id: id.to_string(),
+        outcome: outcome.to_owned(),
+    }))
+}
+
+fn profile(caller: &Principal, id: AgentId, form: AgentForm) -> Result<AgentProfile, Failure> {
+    let clearance = match form.clearance {
+        Some(SecurityForm::Restricted) => SecurityLevel::Restricted,
+        Some(SecurityForm::Confidential) => SecurityLevel::Confidential,
+        Some(SecurityForm::Internal) | None => SecurityLevel::Internal,
+    };
+    let runs_the_tenant = [Role::Operator, Role::Admin]
+        .iter()
+        .any(|role| caller.roles.contains(role));
+    if clearance != SecurityLevel::Internal && !runs_the_tenant {
+        return Err(Failure::invalid(
+            "clearance",
+            "above `internal` is given by an operator",
+        ));
+    }
+    let kinds = form
+        .kinds
+        .iter()
+        .map(|kind| TaskKind::new(kind).map_err(|error| Failure::invalid("kinds", error)))
+        .collect::<Result<BTreeSet<_>, _>>()?;
+    Ok(AgentProfile {
+        id,
+        tenant: Some(caller.tenant),
+        name: form.name,
+        model_family: form.model_family,
+        model_version: form.model_version,
+        capabilities: Capabilities {
+            kinds,
+            languages: form.languages,
+            specialisations: form.specialisations,
+            tools: form.tools,
+        },
+        transport: Transport::Pull,
+        slots: form.slots,
+        clearance,
+        cost: AgentCost {
+            per_task_micros: form.cost_per_task_micros,
+            per_1k_tokens_micros: form.cost_per_1k_tokens_micros,
+        },
+        labels: form.labels,
+    })
+}
+
+/// Which agents to list.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// Where to go on: the cursor of the page before.
+    cursor: Option<String>,
+    /// At most so many; 50.
+    #[schemars(range(min = 1, max = 1000))]
+    limit: Option<usize>,
+}
+
+async fn list(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Query(asked): Query<ListQuery>,
+) -> Result<Json<AgentPageView>, Failure> {
+    let limit = asked.limit.unwrap_or(50);
+    if !(1..=1_000).contains(&limit) {
+        return Err(Failure::invalid("limit", "must lie in 1..=1000"));
+    }
+    let after = asked
+        .cursor
+        .map(|cursor| {
+            cursor
+                .parse::<AgentId>()
+                .map_err(|_| Failure::new("bad_cursor", "the cursor is none that was given out"))
+        })
+        .transpose()?;
+    api.queue().permit(&caller, Action::AgentList).await?;
+    let mut seen = everybody(&api, &caller).await?;
+    seen.retain(|agent| after.is_none_or(|after| agent.profile.id > after));
+    let next = (seen.len() > limit).then(|| seen[limit - 1].profile.id.to_string());
+    seen.truncate(limit);
+    let now = api.parts().clock.now();
+    Ok(Json(AgentPageView {
+        agents: seen.iter().map(|agent| view::agent(agent, now)).collect(),
+        next,
+    }))
+}
+
+/// The agents that the caller may see, by id: its tenant's own and those that serve every tenant.
+async fn everybody(api: &Api, caller: &Principal) -> Result<Vec<RegisteredAgent>, Failure> {
+    let all = caller.roles.contains(&Role::Admin);
+    let mut seen = Vec::new();
+    let mut after = Revision::default();
+    loop {
+        let page = api.parts().registry.changes(after, PAGE).await?;
+        let mine = |agent: &RegisteredAgent| {
+            all || agent.profile.tenant.is_none_or(|tenant| tenant == caller.tenant)
+        };
+        seen.extend(page.agents.into_iter().filter(mine));
+        after = page.revision;
+        if !page.more {
+            break;
+        }
+    }
+    seen.sort_by_key(|agent| agent.profile.id);
+    seen.dedup_by_key(|agent| agent.profile.id);
+    Ok(seen)
+}
+
+async fn get(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Json<AgentView>, Failure> {
+    let found = visible(&api, &caller, &id, Action::AgentList).await?;
+    Ok(Json(view::agent(&found, api.parts().clock.now())))
+}
+
+/// An agent that the caller may do something with. Denied looks like absent.
+async fn visible(
+    api: &Api,
+    caller: &Principal,
+    id: &str,
+    action: Action,
+) -> Result<RegisteredAgent, Failure> {
+    let id: AgentId = id.parse().map_err(|_| Failure::not_found())?;
+    let target = Target {
+        agent: Some(id),
+        ..Target::of(caller.tenant)
+    };
+    api.queue().permit_on(caller, action, &target).await?;
+    let found = everybody(api, caller).await?;
+    found
+        .into_iter()
+        .find(|agent| agent.profile.id == id)
+        .ok_or_else(Failure::not_found)
+}
+
+async fn heartbeat(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Failure> {
+    let agent: AgentId = id.parse().map_err(|_| Failure::not_found())?;
+    let target = Target {
+        agent: Some(agent),
+        ..Target::of(caller.tenant)
+    };
+    api.queue()
+        .permit_on(&caller, Action::AgentHeartbeat, &target)
+        .await?;
+    let beat = AgentBeat {
+        agent,
+        able: true,
+        cpu: None,
+        memory: None,
+    };
+    let unknown = api.parts().registry.beat(vec![beat]).await?;
+    if unknown.is_empty() {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Failure::not_found())
+    }
+}
+
+async fn mode(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+    JsonBody(form): JsonBody<AgentModeForm>,
+) -> Result<StatusCode, Failure> {
+    let found = visible(&api, &caller, &id, Action::AgentMode).await?;
+    // An agent that serves every tenant is nobody's to stop but an admin's.
+    if found.profile.tenant.is_none() && !caller.roles.contains(&Role::Admin) {
+        return Err(Failure::new("forbidden", "the principal may not do this"));
+    }
+    let mode = match form.mode {
+        AgentModeWord::Active => AgentMode::Active,
+        AgentModeWord::Draining => AgentMode::Draining,
+        AgentModeWord::Quarantined => AgentMode::Quarantined,
+    };
+    api.queue()
+        .set_agent_mode(
+            &caller,
+            api.parts().registry.as_ref(),
+            found.profile.id,
+            mode,
+            form.reason,
+        )
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}

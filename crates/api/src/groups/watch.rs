@@ -1,0 +1,105 @@
+//! Following a task over server-sent events (WHATWG HTML, "Server-sent events").
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use arbiter_core::model::{StoredTask, TaskId, TenantScope, Timestamp, Version};
+use arbiter_core::ports::{Hint, HintStream};
+use axum::extract::{Path, State};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::{FutureExt as _, select_biased, stream};
+
+use super::tasks::task_id;
+use crate::auth::Caller;
+use crate::failure::Failure;
+use crate::state::Api;
+use crate::view;
+
+/// Hints may be lost: the task is looked at this often without one.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// A comment this often keeps the connection alive through proxies.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+pub(super) async fn watch(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Failure> {
+    let stored = api.queue().watch(&caller, task_id(&id)?).await?;
+    let hints = api.parts().wakeups.subscribe();
+    let following = Following {
+        api,
+        hints,
+        told: None,
+        task: stored.task.id,
+        next: Some(stored),
+    };
+    let events = stream::unfold(following, |mut following| async move {
+        let stored = following.next_change().await?;
+        let event = Event::default()
+            .event("task")
+            .id(stored.task.version.0.to_string())
+            .json_data(view::task(&stored))
+            .unwrap_or_else(|_| Event::default().comment("a task that has no JSON form"));
+        Some((Ok::<_, Infallible>(event), following))
+    });
+    // The comments are timed by the transport; nothing of the task depends on them.
+    Ok(Sse::new(events)
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+        .into_response())
+}
+
+struct Following {
+    api: Api,
+    hints: Box<dyn HintStream>,
+    /// The version and progress that were told last.
+    told: Option<(Version, Option<Timestamp>, bool)>,
+    next: Option<StoredTask>,
+    task: TaskId,
+}
+
+impl Following {
+    /// The task at its next change; none when there will be no other, or the node stops.
+    async fn next_change(&mut self) -> Option<StoredTask> {
+        if let Some(first) = self.next.take() {
+            return Some(self.tell(first));
+        }
+        let (version, progress, closed) = self.told?;
+        if closed {
+            return None;
+        }
+        let id = self.task;
+        loop {
+            let clock = &self.api.parts().clock;
+            let until = clock.monotonic() + LOOK_EVERY;
+            select_biased! {
+                () = self.api.parts().stop.wait().fuse() => return None,
+                hints = self.hints.next().fuse() => {
+                    let about = |hint: &Hint| matches!(hint, Hint::Task(task) if *task == id);
+                    if !hints.is_empty() && !hints.iter().any(about) {
+                        continue;
+                    }
+                }
+                () = clock.sleep_until(until).fuse() => {}
+            }
+            let found = self.api.parts().reader.get(TenantScope::All, &[id]).await;
+            let Ok(mut found) = found else { continue };
+            let stored = found.pop().flatten()?;
+            let told_at = stored.task.progress.as_ref().map(|told| told.at);
+            if stored.task.version != version || told_at != progress {
+                return Some(self.tell(stored));
+            }
+        }
+    }
+
+    fn tell(&mut self, stored: StoredTask) -> StoredTask {
+        let task = &stored.task;
+        self.told = Some((
+            task.version,
+            task.progress.as_ref().map(|told| told.at),
+            task.state.is_closed(),
+        ));
+        stored
+    }
+}

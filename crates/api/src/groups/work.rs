@@ -1,0 +1,248 @@
+//! The agents' side: acknowledge, keep, hand in, give back.
+
+use std::time::Duration;
+
+use arbiter_core::model::{
+    ArtifactRef, CommandId, Digest, Failure as AttemptFailure, FailureClass, Fence, Json as JsonText,
+    Principal, Progress, Ratio, Report, TaskId, TenantId, Usage,
+};
+use arbiter_core::ports::LeaseStatus;
+use arbiter_core::services::{Beat, WorkDesk as _, WorkRef};
+use arbiter_wire::http::{
+    AttemptForm, BeatForm, DeclineForm, FailForm, HeartbeatForm, HeartbeatView, LeaseView, LeaseWord,
+    ReportForm, UsageForm,
+};
+use arbiter_wire::task::ArtifactForm;
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use serde_json::value::RawValue;
+
+use crate::auth::Caller;
+use crate::body::JsonBody;
+use crate::failure::Failure;
+use crate::routes::{Operation, Routes};
+use crate::state::Api;
+
+const MOVES: &[&str] = &[
+    "lease_lost",
+    "illegal_transition",
+    "precondition_failed",
+    "over_budget",
+];
+const DONE: &str = "It is done; sending it again with the same `command` gives the same answer";
+/// The most attempts of one heartbeat.
+const MAX_BEATS: usize = 10_000;
+
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .add(
+            Operation::post("/v1/work/acknowledge", "work.acknowledge", "Take an assignment")
+                .body::<AttemptForm>()
+                .answers_with(204, "", DONE)
+                .errors(MOVES),
+            acknowledge,
+        )
+        .add(
+            Operation::post(
+                "/v1/work/heartbeat",
+                "work.heartbeat",
+                "Keep leases and tell progress",
+            )
+            .body::<HeartbeatForm>()
+            .answers::<HeartbeatView>(200, "What became of each lease"),
+            heartbeat,
+        )
+        .add(
+            Operation::post("/v1/work/report", "work.report", "Hand in an output")
+                .body::<ReportForm>()
+                .answers_with(204, "", DONE)
+                .errors(MOVES),
+            report,
+        )
+        .add(
+            Operation::post("/v1/work/fail", "work.fail", "Report a failed attempt")
+                .body::<FailForm>()
+                .answers_with(204, "", DONE)
+                .errors(MOVES),
+            fail,
+        )
+        .add(
+            Operation::post("/v1/work/decline", "work.decline", "Give an assignment back")
+                .body::<DeclineForm>()
+                .answers_with(204, "", DONE)
+                .errors(MOVES),
+            decline,
+        )
+}
+
+async fn acknowledge(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    JsonBody(form): JsonBody<AttemptForm>,
+) -> Result<StatusCode, Failure> {
+    let work = work_ref(&api, &caller, &form)?;
+    api.queue().acknowledge(&caller, work).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn heartbeat(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    JsonBody(form): JsonBody<HeartbeatForm>,
+) -> Result<Json<HeartbeatView>, Failure> {
+    if form.attempts.len() > MAX_BEATS {
+        return Err(Failure::invalid(
+            "attempts",
+            format!("has more than {MAX_BEATS} items"),
+        ));
+    }
+    let beats = form
+        .attempts
+        .into_iter()
+        .map(|beat_form| beat(&api, &caller, beat_form))
+        .collect::<Result<Vec<_>, _>>()?;
+    let statuses = api.queue().heartbeat(&caller, beats).await?;
+    Ok(Json(HeartbeatView {
+        leases: statuses.into_iter().map(lease).collect(),
+    }))
+}
+
+fn lease(status: LeaseStatus) -> LeaseView {
+    let (status, until) = match status {
+        LeaseStatus::Held { until } => (LeaseWord::Held, Some(until.to_string())),
+        // The queue has ended the task by then: nobody wants the output.
+        LeaseStatus::OverBudget { .. } | LeaseStatus::Cancelled => (LeaseWord::Cancelled, None),
+        LeaseStatus::Lost => (LeaseWord::Lost, None),
+    };
+    LeaseView { status, until }
+}
+
+async fn report(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    JsonBody(form): JsonBody<ReportForm>,
+) -> Result<StatusCode, Failure> {
+    let work = work_ref(&api, &caller, &form.attempt)?;
+    let report = Report {
+        output: form.output.map(|raw| json("output", &raw)).transpose()?,
+        artifacts: form
+            .artifacts
+            .into_iter()
+            .map(artifact)
+            .collect::<Result<_, _>>()?,
+        claims: form
+            .claims
+            .iter()
+            .map(|raw| json("claims", raw))
+            .collect::<Result<_, _>>()?,
+        evidence: form
+            .evidence
+            .iter()
+            .map(|raw| json("evidence", raw))
+            .collect::<Result<_, _>>()?,
+        usage: usage(form.usage),
+    };
+    api.queue().report(&caller, work, report).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn fail(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    JsonBody(form): JsonBody<FailForm>,
+) -> Result<StatusCode, Failure> {
+    let work = work_ref(&api, &caller, &form.attempt)?;
+    let failure = AttemptFailure {
+        class: FailureClass::Agent,
+        code: form.class,
+        message: form.message,
+        usage: usage(form.usage),
+    };
+    api.queue().fail(&caller, work, failure).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn decline(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    JsonBody(form): JsonBody<DeclineForm>,
+) -> Result<StatusCode, Failure> {
+    let work = work_ref(&api, &caller, &form.attempt)?;
+    api.queue().decline(&caller, work, form.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn work_ref(api: &Api, caller: &Principal, form: &AttemptForm) -> Result<WorkRef, Failure> {
+    let command = match &form.command {
+        Some(text) => text
+            .parse::<CommandId>()
+            .map_err(|error| Failure::invalid("command", error))?,
+        None => api.parts().ids.command(),
+    };
+    Ok(WorkRef {
+        task: task(&form.task)?,
+        tenant: tenant(caller, form.tenant.as_deref())?,
+        fence: Fence(form.fence),
+        command,
+    })
+}
+
+/// A malformed id is held by nobody.
+fn task(text: &str) -> Result<TaskId, Failure> {
+    text.parse()
+        .map_err(|_| Failure::new("lease_lost", "the lease is lost: the agent holds no such task"))
+}
+
+fn tenant(caller: &Principal, text: Option<&str>) -> Result<TenantId, Failure> {
+    match text {
+        Some(text) => text.parse().map_err(|error| Failure::invalid("tenant", error)),
+        None => Ok(caller.tenant),
+    }
+}
+
+fn beat(api: &Api, caller: &Principal, form: BeatForm) -> Result<Beat, Failure> {
+    let progress = match form.progress {
+        Some(told) => Some(Progress {
+            at: api.parts().clock.now(),
+            fraction: told
+                .fraction
+                .map(|fraction| Ratio::new(fraction).map_err(|error| Failure::invalid("fraction", error)))
+                .transpose()?,
+            message: told.message,
+        }),
+        None => None,
+    };
+    Ok(Beat {
+        task: task(&form.task)?,
+        tenant: tenant(caller, form.tenant.as_deref())?,
+        fence: Fence(form.fence),
+        progress,
+        usage: form.usage.map(usage),
+    })
+}
+
+fn json(field: &str, raw: &RawValue) -> Result<JsonText, Failure> {
+    JsonText::parse(raw.get()).map_err(|error| Failure::invalid(field, error))
+}
+
+fn artifact(form: ArtifactForm) -> Result<ArtifactRef, Failure> {
+    Ok(ArtifactRef {
+        name: form.name,
+        digest: form
+            .digest
+            .parse::<Digest>()
+            .map_err(|error| Failure::invalid("artifacts.digest", error))?,
+        size_bytes: form.size_bytes,
+    })
+}
+
+fn usage(form: UsageForm) -> Usage {
+    Usage {
+        files: form.files,
+        lines: form.lines,
+        tokens: form.tokens,
+        cost_micros: form.cost_micros,
+        duration: form.duration_ms.map(Duration::from_millis),
+    }
+}

@@ -1,0 +1,27 @@
+#![doc = include_str!("../README.md")]
+
+mod auth;
+mod body;
+mod failure;
+mod groups;
+mod openapi;
+mod outer;
+mod problem;
+mod routes;
+mod server;
+mod settings;
+mod state;
+mod tls;
+mod view;
+
+pub use openapi::document;
+pub use server::{Server, ServerError};
+pub use settings::ApiSettings;
+pub use state::{Api, ApiParts, MetricsText, Readiness, ReadinessPart, ReadinessSource};
+pub use tls::{TlsError, TlsIdentity};
+
+/// The operations of the interface, as `group.verb`, with method and path: what the document lists and the client is
+/// compared with.
+pub fn operations() -> Vec<(&'static str, http::Method, &'static str)> {
+    groups::all().listed()
+}

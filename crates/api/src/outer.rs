@@ -1,0 +1,194 @@
+//! What every call passes: its id, its trace, limits of number and time, the form of errors, security headers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arbiter_core::model::TraceContext;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, header};
+use http_body_util::BodyExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::Instrument as _;
+
+use crate::body::within;
+use crate::failure::{Failure, Told};
+use crate::routes::{OperationId, Pace};
+use crate::state::Api;
+
+/// Names a request, in the log and in answers.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// W3C Trace Context.
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Headers of every answer: nothing here is meant to be framed, sniffed, cached or referred to.
+const SECURITY: [(HeaderName, &str); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
+    (header::CACHE_CONTROL, "no-store"),
+];
+
+/// The outermost layer.
+pub(crate) async fn outer(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let id = request
+        .headers()
+        .get(&REQUEST_ID)
+        .filter(|value| is_request_id(value.as_bytes()))
+        .cloned()
+        .or_else(|| HeaderValue::from_str(&api.parts().ids.command().to_string()).ok());
+    let trace = request
+        .headers()
+        .get(&TRACEPARENT)
+        .and_then(|value| TraceContext::parse(value.to_str().ok()?).ok());
+    let path = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(String::new, |path| path.as_str().to_owned());
+    let method = request.method().clone();
+    let span = tracing::info_span!(
+        "http",
+        http.request.method = %method,
+        http.route = path,
+        request.id = id.as_ref().and_then(|id| id.to_str().ok()),
+        traceparent = trace.as_ref().map(TraceContext::as_str),
+    );
+    let started = api.parts().clock.monotonic();
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let elapsed = api.parts().clock.monotonic().saturating_sub(started);
+    if let Some(Told(mut problem)) = response.extensions_mut().remove::<Told>() {
+        problem.request_id = id.as_ref().and_then(|id| id.to_str().ok()).map(str::to_owned);
+        response = written(&response, problem);
+    }
+    let operation = response
+        .extensions()
+        .get::<OperationId>()
+        .map_or("none", |operation| operation.0);
+    let status = response.status();
+    api.parts().metrics.count(
+        "http.server.requests_total",
+        &[("operation", operation), ("status", status.as_str())],
+        1,
+    );
+    api.parts().metrics.observe(
+        "http.server.request_seconds",
+        &[("operation", operation)],
+        elapsed.as_secs_f64(),
+    );
+    tracing::debug!(parent: &span, event = "call_answered", status = status.as_u16(), duration_ms = elapsed.as_millis() as u64, "a call was answered");
+    let headers = response.headers_mut();
+    for (name, value) in SECURITY {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if let Some(id) = id {
+        headers.insert(REQUEST_ID, id);
+    }
+    if let Some(trace) = trace
+        .as_ref()
+        .and_then(|trace| HeaderValue::from_str(trace.as_str()).ok())
+    {
+        headers.insert(TRACEPARENT, trace);
+    }
+    response
+}
+
+/// Writes a problem in place of an empty answer.
+fn written(empty: &Response, problem: Box<arbiter_wire::http::Problem>) -> Response {
+    let status = empty.status();
+    let retry_after = problem.retry_after_ms;
+    let challenge = problem.code == "auth_failed";
+    let mut response = (status, Json(problem)).into_response();
+    response.extensions_mut().extend(empty.extensions().clone());
+    let allowed = empty.headers().get(header::ALLOW).cloned();
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(arbiter_wire::http::Problem::MEDIA_TYPE),
+    );
+    if let Some(millis) = retry_after {
+        // Whole seconds, rounded up: a caller that comes back too early is refused again.
+        headers.insert(
+            header::RETRY_AFTER,
+            HeaderValue::from(millis.div_ceil(1_000).max(1)),
+        );
+    }
+    if challenge {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(allowed) = allowed {
+        headers.insert(header::ALLOW, allowed);
+    }
+    response
+}
+
+fn is_request_id(bytes: &[u8]) -> bool {
+    (1..=128).contains(&bytes.len())
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
+}
+
+/// Bounds the number of calls under way, and the time of each that does not wait for something.
+pub(crate) async fn bounded(State(pace): State<Pace>, request: Request, next: Next) -> Response {
+    let operation = request.extensions().get::<OperationId>().copied();
+    let Some(api) = request.extensions().get::<Api>().cloned() else {
+        return Failure::new("internal", "internal error; the server's log says more").into_response();
+    };
+    let mut response = limited(&api, pace, request, next).await;
+    if let Some(operation) = operation {
+        response.extensions_mut().insert(operation);
+    }
+    response
+}
+
+async fn limited(api: &Api, pace: Pace, request: Request, next: Next) -> Response {
+    let places = match pace {
+        Pace::Prompt => &api.0.calls,
+        Pace::Waits => &api.0.waiting,
+    };
+    let Some(permit) = take(places) else {
+        let mut problem =
+            arbiter_wire::http::Problem::new("unavailable", "too many calls are under way; try again later");
+        problem.retry_after_ms = Some(1_000);
+        return Failure::of(problem).into_response();
+    };
+    match pace {
+        Pace::Prompt => {
+            let answered = within(api, api.settings().call_timeout, next.run(request)).await;
+            drop(permit);
+            answered.unwrap_or_else(|| overdue(api.settings().call_timeout))
+        }
+        Pace::Waits => {
+            // A stream keeps its place until its body has ended.
+            next.run(request).await.map(|body| {
+                Body::new(body.map_frame(move |frame| {
+                    let _held = &permit;
+                    frame
+                }))
+            })
+        }
+    }
+}
+
+fn take(places: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    Arc::clone(places).try_acquire_owned().ok()
+}
+
+fn overdue(limit: Duration) -> Response {
+    let mut problem = arbiter_wire::http::Problem::new(
+        "unavailable",
+        format!(
+            "the call took longer than {} s and may have taken effect; send it again with the same ids",
+            limit.as_secs()
+        ),
+    );
+    problem.retry_after_ms = Some(1_000);
+    Failure::of(problem).into_response()
+}

@@ -1,0 +1,128 @@
+//! What the interface needs of the rest.
+
+use std::sync::Arc;
+
+use arbiter_core::ports::{
+    AgentRegistry, ArtifactStore, AuditLog, AuditTree, Clock, IdSource, Metrics, TaskReader, Wakeups,
+};
+use arbiter_orchestration::Stop;
+use arbiter_queue::{ApiKeys, SecureQueue};
+use tokio::sync::Semaphore;
+
+use crate::settings::ApiSettings;
+
+/// The interface's state, shared by all calls.
+#[derive(Clone)]
+pub struct Api(pub(crate) Arc<Inner>);
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api")
+            .field("settings", &self.0.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(crate) struct Inner {
+    pub(crate) parts: ApiParts,
+    pub(crate) settings: ApiSettings,
+    /// Bounds calls under way.
+    pub(crate) calls: Arc<Semaphore>,
+    /// Bounds long polls and streams.
+    pub(crate) waiting: Arc<Semaphore>,
+}
+
+impl Api {
+    /// An interface over these parts.
+    pub fn new(parts: ApiParts, settings: ApiSettings) -> Self {
+        let calls = Arc::new(Semaphore::new(settings.calls));
+        let waiting = Arc::new(Semaphore::new(settings.waiting));
+        Self(Arc::new(Inner {
+            parts,
+            settings,
+            calls,
+            waiting,
+        }))
+    }
+
+    pub(crate) fn parts(&self) -> &ApiParts {
+        &self.0.parts
+    }
+
+    pub(crate) fn queue(&self) -> &SecureQueue {
+        &self.0.parts.queue
+    }
+
+    pub(crate) fn settings(&self) -> &ApiSettings {
+        &self.0.settings
+    }
+}
+
+/// The services and ports behind the interface.
+#[derive(Clone)]
+#[expect(
+    missing_debug_implementations,
+    reason = "a bundle of trait objects has nothing to show"
+)]
+pub struct ApiParts {
+    /// Admission and the operations on tasks.
+    pub queue: Arc<SecureQueue>,
+    /// Keys and principals.
+    pub keys: Arc<ApiKeys>,
+    /// Reads tasks for streams.
+    pub reader: Arc<dyn TaskReader>,
+    /// Which agents there are.
+    pub registry: Arc<dyn AgentRegistry>,
+    /// Files.
+    pub artifacts: Arc<dyn ArtifactStore>,
+    /// The audit log.
+    pub audit: Arc<dyn AuditLog>,
+    /// Its tree.
+    pub tree: Arc<dyn AuditTree>,
+    /// Hints of changes.
+    pub wakeups: Arc<dyn Wakeups>,
+    /// Takes measurements.
+    pub metrics: Arc<dyn Metrics>,
+    /// Shows measurements.
+    pub shown: Arc<dyn MetricsText>,
+    /// Whether the node is ready.
+    pub readiness: Arc<dyn ReadinessSource>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids.
+    pub ids: Arc<dyn IdSource>,
+    /// Ends long polls and streams at shutdown.
+    pub stop: Stop,
+}
+
+/// Shows measurements in the text format of Prometheus.
+pub trait MetricsText: Send + Sync + 'static {
+    /// The text (OpenMetrics 1.0).
+    fn text(&self) -> String;
+}
+
+/// Knows whether the node can do its work.
+pub trait ReadinessSource: Send + Sync + 'static {
+    /// How it stands now; never blocks.
+    fn readiness(&self) -> Readiness;
+}
+
+/// Whether the node can do its work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether every part that it needs is up.
+    pub ready: bool,
+    /// Each part.
+    pub parts: Vec<ReadinessPart>,
+}
+
+/// One part of the node, or something that it depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadinessPart {
+    /// Its name.
+    pub name: String,
+    /// Whether it is up.
+    pub ready: bool,
+    /// Why not, or what is degraded.
+    pub why: Option<String>,
+}

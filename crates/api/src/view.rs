@@ -1,0 +1,170 @@
+//! From the model to its JSON form.
+
+use arbiter_core::model::{
+    ArtifactRef, Attempt, AttemptEnd, Holder, Progress, Ratio, RegisteredAgent, SecurityLevel, State,
+    StoredTask, Timestamp, Usage, Wait,
+};
+use arbiter_core::ports::TaskHistory;
+use arbiter_wire::http::{
+    AgentRecordView, AgentView, AttemptView, HistoryView, ProgressView, StageView, TaskView, UsageForm,
+};
+use arbiter_wire::task::ArtifactForm;
+
+/// How often an agent should be heard of.
+pub(crate) const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(15);
+
+pub(crate) fn task(stored: &StoredTask) -> TaskView {
+    let (task, spec) = (&stored.task, &stored.spec);
+    TaskView {
+        id: task.id.to_string(),
+        tenant: task.tenant.to_string(),
+        submitter: task.submitter.to_string(),
+        kind: spec.kind.as_str().to_owned(),
+        title: spec.title.clone(),
+        priority: spec.priority.get(),
+        security: security(spec.security).to_owned(),
+        labels: spec.labels.clone(),
+        state: task.state.name().word().to_owned(),
+        reason: task.state.reason().map(str::to_owned),
+        waits_for: waits_for(&task.state),
+        version: task.version.0,
+        attempts: task.attempts,
+        agent: task.state.lease().and_then(|lease| match lease.holder {
+            Holder::Agent(agent) => Some(agent.to_string()),
+            Holder::Node(_) => None,
+        }),
+        submitted_at: task.submitted_at.to_string(),
+        changed_at: task.changed_at.to_string(),
+        deadline: task.terms.deadline.map(|at| at.to_string()),
+        progress: task.progress.as_ref().map(progress),
+    }
+}
+
+fn progress(told: &Progress) -> ProgressView {
+    ProgressView {
+        at: told.at.to_string(),
+        fraction: told.fraction.map(Ratio::get),
+        message: told.message.clone(),
+    }
+}
+
+fn waits_for(state: &State) -> Option<String> {
+    match state {
+        State::Queued {
+            wait: Wait::Until(at),
+        } => Some(format!("until {at}")),
+        State::Queued {
+            wait: Wait::Prerequisites(count),
+        } => Some(format!("{count} prerequisites")),
+        _ => None,
+    }
+}
+
+pub(crate) fn security(level: SecurityLevel) -> &'static str {
+    level.word()
+}
+
+pub(crate) fn history(history: &TaskHistory) -> HistoryView {
+    HistoryView {
+        attempts: history.attempts.iter().map(attempt).collect(),
+        stages: history
+            .stages
+            .iter()
+            .map(|report| StageView {
+                stage: report.stage.word().to_owned(),
+                fence: report.fence.0,
+                at: report.at.to_string(),
+                outcome: report.outcome.word().to_owned(),
+                schema: report.schema.clone(),
+            })
+            .collect(),
+    }
+}
+
+fn attempt(attempt: &Attempt) -> AttemptView {
+    let (outcome, message) = match &attempt.outcome {
+        AttemptEnd::Reported(_) => ("reported", None),
+        AttemptEnd::Failed(failure) => (failure.class.word(), Some(failure.message.clone())),
+        AttemptEnd::Lost => (
+            "lost",
+            Some("the lease ended without a word from the agent".to_owned()),
+        ),
+        AttemptEnd::Returned { why } => ("returned", Some(why.clone())),
+        AttemptEnd::Ended { why } => ("ended", Some(why.clone())),
+    };
+    let report = match &attempt.outcome {
+        AttemptEnd::Reported(report) => Some(report),
+        _ => None,
+    };
+    AttemptView {
+        number: attempt.open.number,
+        agent: attempt.open.agent.to_string(),
+        fence: attempt.open.fence.0,
+        assigned_at: attempt.open.assigned_at.to_string(),
+        ended_at: attempt.ended_at.to_string(),
+        chosen_because: attempt.open.rationale.to_string(),
+        outcome: outcome.to_owned(),
+        message,
+        output: report.and_then(|report| report.output.as_ref().map(arbiter_core::model::Json::value)),
+        artifacts: report
+            .map(|report| report.artifacts.iter().map(artifact).collect())
+            .unwrap_or_default(),
+        usage: usage(&attempt.usage),
+    }
+}
+
+pub(crate) fn artifact(reference: &ArtifactRef) -> ArtifactForm {
+    ArtifactForm {
+        name: reference.name.clone(),
+        digest: reference.digest.to_string(),
+        size_bytes: reference.size_bytes,
+    }
+}
+
+fn usage(usage: &Usage) -> UsageForm {
+    UsageForm {
+        files: usage.files,
+        lines: usage.lines,
+        tokens: usage.tokens,
+        cost_micros: usage.cost_micros,
+        duration_ms: usage
+            .duration
+            .map(|taken| u64::try_from(taken.as_millis()).unwrap_or(u64::MAX)),
+    }
+}
+
+pub(crate) fn agent(agent: &RegisteredAgent, now: Timestamp) -> AgentView {
+    let profile = &agent.profile;
+    AgentView {
+        id: profile.id.to_string(),
+        tenant: profile.tenant.map(|tenant| tenant.to_string()),
+        name: profile.name.clone(),
+        model_family: profile.model_family.clone(),
+        model_version: profile.model_version.clone(),
+        kinds: profile
+            .capabilities
+            .kinds
+            .iter()
+            .map(|kind| kind.as_str().to_owned())
+            .collect(),
+        slots: profile.slots,
+        transport: profile.transport.word().to_owned(),
+        mode: agent.mode.word().to_owned(),
+        clearance: security(profile.clearance).to_owned(),
+        labels: profile.labels.clone(),
+        registered_at: agent.registered_at.to_string(),
+        seen_at: agent.seen_at.to_string(),
+        health: agent.health(now, HEARTBEAT).word().to_owned(),
+        records: agent
+            .records
+            .iter()
+            .map(|(kind, record)| AgentRecordView {
+                kind: kind.as_str().to_owned(),
+                attempts: record.count,
+                succeeded: record.successes,
+                success_rate: record.success_rate(),
+                latency_seconds: record.mean_latency_seconds(),
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,97 @@
+//! What an operator lets an agent do.
+
+use std::time::Duration;
+
+use arbiter_core::lifecycle::{Command, Expect};
+use arbiter_core::model::{AgentId, AgentMode, Holder, Json, Operation, Principal, Target};
+use arbiter_core::ports::{AgentRegistry, Effects, Hint, RegistryError, Transition};
+use serde_json::json;
+
+use crate::error::QueueError;
+use crate::service::SecureQueue;
+use crate::validate;
+
+impl SecureQueue {
+    /// Authorises and limits an operation on `target` that another service carries out.
+    ///
+    /// # Errors
+    /// See [`QueueError`]; a refusal is audited.
+    pub async fn permit_on(
+        &self,
+        principal: &Principal,
+        operation: Operation,
+        target: &Target,
+    ) -> Result<(), QueueError> {
+        self.guard(principal, operation, target).await
+    }
+
+    /// Sets what an agent may do. A quarantined agent's leases are fenced at once: its work is given back, and what it
+    /// hands in later is refused. The caller has checked that the principal may know of the agent.
+    ///
+    /// # Errors
+    /// See [`QueueError`]; [`QueueError::NotFound`] when there is no such agent.
+    ///
+    /// # Cancel safety
+    /// The mode may be set although the future is dropped; a repeat finishes what was begun.
+    pub async fn set_agent_mode(
+        &self,
+        principal: &Principal,
+        registry: &dyn AgentRegistry,
+        agent: AgentId,
+        mode: AgentMode,
+        why: String,
+    ) -> Result<(), QueueError> {
+        validate::reason(&self.settings.fields, &why)?;
+        let why = self.content.reason(why);
+        let target = Target {
+            agent: Some(agent),
+            ..Target::of(principal.tenant)
+        };
+        self.authorize(principal, Operation::AgentMode, &target).await?;
+        let detail = json!({"schema": "agent_mode/1", "mode": mode.word(), "reason": why});
+        let draft = Self::draft(principal, Operation::AgentMode).with_detail(Json::of(&detail));
+        let found = registry
+            .set_mode(agent, mode, draft)
+            .await
+            .map_err(|error| match error {
+                RegistryError::Store(error) => error.into(),
+                error => QueueError::Unavailable {
+                    retry_after: Duration::from_secs(1),
+                    source: Box::new(error),
+                },
+            })?;
+        if !found {
+            return Err(QueueError::NotFound);
+        }
+        if mode == AgentMode::Quarantined {
+            self.revoke_all(principal, agent, &why).await?;
+        }
+        self.ports.wakeups.publish(&[Hint::Agents]);
+        Ok(())
+    }
+
+    /// Takes every task from an agent. One that ends meanwhile is left as it is.
+    async fn revoke_all(&self, principal: &Principal, agent: AgentId, why: &str) -> Result<(), QueueError> {
+        let held = self.ports.reader.held_by(Holder::Agent(agent)).await?;
+        let mut transitions = Vec::with_capacity(held.len());
+        for stored in held {
+            transitions.push(Transition {
+                command: self.ports.ids.command(),
+                task: stored.task.id,
+                tenant: stored.task.tenant,
+                expect: Expect::Version(stored.task.version),
+                action: Command::Revoke { why: why.to_owned() },
+                effects: Effects::of(Self::draft(principal, Operation::AgentMode)),
+            });
+        }
+        let hints: Vec<Hint> = transitions
+            .iter()
+            .map(|transition| Hint::Task(transition.task))
+            .collect();
+        if !transitions.is_empty() {
+            self.ports.store.apply(transitions).await?;
+            self.ports.wakeups.publish(&hints);
+        }
+        Ok(())
+    }
+}

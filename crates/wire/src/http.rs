@@ -1,0 +1,20 @@
+//! The JSON forms of the HTTP interface.
+//!
+//! Requests refuse unknown fields, so that a misspelt one is seen at once. Answers may gain fields: clients ignore those
+//! that they do not know.
+
+mod agent;
+mod artifact;
+mod audit;
+mod problem;
+mod system;
+mod task;
+mod work;
+
+pub use agent::*;
+pub use artifact::*;
+pub use audit::*;
+pub use problem::*;
+pub use system::*;
+pub use task::*;
+pub use work::*;

@@ -1,0 +1,147 @@
+//! Agents.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::task::SecurityForm;
+
+/// What an agent says of itself.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgentForm {
+    /// Its id, the same over restarts; the caller's own, unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// A name for people, 1–100 characters.
+    pub name: String,
+    /// The family of the model inside, such as `claude`, `gpt`, `none`.
+    pub model_family: String,
+    /// The version of the model, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_version: Option<String>,
+    /// The kinds of tasks that it takes, at least one.
+    pub kinds: BTreeSet<String>,
+    /// Languages that it knows.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub languages: BTreeSet<String>,
+    /// Its specialisations.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub specialisations: BTreeSet<String>,
+    /// Its tools.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tools: BTreeSet<String>,
+    /// How many tasks it takes at once, 1–10 000; 1.
+    #[serde(default = "one")]
+    pub slots: u32,
+    /// The highest security level that it is cleared for; internal. Only operators may give more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clearance: Option<SecurityForm>,
+    /// What it costs per task, in millionths of the deployment's currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_per_task_micros: Option<u64>,
+    /// What it costs per thousand model tokens, in the same unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_per_1k_tokens_micros: Option<u64>,
+    /// Words for finding it again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+/// What became of a registration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RegisteredView {
+    /// The agent's id.
+    pub id: String,
+    /// new, replaced or unchanged.
+    pub outcome: String,
+}
+
+/// A registered agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentView {
+    /// Its id.
+    pub id: String,
+    /// The tenant that it serves; absent means every one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// The family of the model inside.
+    pub model_family: String,
+    /// The version of the model, if known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_version: Option<String>,
+    /// The kinds of tasks that it takes.
+    pub kinds: BTreeSet<String>,
+    /// How many tasks it takes at once.
+    pub slots: u32,
+    /// How work reaches it: pull, exec, webhook or model.
+    pub transport: String,
+    /// What it may do: active, draining or quarantined.
+    pub mode: String,
+    /// The highest security level that it is cleared for.
+    pub clearance: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// When it was first registered.
+    pub registered_at: String,
+    /// When it was last heard of.
+    pub seen_at: String,
+    /// healthy, degraded, unhealthy, draining or offline.
+    pub health: String,
+    /// Its record by kind of task.
+    pub records: Vec<AgentRecordView>,
+}
+
+/// An agent's record with one kind of task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentRecordView {
+    /// The kind.
+    pub kind: String,
+    /// Finished attempts.
+    pub attempts: u64,
+    /// Attempts that succeeded.
+    pub succeeded: u64,
+    /// The success rate that allocation reckons with, 0–1: it starts from a prior.
+    pub success_rate: f64,
+    /// The mean latency that allocation reckons with: it starts from a prior.
+    pub latency_seconds: f64,
+}
+
+/// A page of agents, by id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentPageView {
+    /// The agents.
+    pub agents: Vec<AgentView>,
+    /// Where to go on, if there may be more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// What an agent may do from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgentModeForm {
+    /// The mode.
+    pub mode: AgentModeWord,
+    /// Why; it is kept in the audit log.
+    pub reason: String,
+}
+
+/// What an agent may do, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentModeWord {
+    /// It takes work.
+    Active,
+    /// It finishes what it has and takes nothing new.
+    Draining,
+    /// It takes nothing, and what it holds is taken from it.
+    Quarantined,
+}
