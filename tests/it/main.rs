@@ -6,5 +6,6 @@ mod batch;
 mod command_line;
 mod demo;
 mod merkle;
+mod openapi;
 mod secrets;
 mod tamper;

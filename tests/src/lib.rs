@@ -9,6 +9,10 @@
     reason = "the tests' own settings come from the environment"
 )]
 
+mod serving;
+
+pub use serving::Serving;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;

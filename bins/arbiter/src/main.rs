@@ -63,7 +63,12 @@ fn main() -> ExitCode {
         _ => {}
     }
     let json = cli.global.json;
-    let result = Config::load(&cli.global, &Process).and_then(|config| {
+    let mut global = cli.global.clone();
+    if matches!(cli.command, Command::Demo(_)) {
+        // It makes a folder of its own there: it needs neither HOME nor a setting.
+        global.data_dir = Some(std::env::temp_dir());
+    }
+    let result = Config::load(&global, &Process).and_then(|config| {
         telemetry::start(config.log)?;
         commands::run(cli, config, &Process)
     });

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use arbiter_wire::object::Object;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use bytes::Bytes;
@@ -37,7 +38,7 @@ impl<T: DeserializeOwned> FromRequest<Api> for JsonBody<T> {
         }
         let bytes = whole(request, api).await?;
         serde_json::from_slice(&bytes)
-            .map(Self)
+            .map(|Object(body)| Self(body))
             .map_err(|error| malformed(&error))
     }
 }
@@ -46,10 +47,12 @@ impl<T: DeserializeOwned> FromRequest<Api> for JsonBody<T> {
 fn malformed(error: &serde_json::Error) -> Failure {
     let detail = error.to_string();
     if !detail.starts_with("unknown field") {
-        return Failure::new(
-            "invalid_request",
-            format!("the body is not what the document says: {detail}"),
-        );
+        let code = if error.is_data() {
+            "invalid_value"
+        } else {
+            "invalid_request"
+        };
+        return Failure::new(code, format!("the body is not what the document says: {detail}"));
     }
     let mut problem = Failure::new("unsupported_field", detail).into_problem();
     problem.server_version = Some(env!("CARGO_PKG_VERSION").to_owned());
@@ -120,7 +123,7 @@ impl<T: DeserializeOwned> FromRequestParts<Api> for Query<T> {
                 let code = if detail.contains("unknown field") {
                     "unsupported_field"
                 } else {
-                    "invalid_request"
+                    "invalid_value"
                 };
                 Failure::new(code, format!("the query is not what the document says: {detail}"))
             })

@@ -25,9 +25,9 @@ impl Failure {
         Self::of(Problem::new(code, detail))
     }
 
-    /// A request that is not what the document says.
+    /// A value that breaks a rule.
     pub(crate) fn invalid(field: &str, problem: impl std::fmt::Display) -> Self {
-        let mut told = Problem::new("invalid_request", format!("`{field}` {problem}"));
+        let mut told = Problem::new("invalid_value", format!("`{field}` {problem}"));
         told.field = Some(field.to_owned());
         Self::of(told)
     }

@@ -10,18 +10,20 @@ use crate::groups;
 use crate::routes::{Answer, Operation};
 
 /// Codes that every operation may answer with.
-const EVERYWHERE: &[&str] = &["internal", "invalid_request", "unavailable"];
+const EVERYWHERE: &[&str] = &["internal", "unavailable"];
 /// Codes of every operation that needs a credential.
 const WITH_CREDENTIAL: &[&str] = &["auth_failed", "forbidden", "rate_limited", "disabled"];
 /// Codes of every operation that takes a body.
 const WITH_BODY: &[&str] = &[
+    "invalid_request",
+    "invalid_value",
     "payload_timeout",
     "too_large",
     "unsupported_field",
     "unsupported_media_type",
 ];
 /// Codes of every operation that takes a query.
-const WITH_QUERY: &[&str] = &["unsupported_field"];
+const WITH_QUERY: &[&str] = &["invalid_value", "unsupported_field"];
 
 /// The document.
 pub fn document() -> Value {

@@ -33,7 +33,7 @@ impl From<WorkError> for Failure {
         let code = match &error {
             WorkError::Forbidden => "forbidden",
             WorkError::RateLimited { .. } => "rate_limited",
-            WorkError::Invalid { .. } => "invalid_request",
+            WorkError::Invalid { .. } => "invalid_value",
             WorkError::Refused(refusal) => return refusal_of(refusal).caused_by(error),
             WorkError::Store(store) => return store_of(store).caused_by(error),
             _ => "internal",
@@ -81,7 +81,7 @@ impl From<StoreError> for Failure {
 impl From<RegistryError> for Failure {
     fn from(error: RegistryError) -> Self {
         match &error {
-            RegistryError::Invalid(invalid) => Self::new("invalid_request", invalid.to_string()),
+            RegistryError::Invalid(invalid) => Self::new("invalid_value", invalid.to_string()),
             RegistryError::Full { .. } => {
                 let mut problem = Problem::new("registry_full", error.to_string());
                 problem.retry_after_ms = Some(60_000);

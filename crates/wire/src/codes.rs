@@ -42,6 +42,7 @@ pub const CODES: &[Code] = &[
     code("internal", 500, EXIT_UNAVAILABLE),
     code("invalid_request", 400, EXIT_USAGE),
     code("invalid_task", 422, EXIT_USAGE),
+    code("invalid_value", 422, EXIT_USAGE),
     code("kind_not_allowed", 422, EXIT_DENIED),
     code("lease_lost", 409, EXIT_SOME_FAILED),
     code("method_not_allowed", 405, EXIT_USAGE),

@@ -1,7 +1,6 @@
 //! Exec protocol 1: what a command gets on standard input and gives on standard output (`docs/exec-protocol.md`).
 
 mod answer;
-mod object;
 mod order;
 mod progress;
 

@@ -2,5 +2,6 @@
 pub mod codes;
 pub mod exec;
 pub mod http;
+pub mod object;
 pub mod stored;
 pub mod task;

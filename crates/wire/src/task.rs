@@ -14,6 +14,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::object::Object;
+
 /// A task to submit, read from its JSON form.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskInput {
@@ -79,16 +81,20 @@ pub struct TaskForm {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<Box<RawValue>>,
     /// Input files, stored before.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "crate::object::many"
+    )]
     pub artifacts: Vec<ArtifactForm>,
     /// How urgent it is; 50 (normal).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<PriorityForm>,
     /// What an agent must be able to do.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::object::one")]
     pub requires: RequiresForm,
     /// Limits of the work.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::object::one")]
     pub constraints: ConstraintsForm,
     /// The moment before which no attempt starts (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,7 +106,7 @@ pub struct TaskForm {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_prerequisite_failure: Option<OnFailureForm>,
     /// Which reviews the output must pass.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::object::one")]
     pub review: ReviewForm,
     /// Words for finding it again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -164,12 +170,15 @@ pub enum PriorityWord {
 pub struct RequiresForm {
     /// Languages that it must know.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[schemars(with = "Vec<String>")]
     pub languages: BTreeSet<String>,
     /// Specialisations that it must have.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[schemars(with = "Vec<String>")]
     pub specialisations: BTreeSet<String>,
     /// Tools that it must have.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[schemars(with = "Vec<String>")]
     pub tools: BTreeSet<String>,
     /// The success rate that it must have shown, 0–1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -191,6 +200,7 @@ pub struct ConstraintsForm {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u16>,
     /// What an attempt may use.
+    #[serde(deserialize_with = "crate::object::one")]
     pub budget: BudgetForm,
 }
 
@@ -230,13 +240,21 @@ pub enum OnFailureForm {
 #[schemars(rename = "Review")]
 pub struct ReviewForm {
     /// Its claims are verified.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::object::optional"
+    )]
     pub verification: Option<VerificationForm>,
     /// It is judged by this rubric.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rubric: Option<String>,
     /// It is checked against gates and a working specification.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::object::optional"
+    )]
     pub compliance: Option<ComplianceForm>,
 }
 
@@ -283,7 +301,7 @@ impl TaskInput {
     /// # Errors
     /// [`TaskInputError`] with the field and what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, TaskInputError> {
-        let form: TaskForm = serde_json::from_str(text).map_err(|error| {
+        let Object(form): Object<TaskForm> = serde_json::from_str(text).map_err(|error| {
             let message = error.to_string();
             if message.starts_with("unknown field") {
                 TaskInputError::UnsupportedField(message)

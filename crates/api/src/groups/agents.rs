@@ -162,6 +162,7 @@ fn profile(caller: &Principal, id: AgentId, form: AgentForm) -> Result<AgentProf
 #[serde(deny_unknown_fields)]
 struct ListQuery {
     /// Where to go on: the cursor of the page before.
+    #[schemars(regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"))]
     cursor: Option<String>,
     /// At most so many; 50.
     #[schemars(range(min = 1, max = 1000))]

@@ -80,6 +80,7 @@ struct EntriesQuery {
     /// With this outcome.
     outcome: Option<String>,
     /// Where to go on: the cursor of the page before.
+    #[schemars(regex(pattern = r"^[0-9]{1,19}$"))]
     cursor: Option<String>,
     /// At most so many; 50.
     #[schemars(range(min = 1, max = 1000))]

@@ -159,6 +159,9 @@ async fn submit_many(
 ) -> Result<Json<SubmittedMany>, Failure> {
     let trace = trace(&headers);
     let count = many.tasks.len();
+    if count == 0 {
+        return Err(Failure::invalid("tasks", "is empty; send 1 to 1000 tasks"));
+    }
     // A task that cannot be read is refused like one that breaks a rule: alone, unless all or none were asked for.
     let mut answers: Vec<Option<SubmitAnswer>> = Vec::with_capacity(count);
     let mut read = Vec::with_capacity(count);
@@ -182,7 +185,7 @@ async fn submit_many(
             "names a task of the same submit by its number, but some of them cannot be read",
         ));
     }
-    let stored = if read.is_empty() && count > 0 {
+    let stored = if read.is_empty() {
         Vec::new()
     } else {
         api.queue()
@@ -242,6 +245,7 @@ fn trace(headers: &HeaderMap) -> Option<TraceContext> {
 #[serde(deny_unknown_fields)]
 struct ListQuery {
     /// Where to go on: the cursor of the page before.
+    #[schemars(regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"))]
     cursor: Option<String>,
     /// At most so many; 50.
     #[schemars(range(min = 1, max = 1000))]

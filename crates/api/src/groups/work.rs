@@ -97,12 +97,22 @@ async fn heartbeat(
             format!("has more than {MAX_BEATS} items"),
         ));
     }
-    let beats = form
-        .attempts
-        .into_iter()
-        .map(|beat_form| beat(&api, &caller, beat_form))
-        .collect::<Result<Vec<_>, _>>()?;
-    let statuses = api.queue().heartbeat(&caller, beats).await?;
+    // A malformed id is held by nobody: that item is lost, the others are kept.
+    let mut statuses = vec![LeaseStatus::Lost; form.attempts.len()];
+    let (mut places, mut beats) = (Vec::new(), Vec::new());
+    for (place, beat_form) in form.attempts.into_iter().enumerate() {
+        let Ok(task) = beat_form.task.parse::<TaskId>() else {
+            continue;
+        };
+        places.push(place);
+        beats.push(beat(&api, &caller, task, beat_form)?);
+    }
+    let told = api.queue().heartbeat(&caller, beats).await?;
+    for (place, status) in places.into_iter().zip(told) {
+        if let Some(slot) = statuses.get_mut(place) {
+            *slot = status;
+        }
+    }
     Ok(Json(HeartbeatView {
         leases: statuses.into_iter().map(lease).collect(),
     }))
@@ -201,7 +211,7 @@ fn tenant(caller: &Principal, text: Option<&str>) -> Result<TenantId, Failure> {
     }
 }
 
-fn beat(api: &Api, caller: &Principal, form: BeatForm) -> Result<Beat, Failure> {
+fn beat(api: &Api, caller: &Principal, task: TaskId, form: BeatForm) -> Result<Beat, Failure> {
     let progress = match form.progress {
         Some(told) => Some(Progress {
             at: api.parts().clock.now(),
@@ -214,7 +224,7 @@ fn beat(api: &Api, caller: &Principal, form: BeatForm) -> Result<Beat, Failure> 
         None => None,
     };
     Ok(Beat {
-        task: task(&form.task)?,
+        task,
         tenant: tenant(caller, form.tenant.as_deref())?,
         fence: Fence(form.fence),
         progress,

@@ -7,8 +7,8 @@ use arbiter_core::model::{Json, Usage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::object::Object;
 use super::{MAX_CLASS_CHARS, MAX_ITEMS, VERSION};
+use crate::object::Object;
 
 /// The object that a command wrote to standard output.
 #[derive(Debug, Clone, PartialEq)]

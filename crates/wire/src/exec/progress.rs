@@ -4,7 +4,7 @@ use arbiter_core::model::{Ratio, Usage};
 use serde::Deserialize;
 
 use super::answer::UsageForm;
-use super::object::Object;
+use crate::object::Object;
 
 /// What a line on standard error is.
 #[derive(Debug, Clone, PartialEq)]

@@ -22,15 +22,19 @@ pub struct AgentForm {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_version: Option<String>,
     /// The kinds of tasks that it takes, at least one.
+    #[schemars(with = "Vec<String>")]
     pub kinds: BTreeSet<String>,
     /// Languages that it knows.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schemars(with = "Vec<String>")]
     pub languages: BTreeSet<String>,
     /// Its specialisations.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schemars(with = "Vec<String>")]
     pub specialisations: BTreeSet<String>,
     /// Its tools.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schemars(with = "Vec<String>")]
     pub tools: BTreeSet<String>,
     /// How many tasks it takes at once, 1–10 000; 1.
     #[serde(default = "one")]
@@ -78,6 +82,7 @@ pub struct AgentView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_version: Option<String>,
     /// The kinds of tasks that it takes.
+    #[schemars(with = "Vec<String>")]
     pub kinds: BTreeSet<String>,
     /// How many tasks it takes at once.
     pub slots: u32,

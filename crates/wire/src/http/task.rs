@@ -23,6 +23,7 @@ pub struct Submitted {
 #[serde(deny_unknown_fields)]
 pub struct SubmitMany {
     /// 1–1000 tasks.
+    #[serde(deserialize_with = "crate::object::many")]
     #[schemars(length(min = 1, max = 1000))]
     pub tasks: Vec<TaskForm>,
     /// Whether one refused task refuses all; otherwise each has its own answer.

@@ -17,7 +17,11 @@ pub struct ClaimForm {
     #[schemars(range(min = 1, max = 100))]
     pub slots: u32,
     /// What it holds already: whatever else the server says that it holds is given to it again.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "crate::object::many"
+    )]
     #[schemars(length(max = 10_000))]
     pub holding: Vec<HeldForm>,
     /// How long the answer may wait for work, 0–60; 30.
@@ -68,7 +72,11 @@ pub struct WorkView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<Box<RawValue>>,
     /// Input files.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        default,
+        deserialize_with = "crate::object::many"
+    )]
     pub artifacts: Vec<ArtifactForm>,
     /// How secret it is.
     pub security: String,
@@ -107,12 +115,17 @@ pub struct AttemptForm {
 #[serde(deny_unknown_fields)]
 pub struct ReportForm {
     /// The attempt.
+    #[serde(deserialize_with = "crate::object::one")]
     pub attempt: AttemptForm,
     /// The output, at most 1 MiB of JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Box<RawValue>>,
     /// Files, stored before.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "crate::object::many"
+    )]
     pub artifacts: Vec<ArtifactForm>,
     /// What the agent claims about them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -121,7 +134,7 @@ pub struct ReportForm {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Box<RawValue>>,
     /// What the attempt used.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::object::one")]
     pub usage: UsageForm,
 }
 
@@ -130,6 +143,7 @@ pub struct ReportForm {
 #[serde(deny_unknown_fields)]
 pub struct FailForm {
     /// The attempt.
+    #[serde(deserialize_with = "crate::object::one")]
     pub attempt: AttemptForm,
     /// The agent's own word for the error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,7 +151,7 @@ pub struct FailForm {
     /// What went wrong, for people and for the next attempt.
     pub message: String,
     /// What the attempt used.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::object::one")]
     pub usage: UsageForm,
 }
 
@@ -146,6 +160,7 @@ pub struct FailForm {
 #[serde(deny_unknown_fields)]
 pub struct DeclineForm {
     /// The attempt.
+    #[serde(deserialize_with = "crate::object::one")]
     pub attempt: AttemptForm,
     /// Why.
     pub reason: String,
@@ -156,6 +171,7 @@ pub struct DeclineForm {
 #[serde(deny_unknown_fields)]
 pub struct HeartbeatForm {
     /// At most 10 000 attempts.
+    #[serde(deserialize_with = "crate::object::many")]
     #[schemars(length(max = 10_000))]
     pub attempts: Vec<BeatForm>,
 }
@@ -172,10 +188,18 @@ pub struct BeatForm {
     /// The attempt's fencing token.
     pub fence: u64,
     /// What is told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::object::optional"
+    )]
     pub progress: Option<ProgressForm>,
     /// What the attempt has used so far.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::object::optional"
+    )]
     pub usage: Option<UsageForm>,
 }
 
