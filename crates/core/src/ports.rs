@@ -8,6 +8,7 @@ mod artifact_store;
 mod audit_log;
 mod documents;
 mod error;
+mod hook_transport;
 mod lease_store;
 mod metrics;
 mod outbox;
@@ -30,6 +31,7 @@ pub use documents::{
     Precondition,
 };
 pub use error::{Applied, BoxError, Retry, StoreError};
+pub use hook_transport::{HookAnswer, HookEndpoint, HookMessage, HookTransport, HookTrouble};
 pub use lease_store::{LeaseStore, Turn};
 pub use metrics::{Metrics, NoMetrics};
 pub use outbox::{Outbox, OutboxEntry};

@@ -6,6 +6,7 @@ mod delivery;
 mod message;
 mod secret;
 mod signature;
+mod transport;
 
 pub use config::WebhookConfig;
 pub use deliverer::WebhookDeliverer;

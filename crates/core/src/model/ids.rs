@@ -91,6 +91,12 @@ id!(
 id!(
     /// Identifies a kept allocation decision.
     DecisionId, "decision id");
+id!(
+    /// Identifies a webhook of a tenant.
+    HookId, "hook id");
+id!(
+    /// Identifies a schedule that makes tasks.
+    ScheduleId, "schedule id");
 
 macro_rules! number {
     ($(#[$meta:meta])* $name:ident($inner:ty)) => {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::model::{
-    AgentId, BatchId, CommandId, DecisionId, NodeId, OutboxId, PrincipalId, TaskId, TenantId, Timestamp,
+    AgentId, BatchId, CommandId, DecisionId, HookId, NodeId, OutboxId, PrincipalId, ScheduleId, TaskId,
+    TenantId, Timestamp,
 };
 
 /// Time.
@@ -55,6 +56,8 @@ id_makers! {
     batch -> BatchId,
     outbox -> OutboxId,
     decision -> DecisionId,
+    hook -> HookId,
+    schedule -> ScheduleId,
 }
 
 /// Chance, good enough for keys and salts.

@@ -13,6 +13,7 @@ mod depth;
 mod faults;
 mod fencing;
 mod heartbeats;
+mod hooks;
 mod keys;
 mod limits;
 mod operate;
