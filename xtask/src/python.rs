@@ -147,7 +147,9 @@ mod tests {
             .lines()
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
             .collect();
-        assert_eq!(requirements.len(), 3);
+        for tool in ["cedarpy==", "pymerkle==", "schemathesis=="] {
+            assert!(requirements.iter().any(|line| line.starts_with(tool)), "{tool}");
+        }
         for requirement in requirements {
             assert!(
                 requirement.contains("==") && requirement.contains("--hash=sha256:"),

@@ -2,12 +2,14 @@
 
 mod check;
 mod file;
+mod hooks;
 mod paths;
 mod reference;
 mod server;
 mod show;
 
 pub(crate) use file::FileConfig;
+pub(crate) use hooks::HooksConfig;
 pub(crate) use reference::reference;
 pub(crate) use server::ServerConfig;
 pub(crate) use show::show;
@@ -46,6 +48,7 @@ pub(crate) struct Config {
     pub(crate) policies: Vec<PathBuf>,
     pub(crate) exec: ExecConfig,
     pub(crate) server: ServerConfig,
+    pub(crate) hooks: HooksConfig,
 }
 
 /// The log.
@@ -103,6 +106,7 @@ impl Config {
         let log = log(global, environment, file, problems);
         let exec = exec(file, problems);
         let server = ServerConfig::of(&file.server, &folder, problems);
+        let hooks = HooksConfig::of(&file.hooks, problems);
         let (data_dir, data_dir_from) = data?;
         Some(Self {
             policies: file.policies.files.iter().map(|name| folder.join(name)).collect(),
@@ -119,6 +123,7 @@ impl Config {
             rules,
             exec,
             server,
+            hooks,
         })
     }
 }

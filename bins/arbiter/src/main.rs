@@ -15,6 +15,7 @@ mod signals;
 mod telemetry;
 mod trust;
 mod view;
+mod webhooks;
 
 use std::process::ExitCode;
 

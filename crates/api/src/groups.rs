@@ -3,6 +3,7 @@
 mod agents;
 mod artifacts;
 mod audit;
+mod hooks;
 mod system;
 mod tasks;
 mod watch;
@@ -16,6 +17,7 @@ pub(crate) fn all() -> Routes {
         .join(work::routes())
         .join(agents::routes())
         .join(artifacts::routes())
+        .join(hooks::routes())
         .join(audit::routes())
         .join(system::routes())
 }

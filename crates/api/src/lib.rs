@@ -2,6 +2,7 @@
 
 mod auth;
 mod body;
+mod etag;
 mod failure;
 mod groups;
 mod openapi;

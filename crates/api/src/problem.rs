@@ -5,7 +5,7 @@ use std::time::Duration;
 use arbiter_core::lifecycle::Refusal;
 use arbiter_core::ports::{ArtifactError, RegistryError, StoreError};
 use arbiter_core::services::WorkError;
-use arbiter_queue::QueueError;
+use arbiter_queue::{QueueError, RecordError};
 use arbiter_wire::http::Problem;
 use arbiter_wire::task::TaskInputError;
 
@@ -25,6 +25,20 @@ impl From<QueueError> for Failure {
             _ => {}
         }
         Self::of(problem).caused_by(error)
+    }
+}
+
+impl From<RecordError> for Failure {
+    fn from(error: RecordError) -> Self {
+        let error = match error {
+            RecordError::Queue(error) => return error.into(),
+            error => error,
+        };
+        let mut problem = Problem::new(error.code(), error.to_string());
+        if let RecordError::Invalid { field, .. } = &error {
+            problem.field = Some((*field).to_owned());
+        }
+        Self::of(problem)
     }
 }
 

@@ -6,6 +6,7 @@ use arbiter_core::ports::{
     AgentRegistry, ArtifactStore, AuditLog, AuditTree, Clock, IdSource, Metrics, TaskReader, Wakeups,
 };
 use arbiter_orchestration::Stop;
+use arbiter_queue::hooks::Hooks;
 use arbiter_queue::{ApiKeys, SecureQueue};
 use tokio::sync::Semaphore;
 
@@ -69,6 +70,8 @@ pub struct ApiParts {
     pub queue: Arc<SecureQueue>,
     /// Keys and principals.
     pub keys: Arc<ApiKeys>,
+    /// Completion webhooks.
+    pub hooks: Arc<Hooks>,
     /// Reads tasks for streams.
     pub reader: Arc<dyn TaskReader>,
     /// Which agents there are.

@@ -49,7 +49,7 @@ impl RecordError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Queue(error) => error.code(),
-            Self::Invalid { .. } => "invalid_task",
+            Self::Invalid { .. } => "invalid_value",
             Self::TooMany { .. } => "too_large",
             Self::Changed { .. } => "precondition_failed",
         }

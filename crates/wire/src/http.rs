@@ -6,6 +6,7 @@
 mod agent;
 mod artifact;
 mod audit;
+mod hook;
 mod problem;
 mod system;
 mod task;
@@ -14,6 +15,7 @@ mod work;
 pub use agent::*;
 pub use artifact::*;
 pub use audit::*;
+pub use hook::*;
 pub use problem::*;
 pub use system::*;
 pub use task::*;

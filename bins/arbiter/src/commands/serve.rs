@@ -15,7 +15,7 @@ use crate::cli::ServeArgs;
 use crate::config::{Config, Environment};
 use crate::engine::Engine;
 use crate::exit::Failure;
-use crate::{output, owner, signals};
+use crate::{output, owner, signals, webhooks};
 
 /// Serves until a signal comes.
 pub(crate) async fn run(
@@ -47,7 +47,8 @@ async fn serve(
     environment: &dyn Environment,
 ) -> Result<(), Failure> {
     let stop = signals::first(app.spawner.as_ref());
-    let (waiting, serving) = (Stopper::default(), Stopper::default());
+    let (waiting, serving, last) = (Stopper::default(), Stopper::default(), Stopper::default());
+    let courier = webhooks::courier(app)?;
     let api = Api::new(parts(app, waiting.signal()), app.config.server.api.clone());
     let secure = tls.is_some();
     // Bound before any work is taken: an address in use changes nothing.
@@ -60,6 +61,11 @@ async fn serve(
     let address = server.address();
     let engine = Engine::start(app, agents, environment).await?;
     let note = owner::announce(&app.config.data_dir, address, secure)?;
+    let stop_courier = last.signal();
+    let mut courier = app.spawner.spawn(
+        "courier",
+        Box::pin(async move { courier.run(&stop_courier).await }),
+    );
     let stop_serving = serving.signal();
     let mut server = app
         .spawner
@@ -77,6 +83,8 @@ async fn serve(
     serving.stop();
     server.join().await;
     engine.stop(true).await;
+    last.stop();
+    courier.join().await;
     drop(note);
     Ok(())
 }
@@ -85,6 +93,7 @@ fn parts(app: &App, stop: arbiter_orchestration::Stop) -> ApiParts {
     ApiParts {
         queue: Arc::clone(&app.queue),
         keys: Arc::clone(&app.keys),
+        hooks: webhooks::hooks(app),
         reader: app.store.clone(),
         registry: app.store.clone(),
         artifacts: Arc::clone(&app.artifacts),

@@ -19,6 +19,16 @@ pub(crate) struct FileConfig {
     pub(crate) policies: PolicySection,
     pub(crate) exec: ExecSection,
     pub(crate) server: ServerSection,
+    pub(crate) hooks: HooksSection,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct HooksSection {
+    pub(crate) loopback_http: bool,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) networks: Vec<String>,
+    pub(crate) per_tenant: Option<usize>,
 }
 
 #[derive(Debug, Default, Deserialize)]

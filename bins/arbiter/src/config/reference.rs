@@ -168,6 +168,26 @@ const SETTINGS: &[Setting] = &[
         default: "20",
         meaning: "How long open calls may take to end at shutdown.",
     },
+    Setting {
+        key: "hooks.per_tenant",
+        default: "100",
+        meaning: "Webhooks that a tenant may have, 1–1000.",
+    },
+    Setting {
+        key: "hooks.hosts",
+        default: "`[]`",
+        meaning: "Hosts in private networks that receivers of webhooks may have.",
+    },
+    Setting {
+        key: "hooks.networks",
+        default: "`[]`",
+        meaning: "Private networks that receivers of webhooks may be in, such as `10.1.0.0/16`.",
+    },
+    Setting {
+        key: "hooks.loopback_http",
+        default: "`false`",
+        meaning: "Whether receivers may be on this machine, without TLS.",
+    },
 ];
 
 const HEAD: &str = "\

@@ -57,5 +57,11 @@ pub(crate) fn show(config: &Config) -> Value {
             "body_seconds": config.server.api.body_timeout.as_secs(),
             "drain_seconds": config.server.api.drain.as_secs(),
         },
+        "hooks": {
+            "per_tenant": config.hooks.settings.per_tenant,
+            "hosts": config.hooks.hosts,
+            "networks": config.hooks.networks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "loopback_http": config.hooks.settings.loopback_http,
+        },
     })
 }

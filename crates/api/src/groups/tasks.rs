@@ -19,6 +19,7 @@ use serde::Deserialize;
 use super::watch;
 use crate::auth::Caller;
 use crate::body::{JsonBody, Query};
+use crate::etag::{if_match, tagged};
 use crate::failure::Failure;
 use crate::outer::TRACEPARENT;
 use crate::routes::{BodyLimit, Operation, Routes};
@@ -310,7 +311,7 @@ async fn get(
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
     let stored = api.queue().get(&caller, task_id(&id)?).await?;
-    Ok(tagged(stored.task.version, view::task(&stored)))
+    Ok(tagged(stored.task.version.0, view::task(&stored)))
 }
 
 async fn attempts(
@@ -329,7 +330,7 @@ async fn cancel(
     headers: HeaderMap,
     JsonBody(because): JsonBody<Because>,
 ) -> Result<Response, Failure> {
-    let (id, expect) = (task_id(&id)?, if_match(&headers)?);
+    let (id, expect) = (task_id(&id)?, if_match(&headers)?.map(Version));
     let task = api.queue().cancel(&caller, id, expect, because.reason).await?;
     moved(&api, &task).await
 }
@@ -341,7 +342,7 @@ async fn retry(
     headers: HeaderMap,
     JsonBody(because): JsonBody<Because>,
 ) -> Result<Response, Failure> {
-    let (id, expect) = (task_id(&id)?, if_match(&headers)?);
+    let (id, expect) = (task_id(&id)?, if_match(&headers)?.map(Version));
     let task = api.queue().retry(&caller, id, expect, because.reason).await?;
     moved(&api, &task).await
 }
@@ -353,7 +354,7 @@ async fn release(
     headers: HeaderMap,
     JsonBody(form): JsonBody<ReleaseForm>,
 ) -> Result<Response, Failure> {
-    let (id, expect) = (task_id(&id)?, if_match(&headers)?);
+    let (id, expect) = (task_id(&id)?, if_match(&headers)?.map(Version));
     let decision = match form.decision {
         ReleaseWord::Resume => ReleaseDecision::Resume,
         ReleaseWord::Accept => ReleaseDecision::Accept,
@@ -373,7 +374,7 @@ async fn dead_letter(
     headers: HeaderMap,
     JsonBody(because): JsonBody<Because>,
 ) -> Result<Response, Failure> {
-    let (id, expect) = (task_id(&id)?, if_match(&headers)?);
+    let (id, expect) = (task_id(&id)?, if_match(&headers)?.map(Version));
     let task = api
         .queue()
         .dead_letter(&caller, id, expect, because.reason)
@@ -388,7 +389,7 @@ async fn requeue(
     headers: HeaderMap,
     JsonBody(because): JsonBody<Because>,
 ) -> Result<Response, Failure> {
-    let (id, expect) = (task_id(&id)?, if_match(&headers)?);
+    let (id, expect) = (task_id(&id)?, if_match(&headers)?.map(Version));
     let task = api.queue().requeue(&caller, id, expect, because.reason).await?;
     moved(&api, &task).await
 }
@@ -400,34 +401,10 @@ async fn moved(api: &Api, task: &Task) -> Result<Response, Failure> {
     let mut stored = found.pop().flatten().ok_or_else(Failure::not_found)?;
     // What the call did, even if something else happened since.
     stored.task = task.clone();
-    Ok(tagged(task.version, view::task(&stored)))
-}
-
-fn tagged(version: Version, body: impl serde::Serialize) -> Response {
-    let mut response = Json(body).into_response();
-    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", version.0)) {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
-    response
+    Ok(tagged(task.version.0, view::task(&stored)))
 }
 
 /// A malformed id names nothing, which is no more than the caller may know.
 pub(super) fn task_id(text: &str) -> Result<TaskId, Failure> {
     text.parse().map_err(|_| Failure::not_found())
-}
-
-/// The version that the caller expects, by `If-Match` (RFC 9110 §13.1.1).
-fn if_match(headers: &HeaderMap) -> Result<Option<Version>, Failure> {
-    let Some(value) = headers.get(header::IF_MATCH) else {
-        return Ok(None);
-    };
-    let text = value.to_str().unwrap_or_default().trim();
-    if text == "*" {
-        return Ok(None);
-    }
-    text.strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .and_then(|digits| digits.parse().ok())
-        .map(|version| Some(Version(version)))
-        .ok_or_else(|| Failure::new("precondition_failed", "`If-Match` is no version of this task"))
 }
