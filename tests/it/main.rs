@@ -8,4 +8,5 @@ mod demo;
 mod merkle;
 mod openapi;
 mod secrets;
+mod server;
 mod tamper;

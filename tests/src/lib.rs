@@ -9,6 +9,7 @@
     reason = "the tests' own settings come from the environment"
 )]
 
+pub mod http;
 mod serving;
 
 pub use serving::Serving;

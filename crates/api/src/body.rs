@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use arbiter_wire::object::Object;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -66,14 +66,14 @@ pub(crate) async fn whole(request: Request, api: &Api) -> Result<Bytes, Failure>
         .extensions()
         .get::<BodyLimit>()
         .map_or(api.settings().body_bytes, |limit| limit.bytes(api.settings()));
-    let read = Limited::new(request.into_body(), limit).collect();
+    let body = request.into_body();
+    // What is announced to be larger is not read at all.
+    announced(&body, limit as u64)?;
+    let read = Limited::new(body, limit).collect();
     match within(api, api.settings().body_timeout, read).await {
         None => Err(too_slow()),
         Some(Ok(collected)) => Ok(collected.to_bytes()),
-        Some(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::new(
-            "too_large",
-            format!("the body is larger than {limit} bytes"),
-        )),
+        Some(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit as u64)),
         Some(Err(_)) => Err(Failure::new(
             "invalid_request",
             "the body could not be read to its end",
@@ -90,6 +90,18 @@ pub(crate) fn plain(headers: &HeaderMap) -> Result<(), Failure> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Refuses a body whose announced length is over the limit.
+pub(crate) fn announced(body: &Body, limit: u64) -> Result<(), Failure> {
+    if body.size_hint().lower() > limit {
+        return Err(too_large(limit));
+    }
+    Ok(())
+}
+
+fn too_large(limit: u64) -> Failure {
+    Failure::new("too_large", format!("the body is larger than {limit} bytes"))
 }
 
 pub(crate) fn too_slow() -> Failure {

@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 
 use crate::auth::Caller;
-use crate::body::{stream, too_slow, within};
+use crate::body::{announced, stream, too_slow, within};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
@@ -114,16 +114,7 @@ async fn put(
         .map_err(|error| Failure::invalid("digest", error))?;
     api.queue().permit(&caller, Action::ArtifactPut).await?;
     let limit = api.settings().artifact_bytes;
-    let declared = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|declared| declared > limit) {
-        return Err(Failure::new(
-            "too_large",
-            format!("the file is larger than {limit} bytes"),
-        ));
-    }
+    announced(request.body(), limit)?;
     let told = Arc::new(OnceLock::new());
     let mut source = Pieces {
         api: api.clone(),

@@ -86,11 +86,13 @@ pub(super) fn routes() -> Routes {
         .add(
             Operation::get("/v1/tasks/{id}/watch", "task.watch", "Follow a task until it has ended")
                 .waits()
+                .headers(&["Last-Event-ID"])
                 .answers_with(
                     200,
                     "text/event-stream",
                     "An event `task` with the task for each change, from the present state on; the stream ends after the last one",
-                ),
+                )
+                .answers_with(204, "", "The task has ended, and the event of that was the last one that was seen"),
             watch::watch,
         )
         .add(moves("/v1/tasks/{id}/cancel", "task.cancel", "Withdraw a task").body::<Because>(), cancel)
@@ -124,9 +126,9 @@ async fn submit(
             .to_str()
             .map_err(|_| Failure::invalid("Idempotency-Key", "is not plain text"))?;
         if input.idempotency_key.as_deref().is_some_and(|field| field != key) {
-            return Err(Failure::invalid(
-                "idempotency_key",
-                "differs from the header `Idempotency-Key`; send one of them",
+            return Err(Failure::new(
+                "invalid_request",
+                "the field `idempotency_key` differs from the header `Idempotency-Key`; send one of them",
             ));
         }
         input.idempotency_key = Some(key.to_owned());

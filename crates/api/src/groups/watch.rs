@@ -9,6 +9,7 @@ use axum::extract::{Path, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{FutureExt as _, select_biased, stream};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::tasks::task_id;
 use crate::auth::Caller;
@@ -16,6 +17,7 @@ use crate::failure::Failure;
 use crate::state::Api;
 use crate::view;
 
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Hints may be lost: the task is looked at this often without one.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A comment this often keeps the connection alive through proxies.
@@ -25,16 +27,28 @@ pub(super) async fn watch(
     State(api): State<Api>,
     Caller(caller): Caller,
     Path(id): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let stored = api.queue().watch(&caller, task_id(&id)?).await?;
+    let id = task_id(&id)?;
+    // Before the task is read, so that no change falls in between.
     let hints = api.parts().wakeups.subscribe();
-    let following = Following {
+    let stored = api.queue().watch(&caller, id).await?;
+    let seen = seen(&headers) == Some(stored.task.version);
+    if seen && stored.task.state.is_closed() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let mut following = Following {
         api,
         hints,
         told: None,
-        task: stored.task.id,
-        next: Some(stored),
+        task: id,
+        next: None,
     };
+    if seen {
+        following.tell(stored);
+    } else {
+        following.next = Some(stored);
+    }
     let events = stream::unfold(following, |mut following| async move {
         let stored = following.next_change().await?;
         let event = Event::default()
@@ -48,6 +62,12 @@ pub(super) async fn watch(
     Ok(Sse::new(events)
         .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
         .into_response())
+}
+
+/// The version that a client saw before it lost the connection.
+fn seen(headers: &HeaderMap) -> Option<Version> {
+    let text = headers.get(LAST_EVENT_ID)?.to_str().ok()?;
+    text.trim().parse().ok().map(Version)
 }
 
 struct Following {

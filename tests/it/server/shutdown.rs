@@ -1,0 +1,98 @@
+//! Ends of a server, wanted and not.
+
+use std::io::Read as _;
+use std::net::TcpStream;
+
+use arbiter_tests::http::{self, Caller};
+use arbiter_tests::{Place, Serving};
+use serde_json::json;
+
+use super::{Served, task};
+
+#[test]
+fn open_streams_end_with_the_server_and_nothing_is_lost() {
+    let Served {
+        place,
+        serving,
+        operator,
+    } = Served::new();
+    let made = operator.post("/v1/tasks", &task());
+    let id = made.json()["id"].as_str().expect("an id").to_owned();
+    let mut stream = operator.open("GET", &format!("/v1/tasks/{id}/watch"), &[], Some(0));
+    assert_eq!(http::head(&mut stream).0, 200);
+    let address = serving.url.trim_start_matches("http://").to_owned();
+    assert_eq!(serving.stop().code(), Some(0));
+    let mut rest = Vec::new();
+    stream
+        .read_to_end(&mut rest)
+        .expect("the stream was ended, not cut off");
+    assert!(rest.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
+    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    let serving = Serving::start(&place, &[]);
+    let key = std::fs::read_to_string(place.path("data/operator.key")).expect("a key");
+    let operator = Caller::new(&serving, Some(&key));
+    let again = operator.get(&format!("/v1/tasks/{id}")).json();
+    assert_eq!(
+        (&again["state"], &again["version"]),
+        (&json!("queued"), &json!(1))
+    );
+}
+
+#[test]
+fn what_was_accepted_survives_a_kill() {
+    let Served {
+        place,
+        serving,
+        operator,
+    } = Served::new();
+    let ids: Vec<String> = (0..20)
+        .map(|_| {
+            operator.post("/v1/tasks", &task()).json()["id"]
+                .as_str()
+                .expect("an id")
+                .to_owned()
+        })
+        .collect();
+    // Dropping kills it.
+    drop(serving);
+    let serving = Serving::start(&place, &[]);
+    let key = std::fs::read_to_string(place.path("data/operator.key")).expect("a key");
+    let operator = Caller::new(&serving, Some(&key));
+    for id in ids {
+        assert_eq!(operator.get(&format!("/v1/tasks/{id}")).json()["state"], "queued");
+    }
+    assert_eq!(serving.stop().code(), Some(0));
+    let verified = place.run(&["--json", "audit", "verify"]);
+    assert_eq!(verified.code(), 0, "{verified:?}");
+}
+
+#[test]
+fn a_second_process_is_told_where_the_first_serves() {
+    let served = Served::new();
+    let second = served.place.run(&["task", "list"]);
+    assert_eq!(second.code(), 4, "{second:?}");
+    assert!(second.stderr.contains(&served.serving.url), "{second:?}");
+    assert!(
+        second.stderr.contains(&served.serving.pid().to_string()),
+        "{second:?}"
+    );
+}
+
+#[test]
+fn an_address_in_use_changes_nothing() {
+    let served = Served::new();
+    let other = Place::new();
+    let address = served.serving.url.trim_start_matches("http://");
+    let refused = other.run(&["serve", "--listen", address]);
+    assert_eq!(refused.code(), 4, "{refused:?}");
+    assert!(refused.stderr.contains(address), "{refused:?}");
+    assert!(!refused.stderr.contains("startup_completed"), "{refused:?}");
+}
+
+#[test]
+fn keys_do_not_cross_the_network_in_clear_text() {
+    let place = Place::new();
+    let refused = place.run(&["serve", "--listen", "0.0.0.0:0"]);
+    assert_eq!(refused.code(), 3, "{refused:?}");
+    assert!(refused.stderr.contains("tls_certificate"), "{refused:?}");
+}
