@@ -10,6 +10,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 
 use crate::failure::Failure;
+use crate::rates::CalledBy;
 use crate::state::Api;
 
 /// The longest credential that is looked at.
@@ -33,7 +34,11 @@ impl FromRequestParts<Api> for Caller {
             .extensions
             .get::<Peer>()
             .map_or_else(|| "unknown".to_owned(), |peer| peer.0.ip().to_string());
-        Ok(Self(api.queue().authenticate(&credential, &source).await?))
+        let principal = api.queue().authenticate(&credential, &source).await?;
+        if let Some(by) = parts.extensions.get::<CalledBy>() {
+            by.note(&principal);
+        }
+        Ok(Self(principal))
     }
 }
 

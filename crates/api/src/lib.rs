@@ -8,6 +8,7 @@ mod groups;
 mod openapi;
 mod outer;
 mod problem;
+mod rates;
 mod routes;
 mod server;
 mod settings;

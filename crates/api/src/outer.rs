@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 
 use crate::body::within;
 use crate::failure::{Failure, Told};
+use crate::rates::{self, CalledBy};
 use crate::routes::{OperationId, Pace};
 use crate::state::Api;
 
@@ -37,7 +38,9 @@ const SECURITY: [(HeaderName, &str); 5] = [
 ];
 
 /// The outermost layer.
-pub(crate) async fn outer(State(api): State<Api>, request: Request, next: Next) -> Response {
+pub(crate) async fn outer(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let by = CalledBy::default();
+    request.extensions_mut().insert(by.clone());
     let id = request
         .headers()
         .get(&REQUEST_ID)
@@ -84,6 +87,7 @@ pub(crate) async fn outer(State(api): State<Api>, request: Request, next: Next) 
     );
     tracing::debug!(parent: &span, event = "call_answered", status = status.as_u16(), duration_ms = elapsed.as_millis() as u64, "a call was answered");
     let headers = response.headers_mut();
+    rates::tell(headers, api.queue(), &by, operation);
     for (name, value) in SECURITY {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }

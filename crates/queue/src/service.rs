@@ -196,19 +196,23 @@ impl SecureQueue {
         operation: Operation,
         target: &Target,
     ) -> Result<(), QueueError> {
-        let draws = if operation == Operation::TaskSubmit {
-            let tenant = target.tenant.unwrap_or(principal.tenant);
-            vec![
-                draw(
-                    format!("submit/principal/{}", principal.id),
-                    self.settings.submit_per_principal,
-                ),
-                draw(format!("submit/tenant/{tenant}"), self.settings.submit_per_tenant),
-            ]
-        } else {
-            vec![self.call_of(principal)]
-        };
+        let draws = self.draws(principal, operation, target);
         self.draw(principal, operation, &draws).await
+    }
+
+    /// The buckets of a call: the principal's, then the tenant's if there is one.
+    pub(crate) fn draws(&self, principal: &Principal, operation: Operation, target: &Target) -> Vec<Draw> {
+        if operation != Operation::TaskSubmit {
+            return vec![self.call_of(principal)];
+        }
+        let tenant = target.tenant.unwrap_or(principal.tenant);
+        vec![
+            draw(
+                format!("submit/principal/{}", principal.id),
+                self.settings.submit_per_principal,
+            ),
+            draw(format!("submit/tenant/{tenant}"), self.settings.submit_per_tenant),
+        ]
     }
 
     /// What a call that is not a submit takes, and what a call that is denied takes, so that denials do not flood the

@@ -122,6 +122,14 @@ fn a_caller_over_its_rate_is_told_when_to_come_back() {
     let answers: Vec<_> = (0..4)
         .map(|_| served.operator.post("/v1/tasks", &task()))
         .collect();
+    assert_eq!(
+        answers[0].header("ratelimit-policy"),
+        Some("\"principal\";q=2;w=2, \"tenant\";q=100;w=10")
+    );
+    assert_eq!(
+        answers[0].header("ratelimit"),
+        Some("\"principal\";r=1;t=1, \"tenant\";r=99;t=1")
+    );
     let over: Vec<_> = answers.iter().filter(|answer| answer.status != 201).collect();
     assert!(!over.is_empty(), "{answers:?}");
     for answer in over {
@@ -132,6 +140,11 @@ fn a_caller_over_its_rate_is_told_when_to_come_back() {
             .parse()
             .expect("seconds");
         assert!((1..=4).contains(&wait), "{answer:?}");
+        assert!(
+            answer
+                .header("ratelimit")
+                .is_some_and(|left| left.contains("r=0"))
+        );
     }
 }
 

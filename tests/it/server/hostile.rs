@@ -127,9 +127,9 @@ fn idle_connections_are_bounded_and_others_are_served() {
     let served = Served::with("[server]\nconnections = 300\n", &[]);
     let idle: Vec<_> = (0..290).map(|_| served.operator.connect()).collect();
     served.submit(&task());
-    let over: Vec<_> = (0..50).map(|_| served.operator.connect()).collect();
+    let mut over: Vec<_> = (0..50).map(|_| served.operator.connect()).collect();
     // They are accepted in order: the last of them are certainly over the limit, and closed at once.
-    for mut stream in over.into_iter().skip(20) {
+    for stream in &mut over[20..] {
         let mut byte = [0];
         match stream.read(&mut byte) {
             Ok(read) => assert_eq!(read, 0, "closed without a word"),

@@ -103,6 +103,13 @@ impl RateLimiter for InProcessRateLimiter {
             Err(error) => Err(invalid(error)),
         }
     }
+
+    fn remaining(&self, draw: &Draw) -> Option<u32> {
+        let bucket = Bucket::new(draw.per_second, Duration::from_secs(1), draw.burst).ok()?;
+        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = buckets.states.get(&draw.bucket).copied();
+        Some(bucket.available(state.unwrap_or(BucketState::FULL), self.now()))
+    }
 }
 
 /// A limit that cannot be kept is a mistake of configuration; waiting does not help.

@@ -112,6 +112,13 @@ impl Bucket {
         self.burst
     }
 
+    /// How many tokens could be taken at `now`.
+    pub fn available(&self, state: BucketState, now: Timestamp) -> u32 {
+        let owed = (i128::from(state.0) - i128::from(nanos(now))).max(0);
+        let left = (i128::from(self.tolerance) - owed).max(0) / i128::from(self.interval);
+        u32::try_from(left).unwrap_or(self.burst).min(self.burst)
+    }
+
     /// Takes `cost` tokens at `now`, or nothing.
     ///
     /// # Errors
@@ -215,6 +222,20 @@ mod tests {
         assert_eq!(bucket.draw(&mut state, 1, at(100_000)), Ok(()));
         assert!(!state.is_full(at(399_999)));
         assert!(state.is_full(at(400_000)));
+    }
+
+    #[test]
+    fn what_is_available_can_be_taken_and_no_more() {
+        let bucket = Bucket::new(10, SECOND, 3).expect("valid");
+        let mut state = BucketState::FULL;
+        assert_eq!(bucket.available(state, at(0)), 3);
+        assert_eq!(bucket.draw(&mut state, 2, at(0)), Ok(()));
+        for (micros, left) in [(0, 1), (99_999, 1), (100_000, 2), (200_000, 3), (9_000_000, 3)] {
+            assert_eq!(bucket.available(state, at(micros)), left, "{micros}");
+            let (mut taken, mut over) = (state, state);
+            assert_eq!(bucket.draw(&mut taken, left, at(micros)), Ok(()));
+            assert!(bucket.draw(&mut over, left + 1, at(micros)).is_err());
+        }
     }
 
     #[test]

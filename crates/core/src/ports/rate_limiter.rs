@@ -11,6 +11,10 @@ use super::StoreError;
 pub trait RateLimiter: Send + Sync + 'static {
     /// Takes from all buckets or from none.
     async fn draw(&self, draws: &[Draw]) -> Result<Drawn, StoreError>;
+
+    /// How many of a bucket could be taken now, whatever `cost` says, as far as this process knows without asking
+    /// anybody: a hint for callers, which takes nothing. None for a limit that cannot be kept.
+    fn remaining(&self, draw: &Draw) -> Option<u32>;
 }
 
 /// What to take from a bucket.

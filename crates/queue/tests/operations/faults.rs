@@ -150,6 +150,9 @@ impl RateLimiter for Breakable<dyn RateLimiter> {
         self.faults.check(Port::Limiter)?;
         self.inner.draw(draws).await
     }
+    fn remaining(&self, draw: &Draw) -> Option<u32> {
+        self.inner.remaining(draw)
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]

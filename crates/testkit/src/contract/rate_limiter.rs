@@ -17,6 +17,7 @@ suite!($ rate_limiter_contract, rate_limiter, [
     what_can_never_be_had_is_an_error,
     setting_the_clock_back_changes_nothing,
     drawing_at_the_same_time_gives_no_more_than_the_burst,
+    what_remains_is_known_after_a_draw,
 ]);
 
 async fn drawn(h: &LimiterHarness, draws: &[Draw]) -> Drawn {
@@ -130,4 +131,25 @@ pub async fn drawing_at_the_same_time_gives_no_more_than_the_burst(h: &LimiterHa
     let one = [draw("a")];
     let draws = join_all((0..10).map(|_| drawn(h, &one))).await;
     assert_eq!(draws.iter().filter(|drawn| **drawn == Drawn::Allowed).count(), 3);
+}
+
+/// What remains of a bucket is known after a draw, and asking takes nothing.
+pub async fn what_remains_is_known_after_a_draw(h: &LimiterHarness) {
+    assert_eq!(drawn(h, &[Draw { cost: 2, ..draw("a") }]).await, Drawn::Allowed);
+    for _ in 0..5 {
+        assert_eq!(h.limiter.remaining(&draw("a")), Some(1));
+    }
+    wait(drawn(h, &[Draw { cost: 2, ..draw("a") }]).await);
+    assert_eq!(
+        h.limiter.remaining(&draw("a")),
+        Some(1),
+        "a refusal takes nothing"
+    );
+    h.clock.advance(Duration::from_millis(100));
+    assert_eq!(h.limiter.remaining(&draw("a")), Some(2));
+    let impossible = Draw {
+        per_second: 0,
+        ..draw("a")
+    };
+    assert_eq!(h.limiter.remaining(&impossible), None);
 }
