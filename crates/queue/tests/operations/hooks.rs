@@ -643,7 +643,7 @@ async fn a_rotated_secret_signs_beside_the_new_one_until_its_end() {
         .hooks
         .rotate(&operator(), TENANT, made.hook.id, None, too_long)
         .await;
-    assert_eq!(code(refused), "invalid_task");
+    assert_eq!(code(refused), "invalid_value");
 }
 
 #[tokio::test]
@@ -831,7 +831,7 @@ async fn a_delivery_of_the_log_is_replayed_under_its_id() {
         .expect("replayed");
     assert_eq!((replayed.id, replayed.status), (id, DeliveryStatus::Waiting));
     let twice = bench.hooks.replay(&operator(), TENANT, hook, id).await;
-    assert_eq!(code(twice), "invalid_task");
+    assert_eq!(code(twice), "invalid_value");
     courier.round().await.expect("round");
     let got = receiver.got();
     assert_eq!(got.len(), 2);
