@@ -5,6 +5,7 @@ mod audit;
 mod batch;
 mod command_line;
 mod demo;
+mod examples;
 mod merkle;
 mod openapi;
 mod secrets;

@@ -48,12 +48,32 @@ pub fn binary() -> PathBuf {
 /// # Panics
 /// When none was named.
 pub fn python() -> PathBuf {
-    std::env::var_os("ARBITER_TEST_PYTHON")
-        .expect(
-            "ARBITER_TEST_PYTHON names no interpreter with `pymerkle`: run `cargo xtask test`, which makes one \
-             under target/tools/venv, or name that one",
-        )
-        .into()
+    program("ARBITER_TEST_PYTHON")
+}
+
+/// A Node that runs TypeScript (22.18 or newer).
+///
+/// # Panics
+/// When none was named.
+pub fn node() -> PathBuf {
+    program("ARBITER_TEST_NODE")
+}
+
+/// The checker of systemd's unit files.
+///
+/// # Panics
+/// When none was named.
+pub fn systemd_analyze() -> PathBuf {
+    program("ARBITER_TEST_SYSTEMD_ANALYZE")
+}
+
+fn program(variable: &str) -> PathBuf {
+    let Some(path) = std::env::var_os(variable) else {
+        panic!(
+            "{variable} names no program: run `cargo xtask test`, which finds or fetches one, or name one"
+        );
+    };
+    path.into()
 }
 
 /// The root of the workspace.

@@ -8,12 +8,16 @@ use anyhow::ensure;
 use crate::services::Session;
 use crate::tools::Found;
 use crate::workspace::Workspace;
-use crate::{python, shell, tools};
+use crate::{node, python, shell, systemd, tools};
 
 /// Where tests find the binary that they start as a process of its own.
 const BINARY: &str = "ARBITER_TEST_BINARY";
 /// Where tests find an interpreter that has the packages of `xtask/python/requirements.txt`.
 const PYTHON: &str = "ARBITER_TEST_PYTHON";
+/// Where tests find a Node that runs TypeScript.
+const NODE: &str = "ARBITER_TEST_NODE";
+/// Where tests find the checker of systemd's unit files.
+const SYSTEMD_ANALYZE: &str = "ARBITER_TEST_SYSTEMD_ANALYZE";
 
 /// How the binary is built; tests run in the same profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub(crate) enum Build {
 pub(crate) struct Environment {
     binary: PathBuf,
     interpreter: Found,
+    node: Found,
+    systemd_analyze: Found,
     session: Session,
 }
 
@@ -41,6 +47,10 @@ impl Environment {
         println!("{}", tools::ensure(workspace, &tools::NEXTEST)?);
         let interpreter = python::ensure(workspace)?;
         println!("{interpreter}");
+        let node = node::ensure(&interpreter.path)?;
+        println!("{node}");
+        let systemd_analyze = systemd::ensure(workspace)?;
+        println!("{systemd_analyze}");
         let binary = binary(workspace, build)?;
         println!("built    arbiter ({})", binary.display());
         let session = Session::start(workspace)?;
@@ -48,6 +58,8 @@ impl Environment {
         Ok(Self {
             binary,
             interpreter,
+            node,
+            systemd_analyze,
             session,
         })
     }
@@ -56,7 +68,9 @@ impl Environment {
     pub(crate) fn apply(&self, command: &mut Command) {
         command
             .env(BINARY, &self.binary)
-            .env(PYTHON, &self.interpreter.path);
+            .env(PYTHON, &self.interpreter.path)
+            .env(NODE, &self.node.path)
+            .env(SYSTEMD_ANALYZE, &self.systemd_analyze.path);
         command.envs(self.session.variables());
     }
 

