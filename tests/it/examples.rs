@@ -3,7 +3,9 @@
 use std::process::{Child, Command, Stdio};
 
 use arbiter_tests::http::Caller;
-use arbiter_tests::{Place, Running, Serving, done, node, python, systemd_analyze, wait_until, workspace};
+use arbiter_tests::{
+    Place, Running, Serving, curl, done, node, python, systemd_analyze, wait_until, workspace,
+};
 use serde_json::{Value, json};
 
 /// A server, and an agent of the examples that pulls its work from it.
@@ -81,6 +83,12 @@ impl Pulled {
     }
 }
 
+/// `PATH` with the curl of the tests first.
+fn path_with_curl() -> String {
+    let folder = curl().parent().expect("a folder").display().to_string();
+    format!("{folder}:/usr/local/bin:/usr/bin:/bin")
+}
+
 fn start(interpreter: &std::path::Path, script: &str, serving: &Serving, key: &std::path::Path) -> Child {
     Command::new(interpreter)
         .arg(workspace().join("docs/examples/pull").join(script))
@@ -126,6 +134,7 @@ fn the_walk_through_with_curl_works() {
     let walked = done(
         Command::new("sh")
             .arg(workspace().join("docs/examples/pull/walk-through.sh"))
+            .env("PATH", path_with_curl())
             .env("ARBITER_SERVER", &pulled.serving.url)
             .env("ARBITER_KEY_FILE", pulled.place.path("data/operator.key")),
     );

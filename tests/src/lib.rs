@@ -67,6 +67,14 @@ pub fn systemd_analyze() -> PathBuf {
     program("ARBITER_TEST_SYSTEMD_ANALYZE")
 }
 
+/// The program curl.
+///
+/// # Panics
+/// When none was named.
+pub fn curl() -> PathBuf {
+    program("ARBITER_TEST_CURL")
+}
+
 fn program(variable: &str) -> PathBuf {
     let Some(path) = std::env::var_os(variable) else {
         panic!(

@@ -8,7 +8,7 @@ use anyhow::ensure;
 use crate::services::Session;
 use crate::tools::Found;
 use crate::workspace::Workspace;
-use crate::{node, python, shell, systemd, tools};
+use crate::{node, packaged, python, shell, tools};
 
 /// Where tests find the binary that they start as a process of its own.
 const BINARY: &str = "ARBITER_TEST_BINARY";
@@ -18,6 +18,8 @@ const PYTHON: &str = "ARBITER_TEST_PYTHON";
 const NODE: &str = "ARBITER_TEST_NODE";
 /// Where tests find the checker of systemd's unit files.
 const SYSTEMD_ANALYZE: &str = "ARBITER_TEST_SYSTEMD_ANALYZE";
+/// Where tests find curl.
+const CURL: &str = "ARBITER_TEST_CURL";
 
 /// How the binary is built; tests run in the same profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,7 @@ pub(crate) struct Environment {
     interpreter: Found,
     node: Found,
     systemd_analyze: Found,
+    curl: Found,
     session: Session,
 }
 
@@ -49,8 +52,10 @@ impl Environment {
         println!("{interpreter}");
         let node = node::ensure(&interpreter.path)?;
         println!("{node}");
-        let systemd_analyze = systemd::ensure(workspace)?;
+        let systemd_analyze = packaged::ensure(workspace, "systemd-analyze", "systemd")?;
         println!("{systemd_analyze}");
+        let curl = packaged::ensure(workspace, "curl", "curl")?;
+        println!("{curl}");
         let binary = binary(workspace, build)?;
         println!("built    arbiter ({})", binary.display());
         let session = Session::start(workspace)?;
@@ -60,6 +65,7 @@ impl Environment {
             interpreter,
             node,
             systemd_analyze,
+            curl,
             session,
         })
     }
@@ -70,7 +76,8 @@ impl Environment {
             .env(BINARY, &self.binary)
             .env(PYTHON, &self.interpreter.path)
             .env(NODE, &self.node.path)
-            .env(SYSTEMD_ANALYZE, &self.systemd_analyze.path);
+            .env(SYSTEMD_ANALYZE, &self.systemd_analyze.path)
+            .env(CURL, &self.curl.path);
         command.envs(self.session.variables());
     }
 
