@@ -4,6 +4,7 @@
 mod allocator;
 mod failure;
 mod review;
+mod traffic;
 mod work;
 
 pub use allocator::{Allocator, AttemptOutcome, Offer};
@@ -12,4 +13,5 @@ pub use review::{
     Admission, AdmissionError, AdmissionRule, ContextSource, LogConsumer, ReviewError, ReviewStage,
     ReviewVerdict, ReviewWork,
 };
+pub use traffic::{FixedTraffic, Traffic, TrafficRules};
 pub use work::{Beat, WorkDesk, WorkError, WorkRef};
