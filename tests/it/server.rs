@@ -1,10 +1,12 @@
 //! The HTTP interface over real sockets.
 
 mod contract;
+mod hooks;
 mod hostile;
 mod shutdown;
 mod streams;
 mod tls;
+mod work;
 
 use arbiter_tests::http::{Answer, Caller};
 use arbiter_tests::{Place, Serving};
@@ -24,7 +26,11 @@ impl Served {
     }
 
     pub(crate) fn with(config: &str, arguments: &[&str]) -> Self {
-        let place = Place::new();
+        Self::at(Place::new(), config, arguments)
+    }
+
+    /// A server over what a place holds already.
+    pub(crate) fn at(place: Place, config: &str, arguments: &[&str]) -> Self {
         let config = place.write("config.toml", config);
         let mut all = vec!["--config", config.to_str().expect("a path")];
         all.extend(arguments);
