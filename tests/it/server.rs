@@ -4,6 +4,7 @@ mod contract;
 mod hostile;
 mod shutdown;
 mod streams;
+mod tenants;
 mod tls;
 
 use arbiter_tests::http::{Answer, Caller};
