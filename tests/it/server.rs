@@ -5,6 +5,7 @@ mod hooks;
 mod hostile;
 mod shutdown;
 mod streams;
+mod tenants;
 mod tls;
 mod work;
 

@@ -19,6 +19,8 @@ use arbiter_core::ports::{
 };
 use arbiter_core::services::FailureHandler;
 use arbiter_orchestration::PlainRetry;
+use arbiter_queue::tenants::{TenantSettings, Tenants};
+use arbiter_queue::traffic::TrafficBoard;
 use arbiter_queue::{ApiKeys, ContentPolicy, FingerprintKey, QueuePorts, SecureQueue};
 
 use crate::bootstrap;
@@ -37,6 +39,8 @@ pub(crate) struct App {
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) queue: Arc<SecureQueue>,
     pub(crate) keys: Arc<ApiKeys>,
+    pub(crate) board: Arc<TrafficBoard>,
+    pub(crate) tenants: Arc<Tenants>,
     pub(crate) artifacts: Arc<dyn ArtifactStore>,
     pub(crate) wakeups: Arc<dyn Wakeups>,
     pub(crate) metrics: Arc<dyn Metrics>,
@@ -112,7 +116,16 @@ impl App {
             Vec::new(),
             Vec::new(),
         );
-        let queue = Arc::new(queue);
+        let board = Arc::new(TrafficBoard::new(&documents, Arc::clone(&wakeups)));
+        let queue = Arc::new(queue.with_board(Arc::clone(&board)));
+        let tenants = Arc::new(Tenants::new(
+            Arc::clone(&queue),
+            Arc::clone(&board),
+            &documents,
+            TenantSettings::of(bootstrap::DEFAULT_TENANT),
+        ));
+        tenants.establish().await?;
+        board.refresh().await?;
         let credential: Credential = bootstrap::operator_key(&config.data_dir, &keys, ids.as_ref()).await?;
         let operator = queue.authenticate(&credential, "local").await.map_err(|error| {
             let path = bootstrap::key_file(&config.data_dir);
@@ -135,6 +148,8 @@ impl App {
             store,
             queue,
             keys,
+            board,
+            tenants,
             artifacts: Arc::new(artifacts),
             wakeups,
             metrics,

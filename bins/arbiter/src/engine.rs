@@ -12,7 +12,7 @@ use arbiter_allocation::Allocation;
 use arbiter_core::mechanism::Redactor;
 use arbiter_core::model::{Band, NodeId, Principal, PrincipalId, PrincipalKind, Role, TenantId};
 use arbiter_core::ports::{AgentRegistry, AgentTransport, BoxError, Spawner, TaskReader, TaskStore};
-use arbiter_core::services::{Allocator, FixedTraffic, WorkDesk};
+use arbiter_core::services::{Allocator, Traffic, WorkDesk};
 use arbiter_orchestration::fair::{FairScheduler, FairSettings};
 use arbiter_orchestration::supervisor::{
     Service, ServiceState, StartError, Supervisor, SupervisorPorts, service,
@@ -253,7 +253,7 @@ fn parts(app: &App, node: NodeId, allocation: Arc<Allocation>, offers: Arc<Offer
         reader,
         allocator: allocation as Arc<dyn Allocator>,
         offers,
-        traffic: Arc::new(FixedTraffic::default()),
+        traffic: Arc::clone(&app.board) as Arc<dyn Traffic>,
         runner,
         reviewer,
         review_slots: 4,
@@ -275,12 +275,15 @@ async fn host(
     for entry in agents {
         let tenant = entry.profile.tenant.unwrap_or(app.operator.tenant);
         let principal = agent_principal(tenant, &entry);
-        app.queue.may_claim(&principal).await.map_err(|error| {
-            Failure::configuration(format!(
-                "the agent `{}` may not take work: {error}",
-                entry.profile.name
-            ))
-        })?;
+        // The agents of a suspended tenant wait until it goes on.
+        if !app.queue.is_suspended(tenant) {
+            app.queue.may_claim(&principal).await.map_err(|error| {
+                Failure::configuration(format!(
+                    "the agent `{}` may not take work: {error}",
+                    entry.profile.name
+                ))
+            })?;
+        }
         hosted.push(HostedAgent {
             agent: entry.profile.id,
             slots: entry.profile.slots,

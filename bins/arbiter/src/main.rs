@@ -15,6 +15,7 @@ mod output;
 mod owner;
 mod signals;
 mod telemetry;
+mod traffic;
 mod trust;
 mod view;
 mod webhooks;

@@ -4,8 +4,10 @@ mod agents;
 mod artifacts;
 mod audit;
 mod hooks;
+mod queue;
 mod system;
 mod tasks;
+mod tenants;
 mod watch;
 mod work;
 
@@ -19,5 +21,7 @@ pub(crate) fn all() -> Routes {
         .join(artifacts::routes())
         .join(hooks::routes())
         .join(audit::routes())
+        .join(tenants::routes())
+        .join(queue::routes())
         .join(system::routes())
 }

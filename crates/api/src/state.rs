@@ -7,6 +7,8 @@ use arbiter_core::ports::{
 };
 use arbiter_orchestration::{PullDesk, Stop};
 use arbiter_queue::hooks::Hooks;
+use arbiter_queue::tenants::Tenants;
+use arbiter_queue::traffic::Pauses;
 use arbiter_queue::{ApiKeys, SecureQueue};
 use tokio::sync::Semaphore;
 
@@ -74,6 +76,10 @@ pub struct ApiParts {
     pub keys: Arc<ApiKeys>,
     /// Completion webhooks.
     pub hooks: Arc<Hooks>,
+    /// Tenants.
+    pub tenants: Arc<Tenants>,
+    /// What is paused.
+    pub pauses: Arc<Pauses>,
     /// Reads tasks for streams.
     pub reader: Arc<dyn TaskReader>,
     /// Which agents there are.

@@ -50,16 +50,7 @@ impl SecureQueue {
         self.authorize(principal, Operation::AgentMode, &target).await?;
         let detail = json!({"schema": "agent_mode/1", "mode": mode.word(), "reason": why});
         let draft = Self::draft(principal, Operation::AgentMode).with_detail(Json::of(&detail));
-        let found = registry
-            .set_mode(agent, mode, draft)
-            .await
-            .map_err(|error| match error {
-                RegistryError::Store(error) => error.into(),
-                error => QueueError::Unavailable {
-                    retry_after: Duration::from_secs(1),
-                    source: Box::new(error),
-                },
-            })?;
+        let found = registry.set_mode(agent, mode, draft).await.map_err(unavailable)?;
         if !found {
             return Err(QueueError::NotFound);
         }
@@ -104,5 +95,16 @@ impl SecureQueue {
             self.ports.wakeups.publish(&hints);
         }
         Ok(())
+    }
+}
+
+/// The registry did not do what it was asked.
+pub(crate) fn unavailable(error: RegistryError) -> QueueError {
+    match error {
+        RegistryError::Store(error) => error.into(),
+        error => QueueError::Unavailable {
+            retry_after: Duration::from_secs(1),
+            source: Box::new(error),
+        },
     }
 }

@@ -17,6 +17,9 @@ pub enum QueueError {
     /// The principal may not do this.
     #[error("the principal may not do this")]
     Forbidden,
+    /// The principal's tenant is suspended.
+    #[error("the tenant is suspended")]
+    TenantSuspended,
     /// Too many calls.
     #[error("too many calls; try again in {} ms", retry_after.as_millis())]
     RateLimited {
@@ -110,7 +113,7 @@ impl QueueError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::AuthFailed => "auth_failed",
-            Self::Forbidden => "forbidden",
+            Self::Forbidden | Self::TenantSuspended => "forbidden",
             Self::RateLimited { .. } => "rate_limited",
             Self::InvalidTask { .. } | Self::NeighbourRefused => "invalid_task",
             Self::TooLarge { .. } => "too_large",

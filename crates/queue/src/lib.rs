@@ -15,8 +15,11 @@ mod refusals;
 mod sample;
 mod service;
 mod settings;
+mod standing;
 mod submission;
 mod submit;
+pub mod tenants;
+pub mod traffic;
 mod validate;
 mod work;
 

@@ -96,6 +96,24 @@ impl SecureQueue {
         Ok(self.guard(principal, operation, &Target::of(tenant)).await?)
     }
 
+    /// As [`Self::permit_in`], but who may not even `read` there is told that there is nothing.
+    pub(crate) async fn permit_hidden(
+        &self,
+        principal: &Principal,
+        operation: Operation,
+        read: Operation,
+        tenant: TenantId,
+    ) -> Result<(), RecordError> {
+        match self.permit_in(principal, operation, tenant).await {
+            Err(RecordError::Queue(QueueError::Forbidden))
+                if !self.allows(principal, read, &Target::of(tenant))? =>
+            {
+                Err(RecordError::NOT_FOUND)
+            }
+            other => other,
+        }
+    }
+
     /// Passes on what became of an operation that was permitted; a refusal is audited.
     pub(crate) async fn told<T: Send>(
         &self,
@@ -190,6 +208,24 @@ impl Shelf {
         };
         let found = self.documents.list(scope, query).await?;
         found.into_iter().map(decode).collect()
+    }
+
+    /// Every record, page by page, in the order of tenants and ids.
+    pub(crate) async fn all<T: DeserializeOwned>(
+        &self,
+        scope: TenantScope,
+    ) -> Result<Vec<Kept<T>>, StoreError> {
+        const PAGE: usize = 1_000;
+        let (mut all, mut after): (Vec<Kept<T>>, _) = (Vec::new(), None);
+        loop {
+            let page = self.list(scope, None, after, PAGE).await?;
+            let more = page.len() == PAGE;
+            all.extend(page);
+            after = all.last().map(|last| (last.tenant, last.id.clone()));
+            if !more {
+                return Ok(all);
+            }
+        }
     }
 
     /// A write of a body without declared values.

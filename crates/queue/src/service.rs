@@ -19,6 +19,7 @@ use crate::fingerprint::FingerprintKey;
 use crate::refusals::{Refusals, Refused};
 use crate::sample::ProgressSample;
 use crate::settings::{RateLimit, Settings};
+use crate::traffic::TrafficBoard;
 
 /// What the queue needs.
 #[derive(Clone)]
@@ -61,6 +62,8 @@ pub struct SecureQueue {
     pub(crate) stages: Vec<Arc<dyn ReviewStage>>,
     pub(crate) refusals: Refusals,
     pub(crate) progress: ProgressSample,
+    /// What is set for tenants, if anything can be.
+    pub(crate) board: Option<Arc<TrafficBoard>>,
 }
 
 impl std::fmt::Debug for SecureQueue {
@@ -92,6 +95,7 @@ impl SecureQueue {
             stages,
             refusals,
             progress: ProgressSample::default(),
+            board: None,
         }
     }
 
@@ -147,6 +151,7 @@ impl SecureQueue {
         operation: Operation,
         target: &Target,
     ) -> Result<(), QueueError> {
+        self.in_good_standing(principal, operation).await?;
         if self.allows(principal, operation, target)? {
             return Ok(());
         }
@@ -211,20 +216,20 @@ impl SecureQueue {
                 format!("submit/principal/{}", principal.id),
                 self.settings.submit_per_principal,
             ),
-            draw(format!("submit/tenant/{tenant}"), self.settings.submit_per_tenant),
+            draw(format!("submit/tenant/{tenant}"), self.submit_rate(tenant)),
         ]
     }
 
     /// What a call that is not a submit takes, and what a call that is denied takes, so that denials do not flood the
     /// audit log and take nothing from the tenant.
-    fn call_of(&self, principal: &Principal) -> Draw {
+    pub(crate) fn call_of(&self, principal: &Principal) -> Draw {
         draw(
             format!("call/principal/{}", principal.id),
             self.settings.calls_per_principal,
         )
     }
 
-    async fn draw(
+    pub(crate) async fn draw(
         &self,
         principal: &Principal,
         operation: Operation,
@@ -307,7 +312,7 @@ impl SecureQueue {
     }
 
     /// Keeps a record of a refusal that may come in floods: the first at once, the rest summed.
-    async fn note(&self, refused: Refused) -> Result<(), QueueError> {
+    pub(crate) async fn note(&self, refused: Refused) -> Result<(), QueueError> {
         match self.refusals.note(refused, self.ports.clock.now()) {
             Some(record) => match self.append(record.clone()).await {
                 Ok(()) => Ok(()),

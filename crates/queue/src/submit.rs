@@ -158,7 +158,8 @@ impl SecureQueue {
         place: usize,
         ids: &[TaskId],
     ) -> Result<NewTask, QueueError> {
-        validate::submission(&self.settings, principal, tenant, &submission, place, ids.len())?;
+        self.kind_allowed(principal, tenant, &submission.spec.kind)?;
+        validate::submission(&self.settings.fields, &submission, place, ids.len())?;
         self.stages_installed(&submission.spec)?;
         let idempotency = match &submission.idempotency_key {
             Some(key) => {
@@ -207,7 +208,7 @@ impl SecureQueue {
             submitter: principal.id,
             spec: Arc::new(spec),
             idempotency,
-            open_limit: Some(self.settings.open_tasks_per_tenant),
+            open_limit: Some(self.open_limit(tenant)),
             effects: Effects::of(Self::submit_draft(principal, &noted)),
         })
     }

@@ -3,24 +3,20 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use arbiter_core::model::{ArtifactRef, Failure, Json, Principal, Report, TaskKind, TaskSpec, TenantId};
+use arbiter_core::model::{ArtifactRef, Failure, Json, Report, TaskSpec};
 
 use crate::error::QueueError;
-use crate::settings::{FieldLimits, Settings};
+use crate::settings::FieldLimits;
 use crate::submission::{Prerequisite, Submission};
 
 /// Checks one submission of a call with `siblings` tasks, of which this is number `place`.
 pub(crate) fn submission(
-    settings: &Settings,
-    principal: &Principal,
-    tenant: TenantId,
+    limits: &FieldLimits,
     submission: &Submission,
     place: usize,
     siblings: usize,
 ) -> Result<(), QueueError> {
-    let limits = &settings.fields;
     let spec = &submission.spec;
-    kind_allowed(settings, principal, tenant, &spec.kind)?;
     texts(limits, spec)?;
     words(limits, spec)?;
     times(limits, spec)?;
@@ -60,28 +56,6 @@ pub(crate) fn submission(
         )?;
     }
     Ok(())
-}
-
-fn kind_allowed(
-    settings: &Settings,
-    principal: &Principal,
-    tenant: TenantId,
-    kind: &TaskKind,
-) -> Result<(), QueueError> {
-    let allowed = if let Some(own) = &principal.kinds {
-        own.contains(kind)
-    } else if let Some(tenants) = settings.tenant_kinds.get(&tenant) {
-        tenants.contains(kind)
-    } else {
-        kind.is_built_in() || settings.extra_kinds.contains(kind)
-    };
-    if allowed {
-        Ok(())
-    } else {
-        Err(QueueError::KindNotAllowed {
-            kind: kind.to_string(),
-        })
-    }
 }
 
 fn texts(limits: &FieldLimits, spec: &TaskSpec) -> Result<(), QueueError> {

@@ -16,7 +16,7 @@ use crate::engine::Engine;
 use crate::exit::Failure;
 use crate::health::{Health, Presence};
 use crate::listening::Listening;
-use crate::{output, owner, signals, webhooks};
+use crate::{output, owner, signals, traffic, webhooks};
 
 /// Serves until a signal comes.
 pub(crate) async fn run(
@@ -70,6 +70,7 @@ async fn serve(
         health: Arc::clone(&health),
     })];
     services.extend(webhooks::services(app)?);
+    services.push(traffic::service(app));
     services.push(listening.clone());
     let running = engine.start(app, services).await?;
     health.started(running.states());
@@ -102,6 +103,8 @@ fn parts(app: &App, engine: &Engine, health: Arc<Health>, stop: arbiter_orchestr
         work: Arc::clone(&engine.work),
         keys: Arc::clone(&app.keys),
         hooks: webhooks::hooks(app),
+        tenants: Arc::clone(&app.tenants),
+        pauses: traffic::pauses(app),
         reader: app.store.clone(),
         registry: app.store.clone(),
         artifacts: Arc::clone(&app.artifacts),

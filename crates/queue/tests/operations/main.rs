@@ -22,5 +22,7 @@ mod read;
 mod redaction;
 mod store_down;
 mod submit;
+mod tenants;
+mod traffic;
 mod work;
 mod world;

@@ -96,12 +96,28 @@ pub(crate) fn permits(role: Role, principal: &Principal, operation: Operation, t
                 && target.holder.is_none_or(|holder| Some(holder) == principal.agent)
         }
         Role::Reviewer => tenant && matches!(operation, Op::TaskGet | Op::TaskList | Op::TaskRelease),
-        Role::Operator => tenant && !work,
+        Role::Operator => {
+            let of_all = matches!(
+                operation,
+                Op::TenantCreate
+                    | Op::TenantUpdate
+                    | Op::TenantDelete
+                    | Op::PolicyActivate
+                    | Op::SystemBackup
+            );
+            tenant && !work && !of_all
+        }
         Role::Auditor => {
             tenant
                 && matches!(
                     operation,
-                    Op::TaskGet | Op::TaskList | Op::AuditQuery | Op::KeyList | Op::AgentList
+                    Op::TaskGet
+                        | Op::TaskList
+                        | Op::AuditQuery
+                        | Op::KeyList
+                        | Op::AgentList
+                        | Op::TenantList
+                        | Op::QueueStatus
                 )
         }
         Role::Admin => !work,

@@ -10,9 +10,10 @@ use arbiter_core::model::{
     AgentId, CommandId, Holder, Principal, Role, StoredTask, Task, TaskId, TaskSpec, TenantId, TenantScope,
 };
 use arbiter_core::ports::{
-    AuditLog, ClaimRequest, Effects, IdSource, LaneQuota, TaskHistory, TaskReader, TaskStore,
+    AuditLog, ClaimRequest, Documents, Effects, IdSource, LaneQuota, TaskHistory, TaskReader, TaskStore,
 };
 use arbiter_core::services::{AdmissionRule, Beat, ReviewStage, WorkRef};
+use arbiter_queue::traffic::TrafficBoard;
 use arbiter_queue::{
     Accepted, ApiKeys, ContentPolicy, FingerprintKey, QueueError, QueuePorts, SecureQueue, Settings,
     Submission,
@@ -44,6 +45,9 @@ pub(crate) struct World {
     pub(crate) keys: Arc<ApiKeys>,
     pub(crate) policy: Arc<TablePolicy>,
     pub(crate) faults: Arc<Faults>,
+    /// What is set for tenants; blank until it is refreshed.
+    pub(crate) board: Arc<TrafficBoard>,
+    pub(crate) documents: Arc<dyn Documents>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) metrics: Arc<RecordingMetrics>,
     pub(crate) wakeups: Arc<RecordingWakeups>,
@@ -106,8 +110,13 @@ impl World {
             Arc::clone(&entropy) as _,
         ));
         let faults = Arc::new(Faults::default());
-        let documents = Arc::new(breakable(&faults, Arc::clone(&store) as _));
-        let keys = Arc::new(ApiKeys::new(documents, Arc::clone(&clock) as _, entropy));
+        let documents: Breakable<dyn Documents> = breakable(&faults, Arc::clone(&store) as _);
+        let documents: Arc<dyn Documents> = Arc::new(documents);
+        let keys = Arc::new(ApiKeys::new(
+            Arc::clone(&documents),
+            Arc::clone(&clock) as _,
+            entropy,
+        ));
         let limiter = Arc::new(InProcessRateLimiter::new(Arc::clone(&clock) as _));
         let policy = Arc::new(TablePolicy::default());
         let metrics = Arc::new(RecordingMetrics::new());
@@ -136,9 +145,12 @@ impl World {
             SuspicionDetector::new().expect("detector"),
         );
         let key = FingerprintKey::from_bytes([7; 32]);
+        let board = Arc::new(TrafficBoard::new(&documents, Arc::clone(&wakeups) as _));
         let queue = SecureQueue::new(ports, plan.settings, content, key, plan.rules, plan.stages);
         Self {
-            queue: Arc::new(queue),
+            queue: Arc::new(queue.with_board(Arc::clone(&board))),
+            board,
+            documents,
             keys,
             policy,
             faults,
@@ -321,6 +333,11 @@ pub(crate) fn neighbour() -> Principal {
 /// An operator of tenant 1.
 pub(crate) fn operator() -> Principal {
     user(3, [Role::Operator])
+}
+
+/// An admin, at home in tenant 9.
+pub(crate) fn admin() -> Principal {
+    in_tenant(9, user(9, [Role::Admin]))
 }
 
 /// The principal of agent 1 or 2, of tenant 1.

@@ -1,0 +1,254 @@
+//! Tenants.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arbiter_core::model::{TaskKind, TenantId};
+use arbiter_queue::RateLimit;
+use arbiter_queue::tenants::{NewTenant, Tenant, TenantChange, TenantLimits};
+use arbiter_wire::http::{
+    Because, SuspensionView, TenantChangeForm, TenantForm, TenantLimitsForm, TenantPageView, TenantRateForm,
+    TenantView,
+};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::HeaderMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::auth::Caller;
+use crate::body::{JsonBody, Query};
+use crate::etag::{created, if_match, tagged};
+use crate::failure::Failure;
+use crate::routes::{Operation, Routes};
+use crate::state::Api;
+
+const CHANGES: &[&str] = &["precondition_failed"];
+
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .add(
+            Operation::post("/v1/tenants", "tenant.create", "Make a tenant")
+                .body::<TenantForm>()
+                .answers::<TenantView>(201, "The tenant")
+                .etag(),
+            create,
+        )
+        .add(
+            Operation::get(
+                "/v1/tenants",
+                "tenant.list",
+                "List tenants, by id: one's own, or all for an admin",
+            )
+            .query::<ListQuery>()
+            .answers::<TenantPageView>(200, "A page of tenants")
+            .errors(&["bad_cursor"]),
+            list,
+        )
+        .add(
+            Operation::get("/v1/tenants/{id}", "tenant.get", "Read a tenant")
+                .answers::<TenantView>(200, "The tenant")
+                .etag(),
+            get,
+        )
+        .add(
+            Operation::patch(
+                "/v1/tenants/{id}",
+                "tenant.update",
+                "Change a tenant's name, weight or limits",
+            )
+            .body::<TenantChangeForm>()
+            .headers(&["If-Match"])
+            .answers::<TenantView>(200, "The tenant as it is now")
+            .etag()
+            .errors(CHANGES),
+            update,
+        )
+        .add(
+            moves(
+                "/v1/tenants/{id}/suspend",
+                "tenant.suspend",
+                "Refuse every call of a tenant's principals, and assign none of its tasks",
+            ),
+            suspend,
+        )
+        .add(
+            moves(
+                "/v1/tenants/{id}/resume",
+                "tenant.resume",
+                "Let a suspended tenant go on",
+            ),
+            resume,
+        )
+}
+
+fn moves(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
+    Operation::post(path, id, summary)
+        .body::<Because>()
+        .headers(&["If-Match"])
+        .answers::<TenantView>(200, "The tenant as it is now")
+        .etag()
+        .errors(&["precondition_failed", "invalid_task"])
+}
+
+async fn create(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    JsonBody(form): JsonBody<TenantForm>,
+) -> Result<Response, Failure> {
+    let new = NewTenant {
+        name: form.name,
+        weight: form.weight,
+        limits: limits(form.limits)?,
+    };
+    let made = api.parts().tenants.create(&caller, new).await?;
+    Ok(created(
+        made.revision,
+        &format!("/v1/tenants/{}", made.id),
+        view(&made),
+    ))
+}
+
+/// Which tenants to list.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// Where to go on: the cursor of the page before.
+    #[schemars(regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"))]
+    cursor: Option<String>,
+    /// At most so many; 50.
+    #[schemars(range(min = 1, max = 1000))]
+    limit: Option<usize>,
+}
+
+async fn list(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Query(asked): Query<ListQuery>,
+) -> Result<Json<TenantPageView>, Failure> {
+    let after = asked
+        .cursor
+        .map(|cursor| {
+            cursor
+                .parse::<TenantId>()
+                .map_err(|_| Failure::new("bad_cursor", "the cursor is none that was given out"))
+        })
+        .transpose()?;
+    let limit = asked.limit.unwrap_or(50);
+    let page = api.parts().tenants.list(&caller, after, limit).await?;
+    Ok(Json(TenantPageView {
+        tenants: page.tenants.iter().map(view).collect(),
+        next: page.next.map(|next| next.to_string()),
+    }))
+}
+
+async fn get(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Failure> {
+    let tenant = api.parts().tenants.get(&caller, tenant_id(&id)?).await?;
+    Ok(tagged(tenant.revision, view(&tenant)))
+}
+
+async fn update(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    JsonBody(form): JsonBody<TenantChangeForm>,
+) -> Result<Response, Failure> {
+    let (id, revision) = (tenant_id(&id)?, if_match(&headers)?);
+    let change = TenantChange {
+        name: form.name,
+        weight: form.weight,
+        limits: form.limits.map(limits).transpose()?,
+    };
+    let tenant = api.parts().tenants.update(&caller, id, revision, change).await?;
+    Ok(tagged(tenant.revision, view(&tenant)))
+}
+
+async fn suspend(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    JsonBody(because): JsonBody<Because>,
+) -> Result<Response, Failure> {
+    let (id, revision) = (tenant_id(&id)?, if_match(&headers)?);
+    let tenants = &api.parts().tenants;
+    let tenant = tenants.suspend(&caller, id, revision, because.reason).await?;
+    Ok(tagged(tenant.revision, view(&tenant)))
+}
+
+async fn resume(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    JsonBody(because): JsonBody<Because>,
+) -> Result<Response, Failure> {
+    let (id, revision) = (tenant_id(&id)?, if_match(&headers)?);
+    let tenants = &api.parts().tenants;
+    let tenant = tenants.resume(&caller, id, revision, because.reason).await?;
+    Ok(tagged(tenant.revision, view(&tenant)))
+}
+
+fn tenant_id(text: &str) -> Result<TenantId, Failure> {
+    text.parse().map_err(|_| Failure::not_found())
+}
+
+fn limits(form: TenantLimitsForm) -> Result<TenantLimits, Failure> {
+    let kind = |word: &String| TaskKind::new(word).map_err(|error| Failure::invalid("limits", error));
+    Ok(TenantLimits {
+        open_tasks: form.open_tasks,
+        submit: form.submit.map(|rate| RateLimit {
+            per_second: rate.per_second,
+            burst: rate.burst,
+        }),
+        running: form.running,
+        running_per_kind: form
+            .running_per_kind
+            .iter()
+            .map(|(word, limit)| Ok((kind(word)?, *limit)))
+            .collect::<Result<BTreeMap<_, _>, Failure>>()?,
+        kinds: form
+            .kinds
+            .map(|words| words.iter().map(kind).collect::<Result<BTreeSet<_>, _>>())
+            .transpose()?,
+    })
+}
+
+fn view(tenant: &Tenant) -> TenantView {
+    let limits = &tenant.limits;
+    TenantView {
+        id: tenant.id.to_string(),
+        name: tenant.name.clone(),
+        weight: tenant.weight,
+        limits: TenantLimitsForm {
+            open_tasks: limits.open_tasks,
+            submit: limits.submit.map(|rate| TenantRateForm {
+                per_second: rate.per_second,
+                burst: rate.burst,
+            }),
+            running: limits.running,
+            running_per_kind: limits
+                .running_per_kind
+                .iter()
+                .map(|(kind, limit)| (kind.as_str().to_owned(), *limit))
+                .collect(),
+            kinds: limits
+                .kinds
+                .as_ref()
+                .map(|kinds| kinds.iter().map(|kind| kind.as_str().to_owned()).collect()),
+        },
+        suspended: tenant.suspended.as_ref().map(|suspended| SuspensionView {
+            reason: suspended.reason.clone(),
+            at: suspended.at.to_string(),
+            by: suspended.by.to_string(),
+        }),
+        created_by: tenant.created_by.map(|by| by.to_string()),
+        created_at: tenant.created_at.map(|at| at.to_string()),
+        revision: tenant.revision,
+    }
+}
