@@ -13,10 +13,12 @@ mod read;
 mod records;
 mod refusals;
 mod sample;
+pub mod schedules;
 mod service;
 mod settings;
 mod submission;
 mod submit;
+mod template;
 mod validate;
 mod work;
 
