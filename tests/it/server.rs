@@ -2,6 +2,7 @@
 
 mod contract;
 mod hostile;
+mod schedules;
 mod shutdown;
 mod streams;
 mod tls;

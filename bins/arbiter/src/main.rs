@@ -11,6 +11,7 @@ mod engine;
 mod exit;
 mod output;
 mod owner;
+mod schedules;
 mod signals;
 mod telemetry;
 mod trust;

@@ -4,6 +4,7 @@ mod agents;
 mod artifacts;
 mod audit;
 mod hooks;
+mod schedules;
 mod system;
 mod tasks;
 mod watch;
@@ -18,6 +19,7 @@ pub(crate) fn all() -> Routes {
         .join(agents::routes())
         .join(artifacts::routes())
         .join(hooks::routes())
+        .join(schedules::routes())
         .join(audit::routes())
         .join(system::routes())
 }

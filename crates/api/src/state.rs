@@ -7,6 +7,7 @@ use arbiter_core::ports::{
 };
 use arbiter_orchestration::Stop;
 use arbiter_queue::hooks::Hooks;
+use arbiter_queue::schedules::Schedules;
 use arbiter_queue::{ApiKeys, SecureQueue};
 use tokio::sync::Semaphore;
 
@@ -72,6 +73,8 @@ pub struct ApiParts {
     pub keys: Arc<ApiKeys>,
     /// Completion webhooks.
     pub hooks: Arc<Hooks>,
+    /// Schedules.
+    pub schedules: Arc<Schedules>,
     /// Reads tasks for streams.
     pub reader: Arc<dyn TaskReader>,
     /// Which agents there are.

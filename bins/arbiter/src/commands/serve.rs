@@ -7,6 +7,7 @@ use arbiter_api::{
     Api, ApiParts, MetricsText, Readiness, ReadinessPart, ReadinessSource, Server, TlsIdentity,
 };
 use arbiter_orchestration::Stopper;
+use arbiter_queue::schedules::Schedules;
 use serde_json::json;
 
 use crate::app::App;
@@ -15,7 +16,7 @@ use crate::cli::ServeArgs;
 use crate::config::{Config, Environment};
 use crate::engine::Engine;
 use crate::exit::Failure;
-use crate::{output, owner, signals, webhooks};
+use crate::{output, owner, schedules, signals, webhooks};
 
 /// Serves until a signal comes.
 pub(crate) async fn run(
@@ -49,7 +50,9 @@ async fn serve(
     let stop = signals::first(app.spawner.as_ref());
     let (waiting, serving, last) = (Stopper::default(), Stopper::default(), Stopper::default());
     let courier = webhooks::courier(app)?;
-    let api = Api::new(parts(app, waiting.signal()), app.config.server.api.clone());
+    let schedules = schedules::schedules(app);
+    let parts = parts(app, Arc::clone(&schedules), waiting.signal());
+    let api = Api::new(parts, app.config.server.api.clone());
     let secure = tls.is_some();
     // Bound before any work is taken: an address in use changes nothing.
     let server = Server::bind(app.config.server.listen, tls, api, Arc::clone(&app.spawner))
@@ -65,6 +68,11 @@ async fn serve(
     let mut courier = app.spawner.spawn(
         "courier",
         Box::pin(async move { courier.run(&stop_courier).await }),
+    );
+    let (runner, stop_runner) = (schedules::runner(app, schedules), serving.signal());
+    let mut runner = app.spawner.spawn(
+        "schedules",
+        Box::pin(async move { runner.run(&stop_runner).await }),
     );
     let stop_serving = serving.signal();
     let mut server = app
@@ -82,6 +90,7 @@ async fn serve(
     waiting.stop();
     serving.stop();
     server.join().await;
+    runner.join().await;
     engine.stop(true).await;
     last.stop();
     courier.join().await;
@@ -89,11 +98,12 @@ async fn serve(
     Ok(())
 }
 
-fn parts(app: &App, stop: arbiter_orchestration::Stop) -> ApiParts {
+fn parts(app: &App, schedules: Arc<Schedules>, stop: arbiter_orchestration::Stop) -> ApiParts {
     ApiParts {
         queue: Arc::clone(&app.queue),
         keys: Arc::clone(&app.keys),
         hooks: webhooks::hooks(app),
+        schedules,
         reader: app.store.clone(),
         registry: app.store.clone(),
         artifacts: Arc::clone(&app.artifacts),

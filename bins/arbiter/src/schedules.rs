@@ -1,0 +1,34 @@
+//! Schedules: the service that tenants manage them with, and its runner.
+
+use std::sync::Arc;
+
+use arbiter_core::ports::{Documents, LeaseStore};
+use arbiter_queue::Principals;
+use arbiter_queue::schedules::{RunnerSettings, ScheduleRunner, ScheduleSettings, Schedules};
+use arbiter_wire::stored::StoredSpecs;
+
+use crate::app::App;
+
+/// The service that tenants manage their schedules with.
+pub(crate) fn schedules(app: &App) -> Arc<Schedules> {
+    let documents: Arc<dyn Documents> = app.store.clone();
+    Arc::new(Schedules::new(
+        Arc::clone(&app.queue),
+        &documents,
+        Arc::new(StoredSpecs),
+        ScheduleSettings::default(),
+    ))
+}
+
+/// The service that submits their tasks.
+pub(crate) fn runner(app: &App, schedules: Arc<Schedules>) -> ScheduleRunner {
+    let documents: Arc<dyn Documents> = app.store.clone();
+    let leases: Arc<dyn LeaseStore> = app.store.clone();
+    ScheduleRunner::new(
+        schedules,
+        Principals::new(documents),
+        leases,
+        app.ids.node(),
+        RunnerSettings::default(),
+    )
+}
