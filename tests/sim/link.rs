@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arbiter_core::model::{
-    AgentBeat, AgentId, AgentMode, AgentProfile, BatchId, Holder, OutcomeDelta, Record, RecordDraft,
-    StoredTask, TaskId, TenantId, TenantScope, Timestamp,
+    AgentBeat, AgentId, AgentMode, AgentProfile, AgentSeen, BatchId, Holder, OutcomeDelta, Record,
+    RecordDraft, StoredTask, TaskId, TenantId, TenantScope, Timestamp,
 };
 use arbiter_core::ports::{
     AgentChanges, AgentRegistry, Applied, AuditEntry, AuditLog, AuditPage, AuditQuery, Registered,
@@ -168,6 +168,11 @@ impl AgentRegistry for Far {
     async fn changes(&self, after: Revision, limit: usize) -> Result<AgentChanges, RegistryError> {
         self.link.read("changes").await?;
         self.stores.agents.changes(after, limit).await
+    }
+
+    async fn heard(&self, since: Timestamp) -> Result<Vec<AgentSeen>, RegistryError> {
+        self.link.read("heard").await?;
+        self.stores.agents.heard(since).await
     }
 
     async fn learn(&self, outcomes: Vec<OutcomeDelta>) -> Result<(), RegistryError> {

@@ -11,18 +11,19 @@ use arbiter_allocation::Allocation;
 use arbiter_core::mechanism::{RedactionRules, Redactor, SuspicionDetector};
 use arbiter_core::model::{
     AgentBeat, AgentId, AgentProfile, Band, Principal, PrincipalId, PrincipalKind, RecordDraft, Role, Stage,
+    TenantId,
 };
 use arbiter_core::ports::{
     AgentRegistry, AgentTransport, Clock, Entropy, IdSource, Metrics, NoMetrics, TaskReader, TaskStore,
     Wakeups,
 };
-use arbiter_core::services::{Allocator, FailureHandler, ReviewStage, WorkDesk};
+use arbiter_core::services::{Allocator, FailureHandler, FixedTraffic, ReviewStage, WorkDesk};
 use arbiter_orchestration::fair::{FairScheduler, FairSettings};
 use arbiter_orchestration::{
-    AttemptRunner, Dispatcher, DispatcherParts, DueTimer, HostedAgent, PlainRetry, Reviewer, Stopper,
+    AttemptRunner, Dispatcher, DispatcherParts, DueTimer, HostedAgent, Offers, PlainRetry, Reviewer, Stopper,
 };
 use arbiter_queue::{ApiKeys, ContentPolicy, FingerprintKey, QueuePorts, SecureQueue, Settings};
-use arbiter_testkit::builders::{agent, profile, tenant};
+use arbiter_testkit::builders::{agent, profile};
 use arbiter_testkit::contract::Stores;
 use arbiter_testkit::faulty::FaultyTaskStore;
 use arbiter_testkit::{SeededEntropy, SeededIds};
@@ -238,6 +239,8 @@ impl Node {
             store: Arc::clone(&ports.store),
             reader,
             allocator: Arc::clone(allocation) as Arc<dyn Allocator>,
+            offers: Arc::new(Offers::new()),
+            traffic: Arc::new(FixedTraffic::default()),
             runner,
             reviewer,
             review_slots: 2,
@@ -251,7 +254,8 @@ impl Node {
         let agents = hosted(self.number).map(|id| HostedAgent {
             principal: Principal {
                 id: PrincipalId::from_bytes(*id.as_bytes()),
-                tenant: tenant(1),
+                // they serve every tenant
+                tenant: TenantId::SYSTEM,
                 kind: PrincipalKind::Agent,
                 roles: BTreeSet::from([Role::Agent]),
                 agent: Some(id),

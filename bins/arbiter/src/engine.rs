@@ -1,22 +1,27 @@
-//! The background services of one process: dispatcher, timer, checkpoints. Started in order, stopped in reverse.
+//! The background services of one process, started in order and stopped in reverse.
+
+mod housekeeping;
+mod registry;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arbiter_adapter_process::{AgentCommand, Enforced, ExecTransport, Launcher, Limits};
 use arbiter_allocation::Allocation;
 use arbiter_core::mechanism::Redactor;
-use arbiter_core::model::{
-    AgentBeat, AgentId, Band, NodeId, Principal, PrincipalId, PrincipalKind, RecordDraft, Role, TenantId,
-};
-use arbiter_core::ports::{AgentRegistry, AgentTransport, Clock, Spawner, TaskHandle, TaskReader, TaskStore};
-use arbiter_core::services::{Allocator, WorkDesk};
+use arbiter_core::model::{Band, NodeId, Principal, PrincipalId, PrincipalKind, Role, TenantId};
+use arbiter_core::ports::{AgentRegistry, AgentTransport, BoxError, Spawner, TaskReader, TaskStore};
+use arbiter_core::services::{Allocator, FixedTraffic, WorkDesk};
 use arbiter_orchestration::fair::{FairScheduler, FairSettings};
-use arbiter_orchestration::{
-    AttemptRunner, Dispatcher, DispatcherParts, DueTimer, HostedAgent, Reviewer, Stop, Stopper,
+use arbiter_orchestration::supervisor::{
+    Service, ServiceState, StartError, Supervisor, SupervisorPorts, service,
 };
-
-use futures_util::{FutureExt as _, select_biased};
+use arbiter_orchestration::{
+    AttemptRunner, Dispatcher, DispatcherParts, DueTimer, HostedAgent, Offers, PullDesk, PullParts, Reviewer,
+    Stop, Stopper,
+};
+use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use crate::app::App;
@@ -27,137 +32,200 @@ use crate::exit::Failure;
 /// The name of the audit log in checkpoints and keys.
 pub(crate) const LOG_ORIGIN: &str = "arbiter.local/audit";
 
-/// How often profiles and health are read from the registry.
-const REGISTRY_EVERY: Duration = Duration::from_secs(5);
+/// How long services have to end, all together, once they are told to. Agents' commands get 5 s of it to end.
+pub(crate) const GRACE: Duration = Duration::from_secs(30);
 
-/// The running services.
+/// The services of a process before they start, and what others of its parts use of them.
 pub(crate) struct Engine {
-    /// Ends the loops that take new work.
-    intake: Stopper,
+    /// Those that the others need.
+    base: Vec<Arc<dyn Service>>,
+    /// Hands out work: it starts last and stops first.
+    dispatcher: Arc<dyn Service>,
     /// Ends attempts under way.
     drain: Stopper,
-    /// Ends the timer and the checkpoints.
-    last: Stopper,
-    dispatcher: Box<dyn TaskHandle>,
-    others: Vec<Box<dyn TaskHandle>>,
+    /// The side that agents call.
+    pub(crate) work: Arc<PullDesk>,
+}
+
+/// The running services.
+pub(crate) struct Running {
+    supervisor: Supervisor,
+    drain: Stopper,
 }
 
 impl Engine {
-    /// Registers the agents, ends what an earlier process left, and starts the services.
+    /// Makes the services. Nothing runs yet, and nothing was written.
     ///
     /// # Errors
-    /// A failure that says which part did not start; nothing is left running then.
-    pub(crate) async fn start(
+    /// A failure that says which part could not be made.
+    pub(crate) async fn new(
         app: &App,
         agents: Vec<AgentEntry>,
         environment: &dyn Environment,
     ) -> Result<Self, Failure> {
         let node = app.ids.node();
-        let registry: Arc<dyn AgentRegistry> = app.store.clone();
-        for entry in &agents {
-            let draft = RecordDraft {
-                principal: Some(app.operator.id),
-                ..RecordDraft::default()
-            };
-            registry
-                .register(entry.profile.clone(), draft)
-                .await
-                .map_err(|error| {
-                    Failure::unavailable(
-                        format!("the agent `{}` could not be registered", entry.profile.name),
-                        error,
-                    )
-                })?;
-        }
+        let store: Arc<dyn AgentRegistry> = app.store.clone();
         let allocation = Arc::new(Allocation::new(
             arbiter_allocation::Settings::default(),
-            Arc::clone(&registry),
+            Arc::clone(&store),
             Arc::clone(&app.metrics),
             Arc::clone(&app.clock),
             Arc::clone(&app.entropy),
             Arc::clone(&app.ids),
         ));
-        allocation
-            .refresh()
-            .await
-            .map_err(|error| Failure::unavailable("the registry of agents could not be read", error))?;
-        let (intake, drain, last) = (Stopper::default(), Stopper::default(), Stopper::default());
-        let ids: Vec<AgentId> = agents.iter().map(|entry| entry.profile.id).collect();
-        let hosted = host(app, agents, environment).await?;
-        let dispatcher = Arc::new(dispatcher(app, node, Arc::clone(&allocation), hosted));
-        dispatcher.recover().await?;
-        let mut others = Vec::new();
-        let mut spawn = |name, future| others.push(app.spawner.spawn(name, future));
-        let timer = DueTimer {
-            store: app.store.clone(),
-            clock: Arc::clone(&app.clock),
+        let offers = Arc::new(Offers::new());
+        let drain = Stopper::default();
+        let registry = registry::Keeper {
+            allocation: Arc::clone(&allocation),
+            registry: Arc::clone(&store),
+            queue: Arc::clone(&app.queue),
+            hosted: agents.iter().map(|entry| entry.profile.clone()).collect(),
+            operator: app.operator.id,
             wakeups: Arc::clone(&app.wakeups),
-            metrics: Arc::clone(&app.metrics),
+            clock: Arc::clone(&app.clock),
         };
-        let stop = last.signal();
-        spawn("due-timer", Box::pin(async move { timer.run(stop).await }));
-        let (checkpointer, stop) = (app.checkpointer.clone(), last.signal());
-        spawn(
-            "checkpointer",
-            Box::pin(async move { checkpointer.run(stop).await }),
-        );
-        let refresh = keep_registry(allocation, registry, ids, Arc::clone(&app.clock), last.signal());
-        spawn("registry", Box::pin(refresh));
-        let (stop, draining) = (intake.signal(), drain.signal());
-        let run = async move { dispatcher.run(stop, draining).await };
-        let dispatcher = app.spawner.spawn("dispatcher", Box::pin(run));
+        let hosted = host(app, agents, environment).await?;
+        let work = Arc::new(PullDesk::new(PullParts {
+            desk: Arc::clone(&app.queue) as Arc<dyn WorkDesk>,
+            offers: Arc::clone(&offers),
+            reader: app.store.clone(),
+            allocator: Arc::clone(&allocation) as Arc<dyn Allocator>,
+            registry: store,
+            context: Vec::new(),
+            failures: Arc::clone(&app.failures),
+            clock: Arc::clone(&app.clock),
+            metrics: Arc::clone(&app.metrics),
+        }));
+        let parts = parts(app, node, allocation, offers);
+        let dispatcher = Dispatcher::new(parts, hosted, FairScheduler::new(FairSettings::default()));
         Ok(Self {
-            intake,
+            base: vec![
+                Arc::new(registry),
+                timer(app),
+                checkpoints(app),
+                housekeeping::housekeeping(app),
+            ],
+            dispatcher: Arc::new(Dispatching {
+                dispatcher: Arc::new(dispatcher),
+                drain: drain.signal(),
+                has_started: AtomicBool::new(false),
+            }),
             drain,
-            last,
-            dispatcher,
-            others,
+            work,
         })
     }
 
+    /// Starts the services, with `more` between those that the dispatcher needs and the dispatcher itself.
+    ///
+    /// # Errors
+    /// A failure that names the service that did not start; nothing is left running then.
+    pub(crate) async fn start(self, app: &App, more: Vec<Arc<dyn Service>>) -> Result<Running, Failure> {
+        let mut services = self.base;
+        services.extend(more);
+        services.push(self.dispatcher);
+        let ports = SupervisorPorts {
+            spawner: Arc::clone(&app.spawner),
+            clock: Arc::clone(&app.clock),
+            metrics: Arc::clone(&app.metrics),
+        };
+        let supervisor = Supervisor::start(ports, services, GRACE)
+            .await
+            .map_err(not_started)?;
+        Ok(Running {
+            supervisor,
+            drain: self.drain,
+        })
+    }
+}
+
+/// A service that says itself what its failure means for the caller is taken at its word.
+fn not_started(error: StartError) -> Failure {
+    let service = error.service;
+    match error.source.downcast::<StartFailure>() {
+        Ok(failure) => failure.0,
+        Err(source) => {
+            let message = format!("the service `{service}` could not be started: {source}");
+            Failure::unavailable(message, anyhow::anyhow!(source))
+        }
+    }
+}
+
+/// A failure as an error of a service's start.
+#[derive(Debug)]
+pub(crate) struct StartFailure(pub(crate) Failure);
+
+impl std::fmt::Display for StartFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for StartFailure {}
+
+impl Running {
+    /// How each service stands.
+    pub(crate) fn states(&self) -> Arc<dyn Fn() -> Vec<ServiceState> + Send + Sync> {
+        self.supervisor.states()
+    }
+
     /// Stops taking work, ends what runs (at once with `drain`, else when it ends by itself), then the rest.
-    pub(crate) async fn stop(mut self, drain: bool) {
-        self.intake.stop();
+    pub(crate) async fn stop(self, drain: bool) {
         if drain {
             self.drain.stop();
         }
-        self.dispatcher.join().await;
-        self.last.stop();
-        for handle in &mut self.others {
-            handle.join().await;
-        }
+        self.supervisor.stop(GRACE).await;
     }
 }
 
-/// Keeps the index of agents fresh, and the hosted ones alive in the registry.
-async fn keep_registry(
-    allocation: Arc<Allocation>,
-    registry: Arc<dyn AgentRegistry>,
-    hosted: Vec<AgentId>,
-    clock: Arc<dyn Clock>,
-    stop: Stop,
-) {
-    while !stop.is_stopped() {
-        let until = clock.monotonic() + REGISTRY_EVERY;
-        select_biased! {
-            () = stop.wait().fuse() => return,
-            () = clock.sleep_until(until).fuse() => {}
+/// Claims and runs work.
+struct Dispatching {
+    dispatcher: Arc<Dispatcher>,
+    drain: Stop,
+    has_started: AtomicBool,
+}
+
+#[async_trait]
+impl Service for Dispatching {
+    fn name(&self) -> &'static str {
+        "dispatcher"
+    }
+
+    /// Ends what an earlier process left. When the loop crashed and is started again, its attempts still run.
+    async fn start(&self) -> Result<(), BoxError> {
+        if !self.has_started.load(Ordering::Relaxed) {
+            self.dispatcher.recover().await?;
+            self.has_started.store(true, Ordering::Relaxed);
         }
-        let beats = hosted.iter().map(|agent| AgentBeat {
-            agent: *agent,
-            able: true,
-            cpu: None,
-            memory: None,
-        });
-        let beaten = registry.beat(beats.collect()).await.map(|_| ());
-        let refreshed = allocation.refresh().await;
-        if let Err(error) = beaten.and(refreshed) {
-            tracing::error!(event = "registry_failed", error = %error, "the registry of agents could not be read");
-        }
+        Ok(())
+    }
+
+    async fn run(&self, stop: Stop) {
+        self.dispatcher.run(stop, self.drain.clone()).await;
     }
 }
 
-fn dispatcher(app: &App, node: NodeId, allocation: Arc<Allocation>, hosted: Vec<HostedAgent>) -> Dispatcher {
+fn timer(app: &App) -> Arc<dyn Service> {
+    let timer = Arc::new(DueTimer {
+        store: app.store.clone(),
+        clock: Arc::clone(&app.clock),
+        wakeups: Arc::clone(&app.wakeups),
+        metrics: Arc::clone(&app.metrics),
+    });
+    service("due-timer", move |stop| {
+        let timer = Arc::clone(&timer);
+        Box::pin(async move { timer.run(stop).await })
+    })
+}
+
+fn checkpoints(app: &App) -> Arc<dyn Service> {
+    let checkpointer = app.checkpointer.clone();
+    service("checkpointer", move |stop| {
+        let checkpointer = checkpointer.clone();
+        Box::pin(async move { checkpointer.run(stop).await })
+    })
+}
+
+fn parts(app: &App, node: NodeId, allocation: Arc<Allocation>, offers: Arc<Offers>) -> DispatcherParts {
     let store: Arc<dyn TaskStore> = app.store.clone();
     let reader: Arc<dyn TaskReader> = app.store.clone();
     let runner = AttemptRunner {
@@ -179,11 +247,13 @@ fn dispatcher(app: &App, node: NodeId, allocation: Arc<Allocation>, hosted: Vec<
         clock: Arc::clone(&app.clock),
         ids: Arc::clone(&app.ids),
     };
-    let parts = DispatcherParts {
+    DispatcherParts {
         node,
         store,
         reader,
         allocator: allocation as Arc<dyn Allocator>,
+        offers,
+        traffic: Arc::new(FixedTraffic::default()),
         runner,
         reviewer,
         review_slots: 4,
@@ -192,8 +262,7 @@ fn dispatcher(app: &App, node: NodeId, allocation: Arc<Allocation>, hosted: Vec<
         ids: Arc::clone(&app.ids),
         spawner: Arc::clone(&app.spawner) as Arc<dyn Spawner>,
         metrics: Arc::clone(&app.metrics),
-    };
-    Dispatcher::new(parts, hosted, FairScheduler::new(FairSettings::default()))
+    }
 }
 
 /// Makes a transport and a principal for each agent.

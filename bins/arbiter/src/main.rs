@@ -9,6 +9,8 @@ mod commands;
 mod config;
 mod engine;
 mod exit;
+mod health;
+mod listening;
 mod output;
 mod owner;
 mod schedules;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arbiter_core::ports::{Documents, LeaseStore};
+use arbiter_orchestration::supervisor::{self, Service};
 use arbiter_queue::Principals;
 use arbiter_queue::schedules::{RunnerSettings, ScheduleRunner, ScheduleSettings, Schedules};
 use arbiter_wire::stored::StoredSpecs;
@@ -20,15 +21,19 @@ pub(crate) fn schedules(app: &App) -> Arc<Schedules> {
     ))
 }
 
-/// The service that submits their tasks.
-pub(crate) fn runner(app: &App, schedules: Arc<Schedules>) -> ScheduleRunner {
+/// The loop that submits their tasks.
+pub(crate) fn service(app: &App, schedules: Arc<Schedules>) -> Arc<dyn Service> {
     let documents: Arc<dyn Documents> = app.store.clone();
     let leases: Arc<dyn LeaseStore> = app.store.clone();
-    ScheduleRunner::new(
+    let runner = Arc::new(ScheduleRunner::new(
         schedules,
         Principals::new(documents),
         leases,
         app.ids.node(),
         RunnerSettings::default(),
-    )
+    ));
+    supervisor::service("schedules", move |stop| {
+        let runner = Arc::clone(&runner);
+        Box::pin(async move { runner.run(&stop).await })
+    })
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arbiter_adapter_webhook::{WebhookConfig, WebhookDeliverer};
 use arbiter_core::ports::{Documents, Outbox};
 use arbiter_net::{Egress, HttpPorts, SystemResolver};
-use arbiter_queue::hooks::{Courier, CourierSettings, Hooks};
+use arbiter_orchestration::supervisor::{Service, service};
+use arbiter_queue::hooks::{Courier, CourierSettings, Feeder, FeederPorts, Hooks};
 
 use crate::app::App;
 use crate::config::HooksConfig;
@@ -22,11 +23,37 @@ pub(crate) fn hooks(app: &App) -> Arc<Hooks> {
     ))
 }
 
+/// The services that make messages out of what happens, and that deliver them.
+///
+/// # Errors
+/// A configuration failure when no client can be made.
+pub(crate) fn services(app: &App) -> Result<[Arc<dyn Service>; 2], Failure> {
+    let feeder = Arc::new(Feeder::new(FeederPorts {
+        node: app.ids.node(),
+        audit: app.store.clone(),
+        documents: app.store.clone(),
+        reader: app.store.clone(),
+        leases: app.store.clone(),
+        wakeups: Arc::clone(&app.wakeups),
+        clock: Arc::clone(&app.clock),
+    }));
+    let courier = Arc::new(courier(app)?);
+    let delivers = service("courier", move |stop| {
+        let courier = Arc::clone(&courier);
+        Box::pin(async move { courier.run(&stop).await })
+    });
+    let feeds = service("hook-feeder", move |stop| {
+        let feeder = Arc::clone(&feeder);
+        Box::pin(async move { feeder.run(&stop).await })
+    });
+    Ok([delivers, feeds])
+}
+
 /// The service that delivers messages.
 ///
 /// # Errors
 /// A configuration failure when no client can be made.
-pub(crate) fn courier(app: &App) -> Result<Courier, Failure> {
+fn courier(app: &App) -> Result<Courier, Failure> {
     let config = WebhookConfig {
         egress: egress(&app.config.hooks),
         ..WebhookConfig::new()

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use arbiter_allocation::{Allocation, Settings, Strategy};
 use arbiter_core::model::{
-    AgentBeat, AgentCost, AgentId, AgentMode, AgentProfile, Band, Budget, Capabilities, LaneKey,
+    AgentBeat, AgentCost, AgentId, AgentMode, AgentProfile, AgentSeen, Band, Budget, Capabilities, LaneKey,
     OutcomeDelta, Priority, RecordDraft, RegisteredAgent, Requires, SecurityLevel, Shape, TaskId, TaskKind,
     TenantId, Timestamp, Transport, Work,
 };
@@ -78,6 +78,9 @@ impl AgentRegistry for Fleet {
             revision: Revision(1),
             more: false,
         })
+    }
+    async fn heard(&self, _: Timestamp) -> Result<Vec<AgentSeen>, RegistryError> {
+        Ok(Vec::new())
     }
     async fn learn(&self, _: Vec<OutcomeDelta>) -> Result<(), RegistryError> {
         Ok(())

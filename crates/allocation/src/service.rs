@@ -1,11 +1,11 @@
 //! The service.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arbiter_core::model::{
-    AgentMode, Budget, Health, OutcomeDelta, Priority, RegisteredAgent, Shape, TenantId, Timestamp,
+    AgentId, AgentMode, Budget, Health, OutcomeDelta, Priority, RegisteredAgent, Shape, TenantId, Timestamp,
 };
 use arbiter_core::ports::{
     AgentRegistry, Chooser, Clock, Entropy, IdSource, Metrics, RegistryError, Revision,
@@ -21,6 +21,14 @@ use crate::settings::Settings;
 /// How many changes are read at a time.
 const PAGE: usize = 1_000;
 
+/// How far the registry was read.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    revision: Revision,
+    /// The latest heartbeat, by the registry's clock.
+    heard: Timestamp,
+}
+
 /// Chooses agents out of a registry.
 pub struct Allocation {
     settings: Arc<Settings>,
@@ -30,7 +38,7 @@ pub struct Allocation {
     entropy: Arc<dyn Entropy>,
     ids: Arc<dyn IdSource>,
     snapshot: RwLock<Arc<Snapshot>>,
-    revision: Mutex<Revision>,
+    known: Mutex<Known>,
     turns: Arc<AtomicU64>,
 }
 
@@ -64,12 +72,15 @@ impl Allocation {
             entropy,
             ids,
             snapshot,
-            revision: Mutex::default(),
+            known: Mutex::new(Known {
+                revision: Revision::default(),
+                heard: Timestamp::from_micros(i64::MIN),
+            }),
             turns: Arc::default(),
         }
     }
 
-    /// Reads what has changed in the registry.
+    /// Reads what has changed in the registry, and who was heard of.
     ///
     /// # Errors
     /// The registry's. What was known stays in use until it is stale; no agent is ever invented.
@@ -77,26 +88,33 @@ impl Allocation {
     /// # Cancel safety
     /// Safe: a page that was read is kept.
     pub async fn refresh(&self) -> Result<(), RegistryError> {
-        let mut after = *self.revision.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut agents: HashMap<_, _> = self.current().agents.clone();
         loop {
-            let changes = self.registry.changes(after, PAGE).await?;
+            let changes = self.registry.changes(known.revision, PAGE).await?;
             for agent in changes.agents {
                 agents.insert(agent.profile.id, Arc::new(agent));
             }
             for gone in changes.removed {
                 agents.remove(&gone);
             }
-            after = changes.revision;
+            known.revision = changes.revision;
             if !changes.more {
                 break;
+            }
+        }
+        for seen in self.registry.heard(known.heard).await? {
+            known.heard = known.heard.max(seen.at);
+            if let Some(agent) = agents.get_mut(&seen.agent) {
+                let agent = Arc::make_mut(agent);
+                (agent.seen_at, agent.beat) = (seen.at, seen.beat);
             }
         }
         let now = self.clock.now();
         let snapshot = Arc::new(Snapshot::new(agents, now));
         self.measure(&snapshot, now);
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
-        *self.revision.lock().unwrap_or_else(PoisonError::into_inner) = after;
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
         Ok(())
     }
 
@@ -119,6 +137,16 @@ impl Allocation {
             now: self.clock.now(),
         };
         explain(&self.settings, &self.current(), &question, offers)
+    }
+
+    /// The agents that are in quarantine, as far as is known.
+    pub fn quarantined(&self) -> BTreeSet<AgentId> {
+        let known = self.current();
+        let agents = known.agents.values();
+        agents
+            .filter(|agent| agent.mode == AgentMode::Quarantined)
+            .map(|agent| agent.profile.id)
+            .collect()
     }
 
     fn current(&self) -> Arc<Snapshot> {

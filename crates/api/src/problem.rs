@@ -5,6 +5,7 @@ use std::time::Duration;
 use arbiter_core::lifecycle::Refusal;
 use arbiter_core::ports::{ArtifactError, RegistryError, StoreError};
 use arbiter_core::services::WorkError;
+use arbiter_orchestration::ClaimError;
 use arbiter_queue::{QueueError, RecordError};
 use arbiter_wire::http::Problem;
 use arbiter_wire::task::TaskInputError;
@@ -60,6 +61,16 @@ impl From<WorkError> for Failure {
             problem.field = Some(field.clone());
         }
         Self::of(problem).caused_by(error)
+    }
+}
+
+impl From<ClaimError> for Failure {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Work(error) => error.into(),
+            ClaimError::Registry(error) => error.into(),
+            error => Self::new("not_found", error.to_string()),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arbiter_core::ports::{
     AgentRegistry, ArtifactStore, AuditLog, AuditTree, Clock, IdSource, Metrics, TaskReader, Wakeups,
 };
-use arbiter_orchestration::Stop;
+use arbiter_orchestration::{PullDesk, Stop};
 use arbiter_queue::hooks::Hooks;
 use arbiter_queue::schedules::Schedules;
 use arbiter_queue::{ApiKeys, SecureQueue};
@@ -69,6 +69,8 @@ impl Api {
 pub struct ApiParts {
     /// Admission and the operations on tasks.
     pub queue: Arc<SecureQueue>,
+    /// The side that agents call.
+    pub work: Arc<PullDesk>,
     /// Keys and principals.
     pub keys: Arc<ApiKeys>,
     /// Completion webhooks.

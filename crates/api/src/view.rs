@@ -5,10 +5,13 @@ use arbiter_core::model::{
     StoredTask, Timestamp, Usage, Wait,
 };
 use arbiter_core::ports::TaskHistory;
+use arbiter_orchestration::Pulled;
 use arbiter_wire::http::{
     AgentRecordView, AgentView, AttemptView, HistoryView, ProgressView, StageView, TaskView, UsageForm,
+    WorkView,
 };
 use arbiter_wire::task::ArtifactForm;
+use serde_json::value::RawValue;
 
 /// How often an agent should be heard of.
 pub(crate) const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(15);
@@ -130,6 +133,33 @@ fn usage(usage: &Usage) -> UsageForm {
         duration_ms: usage
             .duration
             .map(|taken| u64::try_from(taken.as_millis()).unwrap_or(u64::MAX)),
+    }
+}
+
+/// A task as its agent sees it.
+pub(crate) fn work(pulled: &Pulled) -> WorkView {
+    let (task, spec) = (&pulled.stored.task, &pulled.stored.spec);
+    let input = spec.input.as_ref();
+    WorkView {
+        task: task.id.to_string(),
+        tenant: task.tenant.to_string(),
+        fence: pulled.fence.0,
+        attempt: task.attempt.as_ref().map_or(task.attempts, |open| open.number),
+        kind: spec.kind.as_str().to_owned(),
+        title: spec.title.clone(),
+        instructions: spec.instructions.clone(),
+        input: input.and_then(|input| RawValue::from_string(input.as_str().to_owned()).ok()),
+        artifacts: spec.artifacts.iter().map(artifact).collect(),
+        security: security(spec.security).to_owned(),
+        labels: spec.labels.clone(),
+        ends_at: pulled.ends_at.to_string(),
+        lease_until: task
+            .state
+            .lease()
+            .map_or(pulled.ends_at, |lease| lease.until)
+            .to_string(),
+        context: pulled.context.iter().map(|item| item.text.clone()).collect(),
+        traceparent: spec.trace.as_ref().map(|trace| trace.as_str().to_owned()),
     }
 }
 

@@ -17,8 +17,8 @@ mod task;
 mod time;
 
 pub use agent::{
-    AgentBeat, AgentCost, AgentMode, AgentProfile, AgentRecord, Capabilities, Health, InvalidProfile,
-    OutcomeDelta, RegisteredAgent, Transport,
+    AgentBeat, AgentCost, AgentMode, AgentProfile, AgentRecord, AgentSeen, Capabilities, Health,
+    InvalidProfile, OutcomeDelta, RegisteredAgent, Transport,
 };
 pub use attempt::{Attempt, AttemptEnd, Failure, FailureClass, OpenAttempt, Progress, Release, Report};
 pub use decision::{Alternative, Decision, ScorePart};

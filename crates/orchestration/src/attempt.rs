@@ -3,13 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arbiter_core::model::{
-    AttemptEnd, Failure, FailureClass, Fence, Principal, Progress, StageOutcome, StoredTask, Task,
-    TenantScope, Usage,
-};
+use arbiter_core::model::{Failure, FailureClass, Principal, Progress, StoredTask, Task, Usage};
 use arbiter_core::ports::{
-    AgentTransport, Assignment, Clock, ContextItem, Delivered, Delivery, IdSource, LeaseStatus, Metrics,
-    ProgressSink, TaskReader, TransportError,
+    AgentTransport, Assignment, Clock, Delivered, Delivery, IdSource, LeaseStatus, Metrics, ProgressSink,
+    TaskReader, TransportError,
 };
 use arbiter_core::services::{
     AttemptOutcome, Beat, ContextSource, FailureEvent, FailureHandler, WorkDesk, WorkError, WorkRef,
@@ -18,6 +15,7 @@ use futures_util::future::{Either, select};
 use futures_util::{FutureExt as _, pin_mut, select_biased};
 use tokio::sync::Notify;
 
+use crate::context;
 use crate::stop::{Stop, Stopper};
 
 /// How often a lease is extended at least, however long it lasts.
@@ -32,8 +30,6 @@ const TELL_EVERY: Duration = Duration::from_millis(500);
 pub(crate) const REPEAT_AFTER: Duration = Duration::from_millis(250);
 /// How often a call is repeated: the lease has ended by then.
 pub(crate) const REPEATS: u32 = 180;
-/// Bytes of context that an attempt gets.
-const CONTEXT_BUDGET: usize = 64 * 1024;
 
 /// Runs attempts.
 #[derive(Clone)]
@@ -113,7 +109,7 @@ impl AttemptRunner {
             let deliver = async {
                 let context = select_biased! {
                     () = stop.wait().fuse() => return Ok(Delivered::Stopped),
-                    context = self.context(&assignment.stored).fuse() => context,
+                    context = context::gather(self.reader.as_ref(), &self.context, &assignment.stored).fuse() => context,
                 };
                 let delivery = Delivery {
                     agent: open.agent,
@@ -317,72 +313,6 @@ impl AttemptRunner {
             self.clock.sleep_until(self.clock.monotonic() + wait).await;
         }
     }
-
-    /// What earlier attempts and other domains have to say. What cannot be read is left out and logged: an attempt
-    /// does not wait for it.
-    async fn context(&self, stored: &StoredTask) -> Vec<ContextItem> {
-        let mut items = Vec::new();
-        if stored
-            .task
-            .attempt
-            .as_ref()
-            .is_some_and(|open| open.fence > Fence(1))
-        {
-            match self
-                .reader
-                .history(TenantScope::Tenant(stored.task.tenant), stored.task.id)
-                .await
-            {
-                Ok(history) => {
-                    let failed =
-                        history
-                            .attempts
-                            .iter()
-                            .rev()
-                            .take(3)
-                            .filter_map(|attempt| match &attempt.outcome {
-                                AttemptEnd::Failed(failure) => {
-                                    Some(("failed_attempt", failure.message.clone()))
-                                }
-                                _ => None,
-                            });
-                    let refused =
-                        history
-                            .stages
-                            .iter()
-                            .rev()
-                            .take(3)
-                            .filter_map(|report| match &report.outcome {
-                                StageOutcome::Failed { reasons } => Some(("review", reasons.join("; "))),
-                                _ => None,
-                            });
-                    items.extend(failed.chain(refused).map(|(kind, text)| ContextItem {
-                        kind: kind.to_owned(),
-                        tenant: stored.task.tenant,
-                        text,
-                    }));
-                }
-                Err(error) => tracing::warn!(
-                    event = "context_unavailable",
-                    task.id = %stored.task.id,
-                    error = %error,
-                    "earlier attempts could not be read"
-                ),
-            }
-        }
-        let mut budget = CONTEXT_BUDGET;
-        items.retain(|item| {
-            let fits = item.text.len() <= budget;
-            budget -= if fits { item.text.len() } else { 0 };
-            fits
-        });
-        for source in &self.context {
-            let more = source.context(stored, budget).await;
-            budget = budget.saturating_sub(more.iter().map(|item| item.text.len()).sum());
-            items.extend(more);
-        }
-        items
-    }
 }
 
 /// How often the lease of a task that was just assigned is extended: three times while it lasts. Both moments are the
@@ -396,7 +326,7 @@ pub(crate) fn beat_every(task: &Task) -> Duration {
 }
 
 /// When the attempt must have ended.
-fn deadline(stored: &StoredTask) -> arbiter_core::model::Timestamp {
+pub(crate) fn deadline(stored: &StoredTask) -> arbiter_core::model::Timestamp {
     let task = &stored.task;
     let started = task
         .attempt

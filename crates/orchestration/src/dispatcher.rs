@@ -13,12 +13,13 @@ use arbiter_core::ports::{
     AgentTransport, Assignment, ClaimRequest, Claimed, Clock, Effects, IdSource, LaneHead, LaneQuota,
     Metrics, Scope, Spawner, StoreError, TaskReader, TaskStore, Transition, Wakeups,
 };
-use arbiter_core::services::{Allocator, Offer};
+use arbiter_core::services::{Allocator, Offer, Traffic, TrafficRules};
 use futures_util::{FutureExt as _, select_biased};
 use tokio::sync::Notify;
 
 use crate::attempt::AttemptRunner;
 use crate::fair::FairScheduler;
+use crate::offers::Offers;
 use crate::review::{ByWork, Reviewer};
 use crate::slots::Slots;
 use crate::stop::Stop;
@@ -64,6 +65,10 @@ pub struct DispatcherParts {
     pub reader: Arc<dyn TaskReader>,
     /// Chooses agents.
     pub allocator: Arc<dyn Allocator>,
+    /// Agents that ask for work.
+    pub offers: Arc<Offers>,
+    /// What operators have set: weights, pauses, limits.
+    pub traffic: Arc<dyn Traffic>,
     /// Runs attempts.
     pub runner: AttemptRunner,
     /// Runs review stages.
@@ -169,6 +174,7 @@ impl Dispatcher {
             select_biased! {
                 () = stop.wait().fuse() => {}
                 () = self.freed.notified().fuse() => {}
+                () = self.parts.offers.arrived.notified().fuse() => {}
                 _ = hints.next().fuse() => {}
                 () = self.parts.clock.sleep_until(until).fuse() => {}
             }
@@ -234,18 +240,48 @@ impl Dispatcher {
         if refresh {
             lock(&self.full).clear();
         }
+        // Polls that are counted on wait for the end of the round.
+        let polls = self.parts.offers.plan();
+        let more = self.serve(refresh, drain, polls).await;
+        self.parts.offers.settle();
+        more
+    }
+
+    /// Agents with free slots: those that this node hosts and those that wait in a poll.
+    fn offers(&self, polls: BTreeMap<AgentId, u32>, rules: &TrafficRules) -> Vec<Offer> {
         let full = lock(&self.full).clone();
-        let offers: Vec<Offer> = self
-            .agents
-            .iter()
-            .map(|(agent, hosted)| Offer {
-                agent: *agent,
-                free: hosted.slots.free(),
+        let mut free = polls;
+        for (agent, hosted) in &self.agents {
+            let slots = free.entry(*agent).or_default();
+            *slots = slots.saturating_add(hosted.slots.free());
+        }
+        let takes = |agent: &AgentId| !full.contains(agent) && !rules.paused_agents.contains(agent);
+        free.into_iter()
+            .filter(|(agent, free)| *free > 0 && takes(agent))
+            .map(|(agent, free)| Offer {
+                agent,
+                free,
                 acknowledges: true,
             })
-            .filter(|offer| offer.free > 0 && !full.contains(&offer.agent))
-            .collect();
-        let reviews = self.reviews.free();
+            .collect()
+    }
+
+    async fn serve(
+        &self,
+        refresh: bool,
+        drain: &Stop,
+        polls: BTreeMap<AgentId, u32>,
+    ) -> Result<bool, StoreError> {
+        let rules = self.parts.traffic.rules();
+        if rules.paused {
+            return Ok(false);
+        }
+        let offers = self.offers(polls, &rules);
+        let reviews = if self.parts.reviewer.has_stages() {
+            self.reviews.free()
+        } else {
+            0
+        };
         let free = offers
             .iter()
             .map(|offer| offer.free)
@@ -257,7 +293,7 @@ impl Dispatcher {
             let heads = self.lanes().await?;
             self.fair().observe(heads);
         }
-        let quotas = self.plan(&offers, reviews, free.min(BATCH));
+        let quotas = self.plan(&offers, reviews, free.min(BATCH), &rules);
         if quotas.is_empty() {
             return Ok(false);
         }
@@ -265,6 +301,7 @@ impl Dispatcher {
             agents: self.parts.allocator.chooser(offers),
             node: self.parts.node,
             review_slots: self.parts.review_slots,
+            rules,
         });
         let command = self.parts.ids.command();
         let request = ClaimRequest {
@@ -294,13 +331,15 @@ impl Dispatcher {
         Ok(true)
     }
 
-    /// Starts what claims took whose answers were lost.
+    /// Starts what claims took whose answers were lost, and gives it to the polls of its agents.
     async fn resume(&self, drain: &Stop) -> Result<(), StoreError> {
         let lost = lock(&self.lost).clone();
         if lost.is_empty() {
             return Ok(());
         }
-        let agents = self.agents.keys().copied().map(Holder::Agent);
+        let mut agents = self.parts.offers.agents();
+        agents.extend(self.agents.keys());
+        let agents = agents.into_iter().map(Holder::Agent);
         let mut found = Vec::new();
         for holder in agents.chain([Holder::Node(self.parts.node)]) {
             for stored in self.parts.reader.held_by(holder).await? {
@@ -359,21 +398,24 @@ impl Dispatcher {
     }
 
     /// Quotas over the lanes that somebody here could serve now.
-    fn plan(&self, offers: &[Offer], reviews: u32, batch: u32) -> Vec<LaneQuota> {
+    fn plan(&self, offers: &[Offer], reviews: u32, batch: u32, rules: &TrafficRules) -> Vec<LaneQuota> {
         let mut fair = self.fair();
+        fair.set_weights(&rules.weights);
         let mut capacity = BTreeMap::new();
         let mut lanes: Vec<LaneId> = Vec::new();
         let mut shapes: Vec<(TenantId, Shape)> = Vec::new();
         for (lane, key) in fair.lanes() {
             match &key.work {
-                Work::Attempt(shape) => {
+                Work::Attempt(shape) if rules.permits(key.tenant, &shape.kind) => {
                     lanes.push(lane);
                     shapes.push((key.tenant, shape.clone()));
                 }
-                Work::Review(stage) if self.parts.reviewer.has(*stage) => {
+                Work::Review(stage)
+                    if self.parts.reviewer.has(*stage) && !rules.paused_tenants.contains(&key.tenant) =>
+                {
                     capacity.insert(lane, reviews);
                 }
-                Work::Review(_) => {}
+                Work::Attempt(_) | Work::Review(_) => {}
             }
         }
         capacity.extend(
@@ -423,6 +465,7 @@ impl Dispatcher {
         match assignment.to {
             Holder::Agent(id) => {
                 let Some(hosted) = self.agents.get(&id) else {
+                    self.parts.offers.deliver(id, assignment);
                     return;
                 };
                 let (guard, agent) = (hosted.slots.take(), Arc::clone(&hosted.agent));

@@ -54,6 +54,8 @@ struct Lane {
 #[derive(Debug, Clone)]
 pub struct FairScheduler {
     settings: FairSettings,
+    /// Set while it runs, before those of the settings.
+    weights: BTreeMap<TenantId, u32>,
     lanes: BTreeMap<LaneId, Lane>,
     /// By the band's number.
     bands: [BandState; 4],
@@ -69,8 +71,17 @@ impl FairScheduler {
             .for_each(|weight| *weight = (*weight).clamp(1, 1_000));
         Self {
             settings,
+            weights: BTreeMap::new(),
             lanes: BTreeMap::new(),
             bands: Default::default(),
+        }
+    }
+
+    /// Sets the weights of tenants, 1–1000, in the place of those that were set before; what is out of range is moved to
+    /// the nearest end. Who was served already keeps what it was charged.
+    pub fn set_weights(&mut self, weights: &BTreeMap<TenantId, u32>) {
+        if self.weights != *weights {
+            self.weights.clone_from(weights);
         }
     }
 
@@ -169,7 +180,9 @@ impl FairScheduler {
     }
 
     fn weight(&self, tenant: TenantId) -> u32 {
-        self.settings.weights.get(&tenant).copied().unwrap_or(1)
+        let set = self.weights.get(&tenant);
+        set.or_else(|| self.settings.weights.get(&tenant))
+            .map_or(1, |weight| (*weight).clamp(1, 1_000))
     }
 
     /// The band to serve now: one that is due for its minimum share, else the highest with takeable work.

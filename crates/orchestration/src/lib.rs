@@ -1,17 +1,23 @@
 #![doc = include_str!("../README.md")]
 
 mod attempt;
+mod context;
 mod dispatcher;
 mod due;
 pub mod fair;
+mod offers;
+mod pull;
 mod retry;
 mod review;
 mod slots;
 mod stop;
+pub mod supervisor;
 
 pub use attempt::{AttemptRunner, HEARTBEAT};
 pub use dispatcher::{Dispatcher, DispatcherParts, HostedAgent};
 pub use due::DueTimer;
+pub use offers::Offers;
+pub use pull::{Asked, ClaimError, PullDesk, PullParts, Pulled};
 pub use retry::PlainRetry;
 pub use review::Reviewer;
 pub use stop::{Stop, Stopper};

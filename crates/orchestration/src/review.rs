@@ -11,7 +11,9 @@ use arbiter_core::ports::{
     Assignment, Candidate, Choice, Chooser, Clock, Effects, Hint, IdSource, LeaseRef, LeaseStatus, Scope,
     StoreError, TaskReader, TaskStore, Transition, Wakeups,
 };
-use arbiter_core::services::{AttemptFailure, FailureHandler, ReviewStage, ReviewVerdict, ReviewWork};
+use arbiter_core::services::{
+    AttemptFailure, FailureHandler, ReviewStage, ReviewVerdict, ReviewWork, TrafficRules,
+};
 use futures_util::{FutureExt as _, pin_mut, select_biased};
 
 use crate::attempt::{REPEAT_AFTER, REPEATS, beat_every};
@@ -43,6 +45,11 @@ pub struct Reviewer {
 }
 
 impl Reviewer {
+    /// Whether any stage is installed here.
+    pub fn has_stages(&self) -> bool {
+        !self.stages.is_empty()
+    }
+
     /// Whether a stage is installed here.
     pub fn has(&self, stage: Stage) -> bool {
         self.stages.iter().any(|installed| installed.stage() == stage)
@@ -205,11 +212,30 @@ impl Reviewer {
     }
 }
 
-/// Gives review work to this node and leaves attempts to the allocator's chooser.
+/// Gives review work to this node and leaves attempts to the allocator's chooser, inside the limits of tenants.
 pub(crate) struct ByWork {
     pub(crate) agents: Arc<dyn Chooser>,
     pub(crate) node: NodeId,
     pub(crate) review_slots: u32,
+    pub(crate) rules: Arc<TrafficRules>,
+}
+
+impl ByWork {
+    /// What a running task takes up of its tenant's limits.
+    fn limits(&self, candidate: &Candidate) -> impl Iterator<Item = (Scope, u32)> {
+        let tenant = candidate.key.tenant;
+        let of_kind = match &candidate.key.work {
+            Work::Attempt(shape) => Some((tenant, shape.kind.clone())),
+            Work::Review(_) => None,
+        };
+        let of_tenant = self.rules.running_per_tenant.get(&tenant);
+        let of_tenant = of_tenant.map(|limit| (Scope::Tenant(tenant), *limit));
+        let of_kind = of_kind.and_then(|key| {
+            let limit = *self.rules.running_per_kind.get(&key)?;
+            Some((Scope::TenantKind(key.0, key.1), limit))
+        });
+        of_tenant.into_iter().chain(of_kind)
+    }
 }
 
 impl Chooser for ByWork {
@@ -232,7 +258,14 @@ impl Chooser for ByWork {
             .map(|(place, candidate)| (place, candidate.clone()))
             .unzip();
         if !attempts.is_empty() {
-            for (place, choice) in places.into_iter().zip(self.agents.choose(&attempts, now)) {
+            for (place, mut choice) in places.into_iter().zip(self.agents.choose(&attempts, now)) {
+                if let Some(choice) = &mut choice {
+                    let more = self.limits(&candidates[place]);
+                    let known: Vec<Scope> = choice.loads.iter().map(|(scope, _)| scope.clone()).collect();
+                    choice
+                        .loads
+                        .extend(more.filter(|(scope, _)| !known.contains(scope)));
+                }
                 answers[place] = choice;
             }
         }

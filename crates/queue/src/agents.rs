@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use arbiter_core::lifecycle::{Command, Expect};
-use arbiter_core::model::{AgentId, AgentMode, Holder, Json, Operation, Principal, Target};
+use arbiter_core::model::{AgentId, AgentMode, Holder, Json, Operation, Principal, RecordDraft, Target};
 use arbiter_core::ports::{AgentRegistry, Effects, Hint, RegistryError, Transition};
 use serde_json::json;
 
@@ -63,15 +63,26 @@ impl SecureQueue {
         if !found {
             return Err(QueueError::NotFound);
         }
+        // Before its work is taken, so that no claim that begins meanwhile gives it more.
+        self.ports.wakeups.publish(&[Hint::Registry]);
         if mode == AgentMode::Quarantined {
-            self.revoke_all(principal, agent, &why).await?;
+            self.revoke(agent, &why, Self::draft(principal, Operation::AgentMode))
+                .await?;
         }
-        self.ports.wakeups.publish(&[Hint::Agents]);
         Ok(())
     }
 
+    /// Takes every task from an agent, by nobody's order but that of its quarantine, which is on record.
+    ///
+    /// # Errors
+    /// See [`QueueError`]; a repeat finishes what was begun.
+    pub async fn fence_agent(&self, agent: AgentId) -> Result<(), QueueError> {
+        self.revoke(agent, "the agent is in quarantine", RecordDraft::default())
+            .await
+    }
+
     /// Takes every task from an agent. One that ends meanwhile is left as it is.
-    async fn revoke_all(&self, principal: &Principal, agent: AgentId, why: &str) -> Result<(), QueueError> {
+    async fn revoke(&self, agent: AgentId, why: &str, draft: RecordDraft) -> Result<(), QueueError> {
         let held = self.ports.reader.held_by(Holder::Agent(agent)).await?;
         let mut transitions = Vec::with_capacity(held.len());
         for stored in held {
@@ -81,7 +92,7 @@ impl SecureQueue {
                 tenant: stored.task.tenant,
                 expect: Expect::Version(stored.task.version),
                 action: Command::Revoke { why: why.to_owned() },
-                effects: Effects::of(Self::draft(principal, Operation::AgentMode)),
+                effects: Effects::of(draft.clone()),
             });
         }
         let hints: Vec<Hint> = transitions

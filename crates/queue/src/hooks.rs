@@ -3,6 +3,7 @@
 mod courier;
 mod desk;
 mod events;
+mod feeder;
 mod log;
 mod record;
 mod service;
@@ -10,6 +11,7 @@ mod url;
 
 pub use courier::{Courier, CourierSettings};
 pub use events::{Events, messages};
+pub use feeder::{Feeder, FeederPorts, Place};
 pub use log::{DeliveryRecord, DeliveryStatus};
 pub use record::{Disabled, Hook, HookChange, HookEvent, NewHook, NewSecret};
 pub use service::{HookSettings, Hooks};

@@ -119,7 +119,10 @@ async fn play(app: &App, program: &Path, json: bool, environment: &dyn Environme
         .map(|(entry, one)| (entry.profile.id, one.name))
         .collect();
     let tasks = submit(app, &cast).await?;
-    let engine = Engine::start(app, entries, environment).await?;
+    let engine = Engine::new(app, entries, environment)
+        .await?
+        .start(app, Vec::new())
+        .await?;
     tracing::info!(event = "startup_completed", "every service is ready");
     let watched = watch(app, &tasks, &names, json).await;
     engine.stop(watched.is_err()).await;

@@ -86,12 +86,17 @@ async fn make_principal(app: &App, name: String, words: &[String]) -> Result<Pri
         roles.insert(role);
     }
     let id = app.ids.principal();
+    let agent = roles.contains(&Role::Agent).then(|| app.ids.agent());
     let principal = Principal {
         id,
         tenant: app.operator.tenant,
-        kind: PrincipalKind::Service,
+        kind: if agent.is_some() {
+            PrincipalKind::Agent
+        } else {
+            PrincipalKind::Service
+        },
         roles,
-        agent: None,
+        agent,
         kinds: None,
         highest_band: Band::HIGHEST,
     };

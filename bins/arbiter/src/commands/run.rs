@@ -86,7 +86,10 @@ async fn drive(
         .iter()
         .map(|entry| (entry.profile.id, entry.profile.name.clone()))
         .collect();
-    let engine = Engine::start(app, agents.0, environment).await?;
+    let engine = Engine::new(app, agents.0, environment)
+        .await?
+        .start(app, Vec::new())
+        .await?;
     tracing::info!(event = "startup_completed", "every service is ready");
     let progress = Progress::new(batch.tasks.len() as u64, arguments.quiet);
     let outcome = async {
@@ -313,7 +316,7 @@ fn named(told: &[Hint], open: &BTreeSet<TaskId>) -> Vec<TaskId> {
     told.iter()
         .filter_map(|hint| match hint {
             Hint::Task(task) => open.get(task).copied(),
-            Hint::Lane(_) | Hint::Agents => None,
+            Hint::Lane(_) | Hint::Agents | Hint::Registry => None,
         })
         .collect()
 }

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use arbiter_adapter_prometheus::PrometheusMetrics;
-use arbiter_api::{
-    Api, ApiParts, MetricsText, Readiness, ReadinessPart, ReadinessSource, Server, TlsIdentity,
-};
+use arbiter_api::{Api, ApiParts, MetricsText, TlsIdentity};
 use arbiter_orchestration::Stopper;
+use arbiter_orchestration::supervisor::Service;
 use arbiter_queue::schedules::Schedules;
 use serde_json::json;
 
@@ -16,6 +15,8 @@ use crate::cli::ServeArgs;
 use crate::config::{Config, Environment};
 use crate::engine::Engine;
 use crate::exit::Failure;
+use crate::health::{Health, Presence};
+use crate::listening::Listening;
 use crate::{output, owner, schedules, signals, webhooks};
 
 /// Serves until a signal comes.
@@ -48,37 +49,39 @@ async fn serve(
     environment: &dyn Environment,
 ) -> Result<(), Failure> {
     let stop = signals::first(app.spawner.as_ref());
-    let (waiting, serving, last) = (Stopper::default(), Stopper::default(), Stopper::default());
-    let courier = webhooks::courier(app)?;
-    let schedules = schedules::schedules(app);
-    let parts = parts(app, Arc::clone(&schedules), waiting.signal());
-    let api = Api::new(parts, app.config.server.api.clone());
+    let waiting = Stopper::default();
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let secure = tls.is_some();
-    // Bound before any work is taken: an address in use changes nothing.
-    let server = Server::bind(app.config.server.listen, tls, api, Arc::clone(&app.spawner))
-        .await
-        .map_err(|error| {
-            let message = format!("{error}; choose another with --listen");
-            Failure::unavailable(message, error)
-        })?;
-    let address = server.address();
-    let engine = Engine::start(app, agents, environment).await?;
-    let note = owner::announce(&app.config.data_dir, address, secure)?;
-    let stop_courier = last.signal();
-    let mut courier = app.spawner.spawn(
-        "courier",
-        Box::pin(async move { courier.run(&stop_courier).await }),
-    );
-    let (runner, stop_runner) = (schedules::runner(app, schedules), serving.signal());
-    let mut runner = app.spawner.spawn(
-        "schedules",
-        Box::pin(async move { runner.run(&stop_runner).await }),
-    );
-    let stop_serving = serving.signal();
-    let mut server = app
-        .spawner
-        .spawn("server", Box::pin(async move { server.run(stop_serving).await }));
-    let scheme = if secure { "https" } else { "http" };
+    let health = Arc::new(Health::default());
+    let engine = Engine::new(app, agents, environment).await?;
+    let schedules = schedules::schedules(app);
+    let parts = parts(app, &engine, &schedules, Arc::clone(&health), waiting.signal());
+    let api = Api::new(parts, app.config.server.api.clone());
+    let listening = Arc::new(Listening::new(
+        app.config.server.listen,
+        tls,
+        api,
+        Arc::clone(&app.spawner),
+    ));
+    let mut services: Vec<Arc<dyn Service>> = vec![Arc::new(Presence {
+        node: app.ids.node(),
+        leases: app.store.clone(),
+        clock: Arc::clone(&app.clock),
+        health: Arc::clone(&health),
+    })];
+    services.extend(webhooks::services(app)?);
+    services.push(schedules::service(app, schedules));
+    services.push(listening.clone());
+    let running = engine.start(app, services).await?;
+    health.started(running.states());
+    let address = listening.address();
+    let note = match owner::announce(&app.config.data_dir, address, secure) {
+        Ok(note) => note,
+        Err(failure) => {
+            running.stop(true).await;
+            return Err(failure);
+        }
+    };
     tracing::info!(event = "startup_completed", server.address = %address, "every service is ready");
     if json {
         output::json(&json!({"url": format!("{scheme}://{address}"), "pid": std::process::id()}));
@@ -86,24 +89,27 @@ async fn serve(
         output::line(&format!("serving on {scheme}://{address}; stop with Ctrl-C"));
     }
     stop.wait().await;
-    // Who waits for something is answered first, then calls end, then attempts, then the rest.
+    // Who waits for something is answered first; then no work is given out and attempts end, while agents can still
+    // call; then calls end, then the rest.
     waiting.stop();
-    serving.stop();
-    server.join().await;
-    runner.join().await;
-    engine.stop(true).await;
-    last.stop();
-    courier.join().await;
+    running.stop(true).await;
     drop(note);
     Ok(())
 }
 
-fn parts(app: &App, schedules: Arc<Schedules>, stop: arbiter_orchestration::Stop) -> ApiParts {
+fn parts(
+    app: &App,
+    engine: &Engine,
+    schedules: &Arc<Schedules>,
+    health: Arc<Health>,
+    stop: arbiter_orchestration::Stop,
+) -> ApiParts {
     ApiParts {
         queue: Arc::clone(&app.queue),
+        work: Arc::clone(&engine.work),
         keys: Arc::clone(&app.keys),
         hooks: webhooks::hooks(app),
-        schedules,
+        schedules: Arc::clone(schedules),
         reader: app.store.clone(),
         registry: app.store.clone(),
         artifacts: Arc::clone(&app.artifacts),
@@ -112,7 +118,7 @@ fn parts(app: &App, schedules: Arc<Schedules>, stop: arbiter_orchestration::Stop
         wakeups: Arc::clone(&app.wakeups),
         metrics: Arc::clone(&app.metrics),
         shown: Arc::new(Shown(Arc::clone(&app.measurements))),
-        readiness: Arc::new(Ready),
+        readiness: health,
         clock: Arc::clone(&app.clock),
         ids: Arc::clone(&app.ids),
         stop,
@@ -124,22 +130,6 @@ struct Shown(Arc<PrometheusMetrics>);
 impl MetricsText for Shown {
     fn text(&self) -> String {
         self.0.render()
-    }
-}
-
-/// What is served is ready: the address is listened on before, but answered only after, the services have started.
-struct Ready;
-
-impl ReadinessSource for Ready {
-    fn readiness(&self) -> Readiness {
-        Readiness {
-            ready: true,
-            parts: vec![ReadinessPart {
-                name: "store".to_owned(),
-                ready: true,
-                why: None,
-            }],
-        }
     }
 }
 

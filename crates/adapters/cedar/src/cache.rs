@@ -14,6 +14,7 @@ const MAX_CLASSES: usize = 16_384;
 pub(crate) struct Class {
     kind: PrincipalKind,
     roles: u8,
+    shared: bool,
     operation: Operation,
     same_tenant: Option<bool>,
     own_submission: Option<bool>,
@@ -31,6 +32,7 @@ impl Class {
         Self {
             kind: principal.kind,
             roles: Role::ALL.iter().enumerate().map(role).sum(),
+            shared: principal.is_shared(),
             operation,
             same_tenant: target.tenant.map(|tenant| tenant == principal.tenant),
             own_submission: target.submitter.map(|submitter| submitter == principal.id),

@@ -69,6 +69,10 @@ fn principal_attributes(principal: &Principal) -> HashMap<String, RestrictedExpr
         ("kind".to_owned(), text(principal.kind.word())),
         ("roles".to_owned(), RestrictedExpression::new_set(roles)),
         (
+            "shared".to_owned(),
+            RestrictedExpression::new_bool(principal.is_shared()),
+        ),
+        (
             "highest_band".to_owned(),
             RestrictedExpression::new_long(principal.highest_band.get().into()),
         ),

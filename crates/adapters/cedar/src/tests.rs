@@ -61,8 +61,14 @@ fn expected(who: &Principal, operation: Operation, what: &Target) -> Verdict {
     } else {
         what.submitter == Some(who.id)
     };
+    // A shared agent hands in what it holds, whose tenant's that may be; it is not offered a tenant's work by name.
+    let shared = who.is_shared()
+        && what.tenant.is_some()
+        && what.holder.is_some()
+        && operation.word().starts_with("work.")
+        && operation != Operation::WorkClaim;
     let permitted = who.roles.iter().any(|role| match cell(operation, *role) {
-        "own" => same_tenant && own,
+        "own" => own && (same_tenant || (*role == Role::Agent && shared)),
         "tenant" => same_tenant,
         "all" => true,
         "" => false,
@@ -144,6 +150,7 @@ fn ten_thousand_random_requests_are_decided_alike_by_cache_policies_and_table() 
             agent: random.maybe(|random| AgentId::from_bytes([random.below(2) as u8; 16])),
             highest_band: Band::new(random.below(4) as u8).expect("band"),
             roles,
+            tenant: TenantId::from_bytes([u8::from(random.below(4) > 0); 16]),
             ..principal(random.below(2) as u8, &[])
         };
         let what = Target {

@@ -67,7 +67,9 @@ impl Random {
         let who = Principal {
             roles: roles.collect(),
             id: PrincipalId::from_bytes(self.id()),
-            tenant: TenantId::from_bytes(self.id()),
+            tenant: self
+                .maybe(|random| TenantId::from_bytes(random.id()))
+                .unwrap_or(TenantId::SYSTEM),
             kind: self.pick(PrincipalKind::ALL),
             agent: self.maybe(|random| AgentId::from_bytes(random.id())),
             kinds: None,

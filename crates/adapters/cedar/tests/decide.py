@@ -40,6 +40,8 @@ def principal(who):
         "roles": who["roles"],
         "highest_band": who["band"],
         "agent": text(who["agent"]),
+        # The system's own tenant, which is nobody's, has the id 0.
+        "shared": int(who["tenant"], 16) == 0,
     }
     return {"uid": uid("Principal", text(who["id"])), "attrs": known(attributes), "parents": []}
 

@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use arbiter_core::model::{
-    AgentBeat, AgentId, AgentMode, AgentProfile, AuditAction, OutcomeDelta, Record, RecordDraft,
+    AgentBeat, AgentId, AgentMode, AgentProfile, AgentSeen, AuditAction, OutcomeDelta, Record, RecordDraft,
     RecordOutcome, RegisteredAgent, Resource, TenantId, Timestamp,
 };
 use arbiter_core::ports::{AgentChanges, AgentRegistry, Registered, RegistryError, Revision, StoreError};
@@ -121,6 +121,20 @@ impl AgentRegistry for InMemoryStore {
                 }
             }
             changes
+        }))
+    }
+
+    async fn heard(&self, since: Timestamp) -> Result<Vec<AgentSeen>, RegistryError> {
+        Ok(self.read(|tables, _| {
+            let agents = tables.agents.iter().filter_map(|(_, row)| row.agent.as_ref());
+            agents
+                .filter(|agent| agent.seen_at >= since)
+                .map(|agent| AgentSeen {
+                    agent: agent.profile.id,
+                    at: agent.seen_at,
+                    beat: agent.beat,
+                })
+                .collect()
         }))
     }
 

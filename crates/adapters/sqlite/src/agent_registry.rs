@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use arbiter_core::model::{
-    AgentBeat, AgentId, AgentMode, AgentProfile, AuditAction, OutcomeDelta, Ratio, Record, RecordDraft,
-    RecordOutcome, RegisteredAgent, Resource, TenantId, Timestamp,
+    AgentBeat, AgentId, AgentMode, AgentProfile, AgentSeen, AuditAction, OutcomeDelta, Ratio, Record,
+    RecordDraft, RecordOutcome, RegisteredAgent, Resource, TenantId, Timestamp,
 };
 use arbiter_core::ports::{AgentChanges, AgentRegistry, Registered, RegistryError, Revision};
 use arbiter_wire::stored::{decode_agent, encode_agent};
@@ -67,6 +67,13 @@ impl AgentRegistry for SqliteStore {
         Ok(changes.await?)
     }
 
+    async fn heard(&self, since: Timestamp) -> Result<Vec<AgentSeen>, RegistryError> {
+        let heard = self.read("read which agents were heard of", move |connection| {
+            heard(connection, since)
+        });
+        Ok(heard.await?)
+    }
+
     async fn learn(&self, outcomes: Vec<OutcomeDelta>) -> Result<(), RegistryError> {
         let bytes = outcomes.len() * 128;
         Ok(self
@@ -92,24 +99,45 @@ fn agent(row: &Row<'_>) -> Result<Option<RegisteredAgent>, Fault> {
     let Some(body) = row.get_ref(0)?.as_str_or_null().map_err(rusqlite::Error::from)? else {
         return Ok(None);
     };
+    let mut agent = decode_agent(body)?;
+    agent.seen_at = Timestamp::from_micros(row.get(1)?);
+    agent.beat = beat(row, agent.profile.id, 2)?;
+    Ok(Some(agent))
+}
+
+/// The latest heartbeat of an agent, in three columns from `first` on.
+fn beat(row: &Row<'_>, agent: AgentId, first: usize) -> Result<Option<AgentBeat>, Fault> {
     let share = |column: usize| -> Result<Option<Ratio>, Fault> {
         let millionths: Option<u32> = row.get(column)?;
         let ratio = millionths.map(|millionths| Ratio::new(f64::from(millionths) / 1e6));
         ratio.transpose().map_err(|_| Fault::Damaged("heartbeat"))
     };
-    let mut agent = decode_agent(body)?;
-    agent.seen_at = Timestamp::from_micros(row.get(1)?);
-    let able: Option<bool> = row.get(2)?;
-    agent.beat = match able {
-        Some(able) => Some(AgentBeat {
-            agent: agent.profile.id,
-            able,
-            cpu: share(3)?,
-            memory: share(4)?,
-        }),
-        None => None,
-    };
-    Ok(Some(agent))
+    let able: Option<bool> = row.get(first)?;
+    let Some(able) = able else { return Ok(None) };
+    Ok(Some(AgentBeat {
+        agent,
+        able,
+        cpu: share(first + 1)?,
+        memory: share(first + 2)?,
+    }))
+}
+
+fn heard(connection: &Connection, since: Timestamp) -> Result<Vec<AgentSeen>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, seen_at, able, cpu, memory FROM agent WHERE seen_at >= ?1 AND body IS NOT NULL",
+    )?;
+    let mut rows = statement.query([since.as_micros()])?;
+    let mut heard = Vec::new();
+    while let Some(row) = rows.next()? {
+        let agent = AgentId::from_bytes(row.get(0)?);
+        heard.push(AgentSeen {
+            agent,
+            at: Timestamp::from_micros(row.get(1)?),
+            beat: beat(row, agent, 2)?,
+        });
+    }
+    heard.sort_unstable_by_key(|seen| seen.agent);
+    Ok(heard)
 }
 
 fn find(connection: &Connection, id: AgentId) -> Result<Option<RegisteredAgent>, Fault> {

@@ -8,7 +8,10 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::error::OpenError;
 
 /// The migrations in order; the schema's version is their number. They only ever go forward.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_init.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_init.sql"),
+    include_str!("../migrations/0002_agent_seen.sql"),
+];
 
 /// Marks the file as ours ("Arbi").
 const APPLICATION_ID: i32 = 0x4172_6269;
@@ -134,13 +137,16 @@ mod tests {
         let path = folder.path().join("a.db");
         drop(open_writer(&path).unwrap());
         let mut connection = open_writer(&path).unwrap();
-        let with_two = [MIGRATIONS[0], "CREATE TABLE later (a INTEGER) STRICT;"];
-        migrate(&mut connection, &with_two).unwrap();
-        migrate(&mut connection, &with_two).unwrap();
-        assert_eq!(user_version(&connection).unwrap(), 2);
+        let known = MIGRATIONS.len() as i64;
+        let with_another = [MIGRATIONS, &["CREATE TABLE later (a INTEGER) STRICT;"]].concat();
+        migrate(&mut connection, &with_another).unwrap();
+        migrate(&mut connection, &with_another).unwrap();
+        assert_eq!(user_version(&connection).unwrap(), known + 1);
         drop(connection);
         match open_writer(&path) {
-            Err(OpenError::NewerSchema { found: 2, known: 1 }) => {}
+            Err(OpenError::NewerSchema { found, known: told }) => {
+                assert_eq!((found, told), (known + 1, known));
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -6,7 +6,7 @@ use arbiter_core::model::{
     AgentBeat, AgentCost, AgentId, AgentMode, AgentProfile, Capabilities, Operation as Action, Principal,
     RecordDraft, RegisteredAgent, Role, SecurityLevel, Target, TaskKind, Transport,
 };
-use arbiter_core::ports::{Registered, Revision};
+use arbiter_core::ports::{Hint, Registered, Revision};
 use arbiter_wire::http::{AgentForm, AgentModeForm, AgentModeWord, AgentPageView, AgentView, RegisteredView};
 use arbiter_wire::task::SecurityForm;
 use axum::Json;
@@ -103,6 +103,9 @@ async fn register(
     let profile = profile(&caller, id, form)?;
     let draft = RecordDraft::by(caller.id, Action::AgentRegister);
     let registered = api.parts().registry.register(profile, draft).await?;
+    if registered != Registered::Unchanged {
+        api.parts().wakeups.publish(&[Hint::Registry]);
+    }
     let outcome = match registered {
         Registered::New => "new",
         Registered::Replaced => "replaced",

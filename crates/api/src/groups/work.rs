@@ -8,9 +8,10 @@ use arbiter_core::model::{
 };
 use arbiter_core::ports::LeaseStatus;
 use arbiter_core::services::{Beat, WorkDesk as _, WorkRef};
+use arbiter_orchestration::Asked;
 use arbiter_wire::http::{
-    AttemptForm, BeatForm, DeclineForm, FailForm, HeartbeatForm, HeartbeatView, LeaseView, LeaseWord,
-    ReportForm, UsageForm,
+    AttemptForm, BeatForm, ClaimForm, ClaimedView, DeclineForm, FailForm, HeartbeatForm, HeartbeatView,
+    LeaseView, LeaseWord, ReportForm, UsageForm,
 };
 use arbiter_wire::task::ArtifactForm;
 use axum::Json;
@@ -23,6 +24,7 @@ use crate::body::JsonBody;
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
+use crate::view;
 
 const MOVES: &[&str] = &[
     "lease_lost",
@@ -33,9 +35,21 @@ const MOVES: &[&str] = &[
 const DONE: &str = "It is done; sending it again with the same `command` gives the same answer";
 /// The most attempts of one heartbeat.
 const MAX_BEATS: usize = 10_000;
+/// The most tasks of one claim.
+const MAX_CLAIM: u32 = 100;
+/// The longest wait of one claim.
+const MAX_WAIT_SECONDS: u32 = 60;
 
 pub(super) fn routes() -> Routes {
     Routes::default()
+        .add(
+            Operation::post("/v1/work/claim", "work.claim", "Ask for work, and wait for it")
+                .body::<ClaimForm>()
+                .answers::<ClaimedView>(200, "What to work on, perhaps nothing")
+                .errors(&["not_found", "registry_unavailable"])
+                .waits(),
+            claim,
+        )
         .add(
             Operation::post("/v1/work/acknowledge", "work.acknowledge", "Take an assignment")
                 .body::<AttemptForm>()
@@ -76,13 +90,51 @@ pub(super) fn routes() -> Routes {
         )
 }
 
+async fn claim(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    JsonBody(form): JsonBody<ClaimForm>,
+) -> Result<Json<ClaimedView>, Failure> {
+    if !(1..=MAX_CLAIM).contains(&form.slots) {
+        return Err(Failure::invalid("slots", format!("must lie in 1..={MAX_CLAIM}")));
+    }
+    if form.wait_seconds > MAX_WAIT_SECONDS {
+        return Err(Failure::invalid(
+            "wait_seconds",
+            format!("must lie in 0..={MAX_WAIT_SECONDS}"),
+        ));
+    }
+    if form.holding.len() > MAX_BEATS {
+        return Err(Failure::invalid(
+            "holding",
+            format!("has more than {MAX_BEATS} items"),
+        ));
+    }
+    // What is no id is held by nobody.
+    let holding = form
+        .holding
+        .iter()
+        .filter_map(|held| Some((held.task.parse::<TaskId>().ok()?, Fence(held.fence))))
+        .collect();
+    let asked = Asked {
+        slots: form.slots,
+        holding,
+        wait: Duration::from_secs(form.wait_seconds.into()),
+    };
+    let parts = api.parts();
+    let pulled = parts.work.claim(&caller, asked, &parts.stop).await?;
+    Ok(Json(ClaimedView {
+        work: pulled.iter().map(view::work).collect(),
+    }))
+}
+
 async fn acknowledge(
     State(api): State<Api>,
     Caller(caller): Caller,
     JsonBody(form): JsonBody<AttemptForm>,
 ) -> Result<StatusCode, Failure> {
     let work = work_ref(&api, &caller, &form)?;
-    api.queue().acknowledge(&caller, work).await?;
+    api.parts().work.acknowledge(&caller, work).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -107,7 +159,7 @@ async fn heartbeat(
         places.push(place);
         beats.push(beat(&api, &caller, task, beat_form)?);
     }
-    let told = api.queue().heartbeat(&caller, beats).await?;
+    let told = api.parts().work.heartbeat(&caller, beats).await?;
     for (place, status) in places.into_iter().zip(told) {
         if let Some(slot) = statuses.get_mut(place) {
             *slot = status;
@@ -153,7 +205,7 @@ async fn report(
             .collect::<Result<_, _>>()?,
         usage: usage(form.usage),
     };
-    api.queue().report(&caller, work, report).await?;
+    api.parts().work.report(&caller, work, report).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -169,7 +221,7 @@ async fn fail(
         message: form.message,
         usage: usage(form.usage),
     };
-    api.queue().fail(&caller, work, failure).await?;
+    api.parts().work.fail(&caller, work, failure).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -179,7 +231,7 @@ async fn decline(
     JsonBody(form): JsonBody<DeclineForm>,
 ) -> Result<StatusCode, Failure> {
     let work = work_ref(&api, &caller, &form.attempt)?;
-    api.queue().decline(&caller, work, form.reason).await?;
+    api.parts().work.decline(&caller, work, form.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

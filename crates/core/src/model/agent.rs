@@ -153,6 +153,17 @@ pub struct AgentBeat {
     pub memory: Option<super::Ratio>,
 }
 
+/// When an agent was heard of last, and what it told.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AgentSeen {
+    /// The agent.
+    pub agent: AgentId,
+    /// When, by the store's clock.
+    pub at: Timestamp,
+    /// The latest heartbeat, if there was one.
+    pub beat: Option<AgentBeat>,
+}
+
 /// An agent as a registry keeps it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RegisteredAgent {

@@ -54,6 +54,13 @@ pub struct Principal {
     pub highest_band: Band,
 }
 
+impl Principal {
+    /// Whether it belongs to no single tenant: an agent that serves all of them has its principal in the system's own.
+    pub fn is_shared(&self) -> bool {
+        self.tenant == TenantId::SYSTEM
+    }
+}
+
 words! {
     /// An operation that is authorised: `group.verb`, the same word in policies, interfaces and audit records.
     Operation {

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use super::{BoxError, StoreError};
 use crate::model::{
-    AgentBeat, AgentId, AgentMode, AgentProfile, InvalidProfile, OutcomeDelta, RecordDraft, RegisteredAgent,
-    TenantId, Timestamp,
+    AgentBeat, AgentId, AgentMode, AgentProfile, AgentSeen, InvalidProfile, OutcomeDelta, RecordDraft,
+    RegisteredAgent, TenantId, Timestamp,
 };
 
 /// Knows profiles, modes, heartbeats and records of agents. It never counts slots: leases do, in
@@ -15,6 +15,7 @@ use crate::model::{
 /// - `register` is idempotent by id and content; another content under the same id replaces the profile and keeps
 ///   mode, records and time of registration.
 /// - Every change of an agent but a heartbeat raises the registry's revision and leaves an audit record.
+/// - A heartbeat is no change: `heard` tells of it.
 /// - `changes` gives each agent that changed after a revision once, with its latest content; removed ones are named.
 /// - An outcome is counted once, whatever is repeated.
 /// - A registry that is down says so; it never invents an agent.
@@ -36,6 +37,10 @@ pub trait AgentRegistry: Send + Sync + 'static {
 
     /// What changed after `after`, at most `limit` agents.
     async fn changes(&self, after: Revision, limit: usize) -> Result<AgentChanges, RegistryError>;
+
+    /// Agents that were heard of at or after a moment of the store's clock, by id, with their latest heartbeat; removed
+    /// ones are left out. To register is to be heard of.
+    async fn heard(&self, since: Timestamp) -> Result<Vec<AgentSeen>, RegistryError>;
 
     /// Counts outcomes.
     async fn learn(&self, outcomes: Vec<OutcomeDelta>) -> Result<(), RegistryError>;

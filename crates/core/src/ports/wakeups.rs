@@ -21,8 +21,10 @@ pub enum Hint {
     Lane(LaneId),
     /// A task changed.
     Task(TaskId),
-    /// An agent has free slots, or is new.
+    /// An agent has free slots, or may take work that it could not.
     Agents,
+    /// The registry of agents changed: a profile, a mode, a removal.
+    Registry,
 }
 
 /// Hints as they come.

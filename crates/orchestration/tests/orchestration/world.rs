@@ -13,10 +13,13 @@ use arbiter_core::ports::{
     Assignment, ClaimRequest, Clock, Effects, Ended, Hint, IdSource, LaneQuota, NewTask, Scope, Spawner as _,
     TaskHandle, TaskHistory, TaskReader, TaskStore, Transition, Wakeups,
 };
-use arbiter_core::services::{AttemptOutcome, ContextSource, FailureHandler, ReviewStage};
+use arbiter_core::services::{
+    AttemptOutcome, ContextSource, FailureHandler, FixedTraffic, ReviewStage, TrafficRules,
+};
 use arbiter_orchestration::fair::{FairScheduler, FairSettings};
 use arbiter_orchestration::{
-    AttemptRunner, Dispatcher, DispatcherParts, DueTimer, HostedAgent, PlainRetry, Reviewer, Stop, Stopper,
+    AttemptRunner, Dispatcher, DispatcherParts, DueTimer, HostedAgent, Offers, PlainRetry, Reviewer, Stop,
+    Stopper,
 };
 use arbiter_testkit::builders::{agent, agent_principal, kind, new_task_with, node, submit_each, task};
 use arbiter_testkit::choosers::AssignAll;
@@ -56,6 +59,8 @@ pub(crate) struct World {
     pub(crate) review_slots: u32,
     pub(crate) context: Vec<Arc<dyn ContextSource>>,
     pub(crate) fair: FairSettings,
+    pub(crate) offers: Arc<Offers>,
+    pub(crate) rules: TrafficRules,
     hosted: Vec<HostedAgent>,
 }
 
@@ -156,6 +161,8 @@ impl World {
             review_slots: 0,
             context: Vec::new(),
             fair: FairSettings::default(),
+            offers: Arc::new(Offers::new()),
+            rules: TrafficRules::default(),
             hosted: Vec::new(),
         }
     }
@@ -234,6 +241,8 @@ impl World {
             store: Arc::clone(&self.store),
             reader: Arc::clone(&self.inner) as _,
             allocator: Arc::clone(&self.agents) as _,
+            offers: Arc::clone(&self.offers),
+            traffic: Arc::new(FixedTraffic::new(self.rules.clone())),
             runner: self.runner(),
             reviewer: self.reviewer(),
             review_slots: self.review_slots,

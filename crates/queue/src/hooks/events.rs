@@ -196,7 +196,8 @@ fn payload(about: &About, tenant: TenantId, task: Option<&StoredTask>) -> Value 
 
 /// The event that a hook is told of, the most telling one that it asked for.
 fn event_for(hook: &Hook, turn: &Turn) -> Option<HookEvent> {
-    if !hook.is_active() {
+    // What happened before it was made is not its business, however late the log is read.
+    if !hook.is_active() || turn.at < hook.created_at {
         return None;
     }
     let needs_review = || {

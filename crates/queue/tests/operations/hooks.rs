@@ -17,8 +17,8 @@ use arbiter_core::ports::{
 use arbiter_core::services::WorkDesk as _;
 use arbiter_queue::RecordError;
 use arbiter_queue::hooks::{
-    Courier, CourierSettings, DeliveryStatus, Events, Hook, HookChange, HookEvent, HookSettings, Hooks,
-    NewHook, NewSecret, TOPIC,
+    Courier, CourierSettings, DeliveryStatus, Events, Feeder, FeederPorts, Hook, HookChange, HookEvent,
+    HookSettings, Hooks, NewHook, NewSecret, TOPIC,
 };
 use arbiter_testkit::builders::{json, tenant, user};
 use arbiter_testkit::{RecordingMetrics, SeededEntropy, Stop};
@@ -993,4 +993,85 @@ async fn two_couriers_note_in_the_same_log_without_losing_a_line() {
         *times.entry(body["id"].to_string()).or_default() += 1;
     }
     assert!(times.values().all(|count| *count == 1), "each once");
+}
+
+/// A feeder over the bench's store.
+fn feeder(bench: &Bench) -> Feeder {
+    Feeder::new(ports_of(bench))
+}
+
+fn ports_of(bench: &Bench) -> FeederPorts {
+    FeederPorts {
+        node: arbiter_testkit::builders::node(1),
+        audit: Arc::clone(&bench.world.store) as _,
+        documents: Arc::clone(&bench.documents),
+        reader: Arc::clone(&bench.world.store) as _,
+        leases: Arc::clone(&bench.world.store) as _,
+        wakeups: Arc::clone(&bench.world.wakeups) as _,
+        clock: Arc::clone(&bench.world.clock) as _,
+    }
+}
+
+async fn waiting(bench: &Bench) -> usize {
+    let outbox: &dyn Outbox = &*bench.world.store;
+    let taken = outbox
+        .take(TOPIC, 100, Duration::from_millis(1))
+        .await
+        .expect("taken");
+    bench.world.clock.advance(Duration::from_millis(2));
+    taken.len()
+}
+
+#[tokio::test]
+async fn the_feeder_makes_each_message_once_wherever_it_is_killed() {
+    let bench = Bench::new();
+    bench.cancelled().await;
+    bench.world.clock.advance(Duration::from_secs(1));
+    bench.hook(&[HookEvent::Closed]).await;
+    bench.cancelled().await;
+    let (first, second) = (feeder(&bench), feeder(&bench));
+    let place = first.place().await.expect("read");
+    let (next, more) = first.round(place).await.expect("fed");
+    assert!(!more);
+    assert_eq!(
+        waiting(&bench).await,
+        1,
+        "what happened before the hook was made is not told"
+    );
+    assert!(second.round(place).await.is_err(), "another went on from there");
+    assert_eq!(waiting(&bench).await, 1);
+    let place = second.place().await.expect("read");
+    let (_, _) = second.round(place).await.expect("fed");
+    assert_eq!(waiting(&bench).await, 1, "the place was stored with the message");
+    let before = bench.world.count().await;
+    let (next, _) = first.round(next).await.expect("fed");
+    let (_, _) = first.round(next).await.expect("fed");
+    assert_eq!(
+        bench.world.count().await,
+        before,
+        "nothing happened: nothing is written"
+    );
+}
+
+#[tokio::test]
+async fn one_feeder_at_a_time_follows_the_log() {
+    let bench = Bench::new();
+    bench.hook(&[HookEvent::Closed]).await;
+    bench.cancelled().await;
+    let stop = Arc::new(Stop::new());
+    let (running, signal) = (feeder(&bench), Arc::clone(&stop));
+    let other = Feeder::new(FeederPorts {
+        node: arbiter_testkit::builders::node(2),
+        ..ports_of(&bench)
+    });
+    let run = async { futures_util::future::join(running.run(&*signal), other.run(&*signal)).await };
+    let end = async {
+        for _ in 0..40 {
+            tokio::task::yield_now().await;
+            bench.world.clock.advance(Duration::from_millis(100));
+        }
+        stop.stop();
+    };
+    join(run, end).await;
+    assert_eq!(waiting(&bench).await, 1);
 }

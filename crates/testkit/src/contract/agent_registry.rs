@@ -20,6 +20,7 @@ suite!($ agent_registry_contract, agent_registry, [
     the_registry_takes_so_many_agents,
     a_mode_is_set_and_kept,
     a_heartbeat_is_noted_and_is_no_change,
+    who_was_heard_of_since_a_moment_is_told,
     changes_give_each_agent_once_with_its_latest_content,
     changes_come_in_pages,
     removed_agents_are_named,
@@ -223,6 +224,40 @@ pub async fn a_heartbeat_is_noted_and_is_no_change(h: &dyn Harness) {
         (before, leaves)
     );
     assert_eq!(find(&desk, 2).await, None, "a heartbeat invents no agent");
+}
+
+/// Agents that were heard of at or after a moment are told by id, with their latest heartbeat; removed ones are not.
+pub async fn who_was_heard_of_since_a_moment_is_told(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    for number in 1..=3 {
+        registered(&desk, number).await;
+    }
+    let start = desk.now().await;
+    let agents = &desk.stores().agents;
+    let told = async |since| {
+        let heard = agents.heard(since).await.expect("heard");
+        heard
+            .into_iter()
+            .map(|seen| (seen.agent, seen.at, seen.beat))
+            .collect::<Vec<_>>()
+    };
+    let all: Vec<_> = (1..=3).map(|number| (agent(number), start, None)).collect();
+    assert_eq!(told(start).await, all, "to register is to be heard of");
+    desk.advance(Duration::from_secs(1)).await;
+    let later = desk.now().await;
+    assert_eq!(told(later).await, []);
+    agents
+        .beat(vec![beat(3, false), beat(2, true)])
+        .await
+        .expect("beat");
+    let beaten = [
+        (agent(2), later, Some(beat(2, true))),
+        (agent(3), later, Some(beat(3, false))),
+    ];
+    assert_eq!(told(later).await, beaten);
+    desk.advance(Duration::from_secs(1)).await;
+    remove(&desk, RecordDraft::default()).await;
+    assert_eq!(told(start).await, [], "who was removed is not told of");
 }
 
 /// Changes after a revision give each agent once, with its latest content; after the last one there are none.

@@ -1,0 +1,121 @@
+//! Keeps the index of agents fresh, and the hosted ones alive in the registry.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arbiter_allocation::Allocation;
+use arbiter_core::model::{AgentBeat, AgentId, AgentProfile, PrincipalId, RecordDraft};
+use arbiter_core::ports::{AgentRegistry, BoxError, Clock, Hint, RegistryError, Wakeups};
+use arbiter_orchestration::supervisor::Service;
+use arbiter_orchestration::{HEARTBEAT, Stop};
+use arbiter_queue::SecureQueue;
+use async_trait::async_trait;
+use futures_util::{FutureExt as _, select_biased};
+
+use super::StartFailure;
+use crate::exit::Failure;
+
+/// How often profiles and health are read from the registry, beside hints.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// The service.
+pub(super) struct Keeper {
+    pub(super) allocation: Arc<Allocation>,
+    pub(super) registry: Arc<dyn AgentRegistry>,
+    pub(super) queue: Arc<SecureQueue>,
+    /// Agents that this process runs itself.
+    pub(super) hosted: Vec<AgentProfile>,
+    pub(super) operator: PrincipalId,
+    pub(super) wakeups: Arc<dyn Wakeups>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+#[async_trait]
+impl Service for Keeper {
+    fn name(&self) -> &'static str {
+        "registry"
+    }
+
+    async fn start(&self) -> Result<(), BoxError> {
+        for profile in &self.hosted {
+            let draft = RecordDraft {
+                principal: Some(self.operator),
+                ..RecordDraft::default()
+            };
+            let registered = self.registry.register(profile.clone(), draft).await;
+            let failed = |error| {
+                let message = format!("the agent `{}` could not be registered", profile.name);
+                StartFailure(Failure::unavailable(message, error))
+            };
+            registered.map_err(failed)?;
+        }
+        let failed = |error| {
+            StartFailure(Failure::unavailable(
+                "the registry of agents could not be read",
+                error,
+            ))
+        };
+        self.allocation.refresh().await.map_err(failed)?;
+        Ok(())
+    }
+
+    async fn run(&self, stop: Stop) {
+        let mut hints = self.wakeups.subscribe();
+        let (mut next_look, mut next_beat) = (self.clock.monotonic() + EVERY, self.clock.monotonic());
+        let mut fenced = BTreeSet::new();
+        loop {
+            let told = select_biased! {
+                () = stop.wait().fuse() => return,
+                told = hints.next().fuse() => {
+                    if !told.is_empty() && !told.contains(&Hint::Registry) {
+                        continue;
+                    }
+                    true
+                }
+                () = self.clock.sleep_until(next_look).fuse() => false,
+            };
+            let now = self.clock.monotonic();
+            if !told {
+                next_look = now + EVERY;
+            }
+            let beat = now >= next_beat;
+            if beat {
+                next_beat = now + HEARTBEAT;
+            }
+            if let Err(error) = self.look(beat, &mut fenced).await {
+                tracing::error!(event = "registry_failed", error = %error, "the registry of agents could not be read");
+            }
+            if told {
+                self.wakeups.publish(&[Hint::Agents]);
+            }
+        }
+    }
+}
+
+impl Keeper {
+    async fn look(&self, beat: bool, fenced: &mut BTreeSet<AgentId>) -> Result<(), RegistryError> {
+        if beat && !self.hosted.is_empty() {
+            let alive = |profile: &AgentProfile| AgentBeat {
+                agent: profile.id,
+                able: true,
+                cpu: None,
+                memory: None,
+            };
+            self.registry
+                .beat(self.hosted.iter().map(alive).collect())
+                .await?;
+        }
+        self.allocation.refresh().await?;
+        // A claim that was under way when an agent was put into quarantine may have given it more work.
+        let quarantined = self.allocation.quarantined();
+        for agent in quarantined.difference(fenced) {
+            if let Err(error) = self.queue.fence_agent(*agent).await {
+                tracing::error!(event = "agent_not_fenced", agent.id = %agent, error = %error, "the leases of a quarantined agent could not be ended; it is tried again");
+                return Ok(());
+            }
+        }
+        *fenced = quarantined;
+        Ok(())
+    }
+}
