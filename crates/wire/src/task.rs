@@ -402,7 +402,8 @@ impl From<&TaskSpec> for TaskForm {
             },
             constraints: ConstraintsForm {
                 deadline: constraints.deadline.as_ref().map(Timestamp::to_string),
-                attempt_timeout_seconds: (timeout != default.attempt_timeout).then(|| timeout.as_secs_f64()),
+                attempt_timeout_seconds: (timeout != default.attempt_timeout)
+                    .then_some(timeout.as_secs_f64()),
                 max_attempts: Some(constraints.max_attempts).filter(|most| *most != default.max_attempts),
                 budget: BudgetForm {
                     files,

@@ -95,7 +95,7 @@ impl Calendar {
 
     /// The instants of a local time: none, one or two.
     fn resolve(&self, local: DateTime) -> [Option<i64>; 2] {
-        let at = |offset: Offset| offset.to_timestamp(local).ok().map(|at| at.as_second());
+        let at = |offset: Offset| offset.to_timestamp(local).ok().map(jiff::Timestamp::as_second);
         let hourly = self.cron.is_hourly();
         match self.zone.rules.to_ambiguous_timestamp(local).offset() {
             AmbiguousOffset::Unambiguous { offset } => [at(offset), None],

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arbiter_core::model::{NodeId, ScheduleId, TenantId, TenantScope, Timestamp};
 use arbiter_core::ports::{Clock, LeaseStore, StopSignal, StoreError};
+use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, select_biased, stream};
 
 use super::service::Schedules;
@@ -80,9 +81,15 @@ impl std::fmt::Debug for ScheduleRunner {
 
 /// What is to be done, and when the next thing is.
 struct Agenda {
-    due: Vec<(Timestamp, TenantId, ScheduleId)>,
+    due: Vec<Appointment>,
     next: Option<Timestamp>,
 }
+
+/// When something of whose schedule is due.
+type Appointment = (Timestamp, TenantId, ScheduleId);
+
+/// What became of one.
+type Served = (Appointment, Result<(Ended, usize), StoreError>);
 
 impl ScheduleRunner {
     /// A runner of these schedules, on this node.
@@ -157,10 +164,10 @@ impl ScheduleRunner {
         let later = agenda.due.split_off(self.settings.round.min(agenda.due.len()));
         let mut undone = later.first().map(|(due, ..)| *due);
         let mut next = agenda.next;
-        let turns = agenda.due.into_iter();
-        let turns = turns.map(|(due, tenant, id)| async move { (due, id, self.serve(tenant, id).await) });
-        let mut turns = Box::pin(stream::iter(turns).buffer_unordered(self.settings.concurrent.max(1)));
-        while let Some((due, id, served)) = turns.next().await {
+        let turns = agenda.due.into_iter().map(|turn| self.serve(turn).boxed());
+        let turns: Vec<BoxFuture<'_, Served>> = turns.collect();
+        let mut turns = stream::iter(turns).buffer_unordered(self.settings.concurrent.max(1));
+        while let Some(((due, _, id), served)) = turns.next().await {
             round.served += 1;
             let (ended, submitted) = match served {
                 Ok(served) => served,
@@ -191,8 +198,13 @@ impl ScheduleRunner {
         Ok(round)
     }
 
+    async fn serve(&self, appointment: Appointment) -> Served {
+        let (_, tenant, id) = appointment;
+        (appointment, self.served(tenant, id).await)
+    }
+
     /// Serves one schedule. Gives how it ended, and how many tasks were submitted.
-    async fn serve(&self, tenant: TenantId, id: ScheduleId) -> Result<(Ended, usize), StoreError> {
+    async fn served(&self, tenant: TenantId, id: ScheduleId) -> Result<(Ended, usize), StoreError> {
         let Some(mut turn) = Turn::begin(&self.schedules, &self.principals, tenant, id).await? else {
             return Ok((Ended::Until(None), 0));
         };

@@ -132,12 +132,12 @@ impl State {
     /// A write of it.
     pub(super) fn write(
         &self,
-        shelf: &Shelf,
+        states: &Shelf,
         tenant: TenantId,
         id: ScheduleId,
         precondition: Precondition,
     ) -> Result<DocumentWrite, StoreError> {
-        let write = shelf.put(tenant, &id.to_string(), precondition, self)?;
+        let write = states.put(tenant, &id.to_string(), precondition, self)?;
         let due = self.due().map(|due| (DUE_HOUR, hour(due).to_string()));
         Ok(DocumentWrite {
             content: write.content.map(|content| DocumentContent {

@@ -1,5 +1,6 @@
 //! One schedule's turn: what has come is decided, written down, submitted, and written down again.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,9 +151,9 @@ impl<'a> Turn<'a> {
         let overlap = self.kept.body.terms.overlap();
         let overlap = overlap.ok_or_else(|| bad("its way with overlaps"))?;
         let spec = self.kept.body.terms.task(self.schedules.codec.as_ref())?;
-        let pending = std::mem::take(&mut self.state.pending);
-        let mut instants = pending.iter().map(|at| Timestamp::from_micros(*at)).peekable();
-        while let Some(at) = instants.next_if(|_| true) {
+        let mut pending = VecDeque::from(std::mem::take(&mut self.state.pending));
+        while let Some(micros) = pending.pop_front() {
+            let at = Timestamp::from_micros(micros);
             if overlap == Overlap::Skip && self.is_open(self.state.last_task()?).await? {
                 self.skipped("overlap", 1);
                 continue;
@@ -166,10 +167,8 @@ impl<'a> Turn<'a> {
             };
             let answer = self.schedules.queue.submit(actor, submission).await;
             if let Some(wait) = self.note(at, answer) {
-                self.state.pending = std::iter::once(at)
-                    .chain(instants)
-                    .map(Timestamp::as_micros)
-                    .collect();
+                pending.push_front(micros);
+                self.state.pending = pending.into();
                 let now = self.schedules.queue.ports.clock.now();
                 self.state.retry_at = Some(now.plus(wait).as_micros());
                 return Ok(());
@@ -258,10 +257,10 @@ impl<'a> Turn<'a> {
             at: now.as_micros(),
         });
         self.state.halt();
-        let shelf = &self.schedules.records;
+        let records = &self.schedules.records;
         let as_read = Precondition::Revision(self.kept.revision);
         let writes = vec![
-            shelf.put(self.tenant, &self.kept.id, as_read, &self.kept.body)?,
+            records.put(self.tenant, &self.kept.id, as_read, &self.kept.body)?,
             self.state_write()?,
         ];
         let detail = json!({"schema": "schedule_paused/1", "reason": reason});

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arbiter_core::model::{
-    NodeId, Principal, PrincipalId, Role, ScheduleId, StoredTask, TaskKind, TenantScope, Timestamp,
+    NodeId, Principal, PrincipalId, RecordDraft, Role, ScheduleId, StoredTask, TaskKind, TenantScope,
+    Timestamp,
 };
 use arbiter_core::ports::{
     Applied, Document, DocumentError, DocumentKey, DocumentQuery, DocumentWrite, Documents, Effects,
@@ -48,7 +49,7 @@ impl Bench {
                 name: "somebody".to_owned(),
             };
             Principals::new(Arc::clone(&documents))
-                .create(&record, Default::default())
+                .create(&record, RecordDraft::default())
                 .await
                 .expect("kept");
         }

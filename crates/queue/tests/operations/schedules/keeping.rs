@@ -289,7 +289,7 @@ async fn there_is_a_limit_for_each_tenant_and_pages_are_in_order() {
     let list = |after, limit| {
         bench
             .schedules
-            .list(&OPERATOR.get_or_init(operator), TENANT, after, limit)
+            .list(OPERATOR.get_or_init(operator), TENANT, after, limit)
     };
     let first = list(None, 25).await.expect("list");
     let second = list(first.last().map(|last| last.id), 25).await.expect("list");
