@@ -3,6 +3,7 @@
 mod contract;
 mod hooks;
 mod hostile;
+mod schedules;
 mod shutdown;
 mod streams;
 mod tenants;

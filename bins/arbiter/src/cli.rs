@@ -1,8 +1,12 @@
 //! The command line.
 
+mod schedule;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use schedule::{CatchUpWord, OverlapWord, ScheduleArgs, ScheduleCommand};
 
 /// The control plane for fleets of AI agents.
 #[derive(Debug, Parser)]
@@ -54,6 +58,9 @@ pub(crate) enum Command {
     /// Look at tasks and operate on them
     #[command(subcommand)]
     Task(TaskCommand),
+    /// Make tasks at given times, again and again
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
     /// Verify, prove and export the audit log
     #[command(subcommand)]
     Audit(AuditCommand),

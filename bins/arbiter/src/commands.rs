@@ -7,6 +7,7 @@ mod demo;
 pub(crate) mod demo_agent;
 mod key;
 mod run;
+mod schedule;
 mod serve;
 mod task;
 
@@ -25,6 +26,9 @@ pub(crate) fn run(cli: Cli, config: Config, environment: &dyn Environment) -> Re
         Command::Serve(arguments) => block_on(serve::run(config, arguments, json, environment)),
         Command::Demo(arguments) => block_on(demo::run(config, arguments, json, environment)),
         Command::Task(command) => block_on(with_app(config, async |app| task::run(app, command, json).await)),
+        Command::Schedule(command) => block_on(with_app(config, async |app| {
+            schedule::run(app, command, json).await
+        })),
         Command::Audit(command) => block_on(audit::run(config, command, json)),
         Command::Key(command) => block_on(with_app(config, async |app| key::run(app, command, json).await)),
         Command::Config(command) => config::run(&config, &command, json),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use arbiter_adapter_sqlite::OpenError;
 use arbiter_core::ports::StoreError;
-use arbiter_queue::{KeyError, QueueError};
+use arbiter_queue::{KeyError, QueueError, RecordError};
 use arbiter_wire::codes;
 
 /// Why a command failed: a stable code, a message that says what to do, and the causes.
@@ -110,6 +110,20 @@ impl From<QueueError> for Failure {
             exit: codes::meaning(code).exit,
             message: error.to_string(),
             source: source_of(&error),
+        }
+    }
+}
+
+impl From<RecordError> for Failure {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Queue(error) => error.into(),
+            error => Self {
+                code: error.code(),
+                exit: codes::meaning(error.code()).exit,
+                message: error.to_string(),
+                source: None,
+            },
         }
     }
 }

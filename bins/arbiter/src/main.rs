@@ -13,6 +13,7 @@ mod health;
 mod listening;
 mod output;
 mod owner;
+mod schedules;
 mod signals;
 mod telemetry;
 mod traffic;

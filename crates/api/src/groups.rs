@@ -5,6 +5,7 @@ mod artifacts;
 mod audit;
 mod hooks;
 mod queue;
+mod schedules;
 mod system;
 mod tasks;
 mod tenants;
@@ -20,6 +21,7 @@ pub(crate) fn all() -> Routes {
         .join(agents::routes())
         .join(artifacts::routes())
         .join(hooks::routes())
+        .join(schedules::routes())
         .join(audit::routes())
         .join(tenants::routes())
         .join(queue::routes())

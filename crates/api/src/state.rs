@@ -7,6 +7,7 @@ use arbiter_core::ports::{
 };
 use arbiter_orchestration::{PullDesk, Stop};
 use arbiter_queue::hooks::Hooks;
+use arbiter_queue::schedules::Schedules;
 use arbiter_queue::tenants::Tenants;
 use arbiter_queue::traffic::Pauses;
 use arbiter_queue::{ApiKeys, SecureQueue};
@@ -80,6 +81,8 @@ pub struct ApiParts {
     pub tenants: Arc<Tenants>,
     /// What is paused.
     pub pauses: Arc<Pauses>,
+    /// Schedules.
+    pub schedules: Arc<Schedules>,
     /// Reads tasks for streams.
     pub reader: Arc<dyn TaskReader>,
     /// Which agents there are.

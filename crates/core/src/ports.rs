@@ -14,6 +14,7 @@ mod metrics;
 mod outbox;
 mod rate_limiter;
 mod signer;
+mod spec_codec;
 mod system;
 mod task_reader;
 mod task_store;
@@ -37,6 +38,7 @@ pub use metrics::{Metrics, NoMetrics};
 pub use outbox::{Outbox, OutboxEntry};
 pub use rate_limiter::{Draw, Drawn, RateLimiter};
 pub use signer::{SignError, Signer};
+pub use spec_codec::SpecCodec;
 pub use system::{BoxFuture, Clock, Ended, Entropy, IdSource, Spawner, TaskHandle};
 pub use task_reader::{Tally, TaskHistory, TaskPage, TaskQuery, TaskReader};
 pub use task_store::{

@@ -36,6 +36,9 @@ pub enum RecordError {
         /// How many there may be.
         limit: usize,
     },
+    /// The idempotency key was used for something else.
+    #[error("the idempotency key was used for other content")]
+    KeyReused,
     /// Somebody else changed it since the caller read it.
     #[error("it has revision {current} now; read it again")]
     Changed {
@@ -51,6 +54,7 @@ impl RecordError {
             Self::Queue(error) => error.code(),
             Self::Invalid { .. } => "invalid_value",
             Self::TooMany { .. } => "too_large",
+            Self::KeyReused => "idempotency_conflict",
             Self::Changed { .. } => "precondition_failed",
         }
     }
@@ -190,6 +194,19 @@ impl Shelf {
             .get(TenantScope::Tenant(tenant), &[self.key(tenant, id)])
             .await?;
         found.into_iter().flatten().next().map(decode).transpose()
+    }
+
+    /// Records by key, in their order; absent ones are `None`.
+    pub(crate) async fn find<T: DeserializeOwned>(
+        &self,
+        scope: TenantScope,
+        keys: &[DocumentKey],
+    ) -> Result<Vec<Option<Kept<T>>>, StoreError> {
+        let found = self.documents.get(scope, keys).await?;
+        found
+            .into_iter()
+            .map(|document| document.map(decode).transpose())
+            .collect()
     }
 
     /// A page in the order of tenants and ids.

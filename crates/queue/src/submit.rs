@@ -228,7 +228,7 @@ impl SecureQueue {
     }
 
     /// A task that asks for a stage which is not installed would wait for ever: it is refused.
-    fn stages_installed(&self, spec: &TaskSpec) -> Result<(), QueueError> {
+    pub(crate) fn stages_installed(&self, spec: &TaskSpec) -> Result<(), QueueError> {
         let missing = |stage: &Stage| {
             !self
                 .stages

@@ -13,6 +13,8 @@ mod metrics;
 pub mod mocks;
 mod spawner;
 
+/// The form in which the real stores keep specifications.
+pub use arbiter_wire::stored::StoredSpecs;
 pub use chance::{SeededEntropy, SeededIds};
 pub use clock::ManualClock;
 pub use delivery::{CollectingProgress, Stop};

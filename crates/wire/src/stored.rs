@@ -17,7 +17,7 @@ pub use agent::{decode_agent, encode_agent};
 pub use attempt::{decode_attempt, decode_stage_report, encode_attempt, encode_stage_report};
 pub use lane::{decode_lane, encode_lane};
 pub use scope::scope_key;
-pub use spec::{decode_spec, encode_spec};
+pub use spec::{StoredSpecs, decode_spec, encode_spec};
 pub use status::{decode_status, encode_status};
 
 /// A stored body that cannot be read.

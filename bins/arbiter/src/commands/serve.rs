@@ -6,6 +6,7 @@ use arbiter_adapter_prometheus::PrometheusMetrics;
 use arbiter_api::{Api, ApiParts, MetricsText, TlsIdentity};
 use arbiter_orchestration::Stopper;
 use arbiter_orchestration::supervisor::Service;
+use arbiter_queue::schedules::Schedules;
 use serde_json::json;
 
 use crate::app::App;
@@ -16,7 +17,7 @@ use crate::engine::Engine;
 use crate::exit::Failure;
 use crate::health::{Health, Presence};
 use crate::listening::Listening;
-use crate::{output, owner, signals, traffic, webhooks};
+use crate::{output, owner, schedules, signals, traffic, webhooks};
 
 /// Serves until a signal comes.
 pub(crate) async fn run(
@@ -53,10 +54,9 @@ async fn serve(
     let secure = tls.is_some();
     let health = Arc::new(Health::default());
     let engine = Engine::new(app, agents, environment).await?;
-    let api = Api::new(
-        parts(app, &engine, Arc::clone(&health), waiting.signal()),
-        app.config.server.api.clone(),
-    );
+    let schedules = schedules::schedules(app);
+    let parts = parts(app, &engine, &schedules, Arc::clone(&health), waiting.signal());
+    let api = Api::new(parts, app.config.server.api.clone());
     let listening = Arc::new(Listening::new(
         app.config.server.listen,
         tls,
@@ -71,6 +71,7 @@ async fn serve(
     })];
     services.extend(webhooks::services(app)?);
     services.push(traffic::service(app));
+    services.push(schedules::service(app, schedules));
     services.push(listening.clone());
     let running = engine.start(app, services).await?;
     health.started(running.states());
@@ -97,7 +98,13 @@ async fn serve(
     Ok(())
 }
 
-fn parts(app: &App, engine: &Engine, health: Arc<Health>, stop: arbiter_orchestration::Stop) -> ApiParts {
+fn parts(
+    app: &App,
+    engine: &Engine,
+    schedules: &Arc<Schedules>,
+    health: Arc<Health>,
+    stop: arbiter_orchestration::Stop,
+) -> ApiParts {
     ApiParts {
         queue: Arc::clone(&app.queue),
         work: Arc::clone(&engine.work),
@@ -105,6 +112,7 @@ fn parts(app: &App, engine: &Engine, health: Arc<Health>, stop: arbiter_orchestr
         hooks: webhooks::hooks(app),
         tenants: Arc::clone(&app.tenants),
         pauses: traffic::pauses(app),
+        schedules: Arc::clone(schedules),
         reader: app.store.clone(),
         registry: app.store.clone(),
         artifacts: Arc::clone(&app.artifacts),

@@ -26,7 +26,7 @@ use crate::routes::{BodyLimit, Operation, Routes};
 use crate::state::Api;
 use crate::view;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const MOVES: &[&str] = &[
     "not_found",
     "illegal_transition",
@@ -220,7 +220,7 @@ fn refers_to_neighbours(submission: &Submission) -> bool {
         .any(|after| matches!(after, Prerequisite::Sibling(_)))
 }
 
-fn submission(input: TaskInput) -> Result<Submission, Failure> {
+pub(super) fn submission(input: TaskInput) -> Result<Submission, Failure> {
     let after = input
         .after
         .into_iter()

@@ -20,6 +20,7 @@ mod operate;
 mod policy;
 mod read;
 mod redaction;
+mod schedules;
 mod store_down;
 mod submit;
 mod tenants;

@@ -1,9 +1,10 @@
 //! The specification of a task, written once.
 
 use arbiter_core::model::{
-    CompliancePlan, Constraints, OnPrerequisiteFailure, Priority, Ratio, ReviewPlan, SecurityLevel, Stage,
-    TaskKind, TaskSpec, TraceContext, VerificationPlan,
+    CompliancePlan, Constraints, Json, OnPrerequisiteFailure, Priority, Ratio, ReviewPlan, SecurityLevel,
+    Stage, TaskKind, TaskSpec, TraceContext, VerificationPlan,
 };
+use arbiter_core::ports::{BoxError, SpecCodec};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -11,6 +12,20 @@ use super::CodecError;
 use super::common::{AmountsForm, ArtifactForm, Labels, at, json, parse, raw, value, version};
 use super::lane::{RequiresForm, ratio};
 use super::primitive::Span;
+
+/// The stored form of specifications, for domains that keep them inside of other documents.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StoredSpecs;
+
+impl SpecCodec for StoredSpecs {
+    fn encode(&self, spec: &TaskSpec) -> Result<Json, BoxError> {
+        Ok(Json::parse(encode_spec(spec)?)?)
+    }
+
+    fn decode(&self, body: &Json) -> Result<TaskSpec, BoxError> {
+        Ok(decode_spec(body.as_str())?)
+    }
+}
 
 #[derive(Serialize, Deserialize)]
 struct Form {

@@ -1,0 +1,388 @@
+//! Schedules of tenants.
+
+use std::time::Duration;
+
+use arbiter_core::model::{ScheduleId, Timestamp};
+use arbiter_queue::schedules::{CatchUp, NewSchedule, Overlap, Schedule, ScheduleChange, Upcoming, Zone};
+use arbiter_wire::http::{
+    CatchUpWord, InstantListView, InstantView, OverlapWord, ScheduleChangeForm, ScheduleForm,
+    SchedulePageView, SchedulePausedView, ScheduleView,
+};
+use arbiter_wire::task::TaskForm;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::tasks::{IDEMPOTENCY_KEY, submission};
+use crate::auth::Caller;
+use crate::body::{JsonBody, Query};
+use crate::etag::{created, if_match, tagged};
+use crate::failure::Failure;
+use crate::routes::{Operation, Routes};
+use crate::state::Api;
+
+/// What may be wrong with a schedule or its task.
+const TERMS: &[&str] = &[
+    "invalid_value",
+    "invalid_task",
+    "too_large",
+    "kind_not_allowed",
+    "suspicious_content",
+    "idempotency_conflict",
+    "precondition_failed",
+];
+const CHANGES: &[&str] = &["precondition_failed"];
+
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .add(
+            Operation::post("/v1/schedules", "schedule.create", "Make a schedule")
+                .body::<ScheduleForm>()
+                .headers(&["Idempotency-Key"])
+                .answers::<ScheduleView>(201, "The schedule")
+                .answers::<ScheduleView>(
+                    200,
+                    "The schedule as it is now: a call with the same idempotency key had made it",
+                )
+                .etag()
+                .errors(TERMS),
+            create,
+        )
+        .add(
+            Operation::get(
+                "/v1/schedules",
+                "schedule.list",
+                "List the schedules of the tenant",
+            )
+            .query::<ListQuery>()
+            .answers::<SchedulePageView>(200, "A page of schedules, by id")
+            .errors(&["bad_cursor"]),
+            list,
+        )
+        .add(
+            Operation::get(
+                "/v1/schedules/preview",
+                "schedule.preview",
+                "Show what an expression comes to, before a schedule is made of it",
+            )
+            .query::<PreviewQuery>()
+            .answers::<InstantListView>(200, "The next instants, in order"),
+            preview,
+        )
+        .add(
+            Operation::get("/v1/schedules/{id}", "schedule.get", "Read a schedule")
+                .answers::<ScheduleView>(200, "The schedule")
+                .etag(),
+            get,
+        )
+        .add(
+            Operation::get(
+                "/v1/schedules/{id}/next",
+                "schedule.next",
+                "Show what a schedule comes to next",
+            )
+            .query::<NextQuery>()
+            .answers::<InstantListView>(200, "The next instants, in order, as if it were not paused"),
+            next,
+        )
+        .add(
+            Operation::patch(
+                "/v1/schedules/{id}",
+                "schedule.update",
+                "Change, pause or resume a schedule",
+            )
+            .body::<ScheduleChangeForm>()
+            .headers(&["If-Match"])
+            .answers::<ScheduleView>(200, "The schedule as it is now")
+            .etag()
+            .errors(TERMS),
+            update,
+        )
+        .add(
+            Operation::delete("/v1/schedules/{id}", "schedule.delete", "Delete a schedule")
+                .headers(&["If-Match"])
+                .answers_with(204, "", "It is deleted; tasks that it made stay")
+                .errors(CHANGES),
+            delete,
+        )
+}
+
+/// Which schedules to list.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// Where to go on: the cursor of the page before.
+    #[schemars(regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"))]
+    cursor: Option<String>,
+    /// At most so many; 50.
+    #[schemars(range(min = 1, max = 1000))]
+    limit: Option<usize>,
+}
+
+/// How many instants to show.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NextQuery {
+    /// So many; 10.
+    #[schemars(range(min = 1, max = 100))]
+    count: Option<usize>,
+}
+
+/// What to show.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PreviewQuery {
+    /// The expression.
+    #[schemars(length(min = 9, max = 200))]
+    cron: String,
+    /// The time zone; UTC.
+    time_zone: Option<String>,
+    /// So many instants; 10.
+    #[schemars(range(min = 1, max = 100))]
+    count: Option<usize>,
+}
+
+async fn create(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    headers: HeaderMap,
+    JsonBody(form): JsonBody<ScheduleForm>,
+) -> Result<Response, Failure> {
+    let key = headers.get(&IDEMPOTENCY_KEY).map(|key| {
+        key.to_str()
+            .map_err(|_| Failure::invalid("Idempotency-Key", "is not plain text"))
+    });
+    let key = key.transpose()?;
+    let new = NewSchedule {
+        name: form.name,
+        cron: form.cron,
+        zone: form.time_zone,
+        task: submission(form.task.read()?)?,
+        catch_up: catch_up(form.catch_up, form.catch_up_limit)?,
+        overlap: overlap(form.overlap),
+        jitter: Duration::from_secs(u64::from(form.jitter_seconds)),
+    };
+    let made = api
+        .parts()
+        .schedules
+        .create(&caller, caller.tenant, new, key)
+        .await?;
+    let schedule = made.schedule;
+    let shown = view(&schedule);
+    if made.repeated {
+        return Ok(tagged(schedule.revision, shown));
+    }
+    let location = format!("/v1/schedules/{}", schedule.id);
+    Ok(created(schedule.revision, &location, shown))
+}
+
+async fn list(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Query(asked): Query<ListQuery>,
+) -> Result<Json<SchedulePageView>, Failure> {
+    let after = asked.cursor.map(|cursor| {
+        cursor
+            .parse()
+            .map_err(|_| Failure::new("bad_cursor", "the cursor is none that was given out"))
+    });
+    let limit = within("limit", asked.limit, 50, 1_000)?;
+    let found = api
+        .parts()
+        .schedules
+        .list(&caller, caller.tenant, after.transpose()?, limit)
+        .await?;
+    let next = found.last().filter(|_| found.len() >= limit);
+    Ok(Json(SchedulePageView {
+        next: next.map(|last| last.id.to_string()),
+        schedules: found.iter().map(view).collect(),
+    }))
+}
+
+async fn get(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Failure> {
+    let schedules = &api.parts().schedules;
+    let schedule = schedules.get(&caller, caller.tenant, schedule_id(&id)?).await?;
+    Ok(tagged(schedule.revision, view(&schedule)))
+}
+
+async fn next(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+    Query(asked): Query<NextQuery>,
+) -> Result<Json<InstantListView>, Failure> {
+    let (id, count) = (schedule_id(&id)?, within("count", asked.count, 10, 100)?);
+    let schedules = &api.parts().schedules;
+    let schedule = schedules.get(&caller, caller.tenant, id).await?;
+    let found = schedules.next(&caller, caller.tenant, id, count).await?;
+    Ok(Json(instants(&schedule.zone, found)))
+}
+
+async fn preview(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Query(asked): Query<PreviewQuery>,
+) -> Result<Json<InstantListView>, Failure> {
+    let count = within("count", asked.count, 10, 100)?;
+    let zone = asked.time_zone.unwrap_or_else(|| "UTC".to_owned());
+    let found = api
+        .parts()
+        .schedules
+        .preview(&caller, caller.tenant, &asked.cron, &zone, count)
+        .await?;
+    let found = found.into_iter().map(|at| Upcoming { at, due: at });
+    Ok(Json(instants(&zone, found.collect())))
+}
+
+async fn update(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    JsonBody(form): JsonBody<ScheduleChangeForm>,
+) -> Result<Response, Failure> {
+    let (id, revision) = (schedule_id(&id)?, if_match(&headers)?);
+    let catch_up = match (form.catch_up, form.catch_up_limit) {
+        (Some(word), limit) => Some(catch_up(word, limit)?),
+        (None, Some(_)) => return Err(Failure::invalid("catch_up_limit", "goes with `catch_up` only")),
+        (None, None) => None,
+    };
+    let change = ScheduleChange {
+        name: form.name,
+        cron: form.cron,
+        zone: form.time_zone,
+        task: form.task.map(task).transpose()?,
+        catch_up,
+        overlap: form.overlap.map(overlap),
+        jitter: form
+            .jitter_seconds
+            .map(|seconds| Duration::from_secs(u64::from(seconds))),
+        paused: form.paused,
+        reason: form.reason,
+    };
+    let schedule = api
+        .parts()
+        .schedules
+        .update(&caller, caller.tenant, id, revision, change)
+        .await?;
+    Ok(tagged(schedule.revision, view(&schedule)))
+}
+
+async fn delete(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Failure> {
+    let (id, revision) = (schedule_id(&id)?, if_match(&headers)?);
+    api.parts()
+        .schedules
+        .delete(&caller, caller.tenant, id, revision)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn schedule_id(text: &str) -> Result<ScheduleId, Failure> {
+    text.parse().map_err(|_| Failure::not_found())
+}
+
+fn within(field: &str, asked: Option<usize>, usual: usize, most: usize) -> Result<usize, Failure> {
+    let count = asked.unwrap_or(usual);
+    if (1..=most).contains(&count) {
+        Ok(count)
+    } else {
+        Err(Failure::invalid(field, format!("must lie in 1..={most}")))
+    }
+}
+
+fn task(form: TaskForm) -> Result<arbiter_queue::Submission, Failure> {
+    submission(form.read()?)
+}
+
+fn catch_up(word: CatchUpWord, limit: Option<u16>) -> Result<CatchUp, Failure> {
+    match (word, limit) {
+        (CatchUpWord::Skip, None) => Ok(CatchUp::Skip),
+        (CatchUpWord::Last, None) => Ok(CatchUp::Last),
+        (CatchUpWord::All, limit) => Ok(CatchUp::All {
+            limit: limit.unwrap_or(CatchUp::MOST),
+        }),
+        (_, Some(_)) => Err(Failure::invalid(
+            "catch_up_limit",
+            "goes with `\"catch_up\": \"all\"` only",
+        )),
+    }
+}
+
+const fn overlap(word: OverlapWord) -> Overlap {
+    match word {
+        OverlapWord::Allow => Overlap::Allow,
+        OverlapWord::Skip => Overlap::Skip,
+    }
+}
+
+fn view(schedule: &Schedule) -> ScheduleView {
+    let progress = &schedule.progress;
+    let zone = Zone::named(&schedule.zone);
+    ScheduleView {
+        id: schedule.id.to_string(),
+        tenant: schedule.tenant.to_string(),
+        name: schedule.name.clone(),
+        cron: schedule.cron.clone(),
+        time_zone: schedule.zone.clone(),
+        task: TaskForm::from(&schedule.task),
+        catch_up: match schedule.catch_up {
+            CatchUp::Skip => CatchUpWord::Skip,
+            CatchUp::Last => CatchUpWord::Last,
+            CatchUp::All { .. } => CatchUpWord::All,
+        },
+        catch_up_limit: schedule.catch_up.limit(),
+        overlap: match schedule.overlap {
+            Overlap::Allow => OverlapWord::Allow,
+            Overlap::Skip => OverlapWord::Skip,
+        },
+        jitter_seconds: schedule.jitter.as_secs(),
+        paused: schedule.paused.as_ref().map(|paused| SchedulePausedView {
+            reason: paused.reason.clone(),
+            note: paused.note.clone(),
+            by: paused.by.map(|by| by.to_string()),
+            at: paused.at.to_string(),
+        }),
+        next: progress.next.map(|next| instant(zone.as_ref(), next)),
+        last_at: progress.last_at.as_ref().map(Timestamp::to_string),
+        last_task: progress.last_task.map(|task| task.to_string()),
+        waiting: progress.waiting as u64,
+        skipped: progress.skipped,
+        failures: progress.failures,
+        last_error: progress.last_error.clone(),
+        created_by: schedule.created_by.to_string(),
+        created_at: schedule.created_at.to_string(),
+        acts_as: schedule.acts_as.to_string(),
+        revision: schedule.revision,
+    }
+}
+
+fn instants(zone: &str, found: Vec<Upcoming>) -> InstantListView {
+    let zone = Zone::named(zone);
+    InstantListView {
+        instants: found
+            .into_iter()
+            .map(|upcoming| instant(zone.as_ref(), upcoming))
+            .collect(),
+    }
+}
+
+fn instant(zone: Option<&Zone>, upcoming: Upcoming) -> InstantView {
+    let local = zone.and_then(|zone| zone.local(upcoming.at));
+    InstantView {
+        at: upcoming.at.to_string(),
+        local: local.unwrap_or_else(|| upcoming.at.to_string()),
+        due: upcoming.due.to_string(),
+    }
+}
