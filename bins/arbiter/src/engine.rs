@@ -43,6 +43,8 @@ pub(crate) struct Engine {
     dispatcher: Arc<dyn Service>,
     /// Ends attempts under way.
     drain: Stopper,
+    /// Which agent gets which task.
+    pub(crate) allocation: Arc<Allocation>,
     /// The side that agents call.
     pub(crate) work: Arc<PullDesk>,
 }
@@ -96,7 +98,7 @@ impl Engine {
             clock: Arc::clone(&app.clock),
             metrics: Arc::clone(&app.metrics),
         }));
-        let parts = parts(app, node, allocation, offers);
+        let parts = parts(app, node, Arc::clone(&allocation), offers);
         let dispatcher = Dispatcher::new(parts, hosted, FairScheduler::new(FairSettings::default()));
         Ok(Self {
             base: vec![
@@ -111,6 +113,7 @@ impl Engine {
                 has_started: AtomicBool::new(false),
             }),
             drain,
+            allocation,
             work,
         })
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arbiter_core::model::{TaskKind, TenantId};
+use arbiter_core::ports::Scope;
 
 /// Settings of allocation.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +36,22 @@ impl Default for Settings {
             running_per_tenant: BTreeMap::new(),
             running_per_kind: BTreeMap::new(),
         }
+    }
+}
+
+impl Settings {
+    /// The strategy for a kind.
+    pub fn strategy_of(&self, kind: &TaskKind) -> Strategy {
+        self.by_kind.get(kind).copied().unwrap_or(self.strategy)
+    }
+
+    /// The limits that a running task of this kind counts against.
+    pub fn running_limits(&self, tenant: TenantId, kind: &TaskKind) -> Vec<(Scope, u32)> {
+        let whole = self.running_per_tenant.get(&tenant);
+        let of_kind = self.running_per_kind.get(&(tenant, kind.clone()));
+        let whole = whole.map(|limit| (Scope::Tenant(tenant), *limit));
+        let of_kind = of_kind.map(|limit| (Scope::TenantKind(tenant, kind.clone()), *limit));
+        whole.into_iter().chain(of_kind).collect()
     }
 }
 
