@@ -82,7 +82,7 @@ impl Engine {
             registry: Arc::clone(&store),
             queue: Arc::clone(&app.queue),
             hosted: agents.iter().map(|entry| entry.profile.clone()).collect(),
-            operator: app.operator.id,
+            operator: app.operator.clone(),
             wakeups: Arc::clone(&app.wakeups),
             clock: Arc::clone(&app.clock),
         };
