@@ -274,6 +274,20 @@ async fn host(
     agents: Vec<AgentEntry>,
     environment: &dyn Environment,
 ) -> Result<Vec<HostedAgent>, Failure> {
+    let left = arbiter_adapter_process::sweep(&work_root(&app.config));
+    match left {
+        Ok(0) => {}
+        Ok(count) => {
+            tracing::info!(
+                event = "work_folders_removed",
+                count,
+                "folders of attempts of dead processes were removed"
+            );
+        }
+        Err(error) => {
+            tracing::warn!(event = "work_folders_left", error = %error, "folders of dead attempts could not be removed");
+        }
+    }
     let mut hosted = Vec::new();
     for entry in agents {
         let tenant = entry.profile.tenant.unwrap_or(app.operator.tenant);
