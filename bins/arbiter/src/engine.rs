@@ -68,7 +68,7 @@ impl Engine {
         let node = app.ids.node();
         let store: Arc<dyn AgentRegistry> = app.store.clone();
         let allocation = Arc::new(Allocation::new(
-            arbiter_allocation::Settings::default(),
+            app.config.allocation.clone(),
             Arc::clone(&store),
             Arc::clone(&app.metrics),
             Arc::clone(&app.clock),

@@ -285,6 +285,52 @@ fn strategies_prefer_what_they_say() {
 }
 
 #[test]
+fn an_assignment_counts_against_every_limit_of_its_tenant_and_kind() {
+    let tenant = TenantId::from_bytes([9; 16]);
+    let other = TenantId::from_bytes([8; 16]);
+    let mut chooser = choosing(Strategy::MatchScore, &[agent(1)], &[(1, 4)], 1);
+    chooser.settings = Arc::new(Settings {
+        running_per_tenant: [(tenant, 5), (other, 1)].into(),
+        running_per_kind: [((tenant, kind()), 2), ((other, kind()), 1)].into(),
+        ..Settings::default()
+    });
+    let choices = chooser.choose(&[task(1, shape())], NOW);
+    let choice = choices[0].as_ref().expect("chosen");
+    assert_eq!(
+        choice.loads,
+        [
+            (Scope::Agent(AgentId::from_bytes([1; 16])), 4),
+            (Scope::Tenant(tenant), 5),
+            (Scope::TenantKind(tenant, kind()), 2),
+        ]
+    );
+}
+
+#[test]
+fn a_strategy_by_kind_goes_before_the_general_one() {
+    let mut agents: Vec<RegisteredAgent> = (1..=2).map(agent).collect();
+    let writing = TaskKind::new("writing").expect("kind");
+    for agent in &mut agents {
+        agent.profile.capabilities.kinds.insert(writing.clone());
+    }
+    for strategy in Strategy::ALL {
+        let mut chooser = choosing(Strategy::MatchScore, &agents, &[(1, 4), (2, 4)], 1);
+        chooser.settings = Arc::new(Settings {
+            by_kind: [(writing.clone(), strategy)].into(),
+            ..Settings::default()
+        });
+        let of_kind = Shape {
+            kind: writing.clone(),
+            ..shape()
+        };
+        let choices = chooser.choose(&[task(1, of_kind), task(2, shape())], NOW);
+        let words = choices.iter().flatten().flat_map(|choice| &choice.decision);
+        let words: Vec<&str> = words.map(|decision| decision.strategy).collect();
+        assert_eq!(words, [strategy.word(), "match_score"]);
+    }
+}
+
+#[test]
 fn a_stale_registry_offers_nobody() {
     let chooser = choosing(Strategy::MatchScore, &[agent(1)], &[(1, 4)], 1);
     let late = NOW.plus(std::time::Duration::from_secs(301));
