@@ -248,6 +248,61 @@ fn prerequisites_budgets_failures_and_refusals_stand_in_the_results() {
     );
 }
 
+/// An agent of a kind that answers at once.
+fn quick_agent(place: &Place, kind: &str, rest: &str) -> String {
+    place.write(
+        "agents/quick.sh",
+        "#!/bin/sh\ncat >/dev/null\necho '{\"version\":1,\"outcome\":\"succeeded\",\"output\":1}'\n",
+    );
+    format!(
+        "[[agent]]\nname = \"{kind}\"\ncommand = [\"./agents/quick.sh\"]\nmodel_family = \"none\"\nkinds = [\"{kind}\"]\n{rest}"
+    )
+}
+
+#[test]
+fn tasks_that_no_agent_can_do_are_told_and_not_waited_for() {
+    let place = Place::new();
+    let agent = quick_agent(&place, "analysis", "languages = [\"en\"]\n");
+    place.write("agents.toml", &agent);
+    let tasks = [
+        r#"{"kind":"analysis","title":"can be done"}"#,
+        r#"{"kind":"research","title":"another kind"}"#,
+        r##"{"kind":"analysis","title":"comes after it","after":["#2"]}"##,
+        r#"{"kind":"analysis","title":"another language","requires":{"languages":["fr"]}}"#,
+        r#"{"kind":"analysis","title":"too secret","security":"restricted"}"#,
+        r#"{"kind":"analysis","title":"too good","requires":{"minimum_success_rate":0.99}}"#,
+    ];
+    place.write("tasks.jsonl", &tasks.join("\n"));
+    let run = || place.run(&["run", "tasks.jsonl", "--agents", "agents.toml"]);
+    let ends = || -> Vec<String> {
+        let lines = place.lines("tasks.results.jsonl");
+        let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        lines
+            .iter()
+            .map(|line| format!("{} {}", word(&line["state"]), word(&line["reason"])))
+            .collect()
+    };
+    let first = run();
+    assert_eq!(first.code(), 1, "{first:?}");
+    let left = "queued no_capable_agent";
+    let after = "queued prerequisite_waits";
+    assert_eq!(ends(), ["succeeded -", left, after, left, left, left]);
+    assert!(first.stderr.contains("`another kind`"), "{}", first.stderr);
+    assert!(first.stderr.contains("no_capable_agent"), "{}", first.stderr);
+
+    // With an agent that can, the same batch goes on.
+    place.write(
+        "agents.toml",
+        &[agent, quick_agent(&place, "research", "")].concat(),
+    );
+    let second = run();
+    assert_eq!(second.code(), 1, "{second:?}");
+    assert_eq!(
+        ends(),
+        ["succeeded -", "succeeded -", "succeeded -", left, left, left]
+    );
+}
+
 #[test]
 fn a_batch_that_is_started_anew_withdraws_what_its_earlier_run_left_open() {
     let place = Place::new();

@@ -55,15 +55,129 @@ fn exit_codes_and_messages_say_what_to_do() {
             "the roles are submitter",
         ),
         (
-            &["key", "create", "--name", "x", "--role", "admin"],
-            5,
-            "only an admin",
+            &[
+                "key",
+                "create",
+                "--name",
+                "x",
+                "--role",
+                "submitter",
+                "--kind",
+                "A b",
+            ],
+            2,
+            "A b",
+        ),
+        (
+            &[
+                "key",
+                "create",
+                "--name",
+                "x",
+                "--role",
+                "submitter",
+                "--highest-band",
+                "4",
+            ],
+            2,
+            "0..=3",
         ),
     ] {
         let done = place.run(arguments);
         assert_eq!(done.code(), code, "{arguments:?}: {done:?}");
         assert!(done.stderr.contains(part), "{part}: {}", done.stderr);
     }
+}
+
+/// Lets local commands act as a new principal.
+fn act_as(place: &Place, options: &[&str]) {
+    let create = ["key", "create", "--name", "other", "--output", "other.key"];
+    let made = place.run(&[&create, options].concat());
+    assert_eq!(made.code(), 0, "{made:?}");
+    std::fs::rename(place.path("other.key"), place.path("data/operator.key")).expect("renamed");
+}
+
+#[test]
+fn local_commands_do_what_their_key_may_do_and_nothing_more() {
+    let place = Place::new();
+    let audit: [&[&str]; 4] = [
+        &["audit", "verify"],
+        &["audit", "export", "log.jsonl"],
+        &["audit", "proof", "0"],
+        &["audit", "rotate"],
+    ];
+    // The operator of the data folder has the whole store.
+    for command in audit {
+        assert_eq!(place.run(command).code(), 0, "{command:?}");
+    }
+    let admin = place.run(&["key", "create", "--name", "x", "--role", "admin"]);
+    assert_eq!(admin.code(), 0, "{admin:?}");
+    let all = place.run(&["--json", "audit", "search", "--limit", "1000"]);
+    let tenants = |text: &str| -> std::collections::BTreeSet<String> {
+        let lines = text
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+        lines.map(|line| line["leaf"]["tenant"].to_string()).collect()
+    };
+    assert!(tenants(&all.stdout).len() > 1, "{all:?}");
+
+    // Who runs one tenant sees what is its own.
+    act_as(&place, &["--role", "operator"]);
+    for command in audit {
+        let denied = place.run(command);
+        assert_eq!(denied.code(), 5, "{command:?}: {denied:?}");
+    }
+    let admin = place.run(&["key", "create", "--name", "x", "--role", "admin"]);
+    assert_eq!(admin.code(), 5, "{admin:?}");
+    assert!(admin.stderr.contains("only an admin"), "{}", admin.stderr);
+    let own = place.run(&["--json", "audit", "search", "--limit", "1000"]);
+    assert_eq!((own.code(), tenants(&own.stdout).len()), (0, 1), "{own:?}");
+
+    place.write("note.txt", "hello");
+    place.write(
+        "tasks.jsonl",
+        r#"{"kind":"analysis","title":"x","files":{"note":"note.txt"}}"#,
+    );
+    place.write(
+        "agents.toml",
+        "[[agent]]\nname = \"a\"\ncommand = [\"./agents/word_count.py\"]\nmodel_family = \"none\"\nkinds = [\"analysis\"]\n",
+    );
+    place.write(
+        "extra.cedar",
+        "forbid (principal, action == Arbiter::Action::\"artifact.put\", resource);",
+    );
+    place.write("config.toml", "[policies]\nfiles = [\"extra.cedar\"]\n");
+    let run = ["run", "tasks.jsonl", "--agents", "agents.toml"];
+    let without_artifacts = place.run(&[&["--config", "config.toml"], run.as_slice()].concat());
+    assert_eq!(without_artifacts.code(), 5, "{without_artifacts:?}");
+
+    // Who submits runs no agents.
+    act_as(&place, &["--role", "submitter"]);
+    let denied = place.run(&run);
+    assert_eq!(denied.code(), 5, "{denied:?}");
+}
+
+#[test]
+fn a_key_is_made_for_some_kinds_and_bands() {
+    let place = Place::new();
+    act_as(
+        &place,
+        &["--role", "operator", "--kind", "writing", "--highest-band", "1"],
+    );
+    place.write(
+        "tasks.jsonl",
+        "{\"kind\":\"writing\",\"title\":\"a\",\"priority\":\"low\"}\n{\"kind\":\"analysis\",\"title\":\"b\",\"priority\":\"low\"}\n",
+    );
+    let submitted = place.run(&["--json", "task", "submit", "tasks.jsonl"]);
+    assert!(submitted.stdout.contains("kind_not_allowed"), "{submitted:?}");
+    place.write(
+        "urgent.jsonl",
+        r#"{"kind":"writing","title":"c","priority":"high"}"#,
+    );
+    let urgent = place.run(&["task", "submit", "urgent.jsonl"]);
+    assert_eq!(urgent.code(), 5, "{urgent:?}");
+    let more = place.run(&["key", "create", "--name", "x", "--role", "submitter"]);
+    assert_eq!(more.code(), 5, "nobody hands out more than it has: {more:?}");
 }
 
 #[test]

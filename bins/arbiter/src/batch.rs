@@ -5,6 +5,7 @@ mod identity;
 mod progress;
 mod results;
 mod tasks;
+mod unserved;
 mod upload;
 
 pub(crate) use agents::{AgentEntry, Agents};
@@ -12,4 +13,5 @@ pub(crate) use identity::{BatchRun, LABEL, identity};
 pub(crate) use progress::Progress;
 pub(crate) use results::{ArtifactLine, ResultLine, write as write_results};
 pub(crate) use tasks::{Batch, BatchTask};
+pub(crate) use unserved::{Standstill, Unserved};
 pub(crate) use upload::upload;

@@ -263,6 +263,13 @@ pub(crate) enum KeyCommand {
         /// Roles of the new principal
         #[arg(long, required_unless_present = "principal")]
         role: Vec<String>,
+        /// Kinds of tasks that the new principal may submit, where they differ from its tenant's
+        #[arg(long, conflicts_with = "principal")]
+        kind: Vec<String>,
+        /// Most urgent band that the new principal may use: 0 (priorities 0–24), 1 (25–49), 2 (50–74) or 3 (75–100)
+        #[arg(long, value_name = "BAND", conflicts_with = "principal", default_value_t = 3,
+              value_parser = clap::value_parser!(u8).range(0..=3))]
+        highest_band: u8,
         /// Days until the key expires
         #[arg(long, value_name = "DAYS")]
         expires_in_days: Option<u32>,

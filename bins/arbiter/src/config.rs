@@ -1,5 +1,6 @@
 //! The configuration: flag, then environment, then file, then default.
 
+mod allocation;
 mod check;
 mod file;
 mod hooks;
@@ -14,13 +15,14 @@ pub(crate) use reference::reference;
 pub(crate) use server::ServerConfig;
 pub(crate) use show::show;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use arbiter_core::lifecycle::Rules;
 use arbiter_core::mechanism::RedactionRules;
+use arbiter_core::model::{TaskKind, TenantId};
 use arbiter_queue::{RateLimit, Settings, SuspicionPolicy};
 
 use crate::cli::{Global, LogFormat};
@@ -49,6 +51,7 @@ pub(crate) struct Config {
     pub(crate) exec: ExecConfig,
     pub(crate) server: ServerConfig,
     pub(crate) hooks: HooksConfig,
+    pub(crate) allocation: arbiter_allocation::Settings,
 }
 
 /// The log.
@@ -107,6 +110,7 @@ impl Config {
         let exec = exec(file, problems);
         let server = ServerConfig::of(&file.server, &folder, problems);
         let hooks = HooksConfig::of(&file.hooks, problems);
+        let allocation = allocation::settings(&file.allocation, problems);
         let (data_dir, data_dir_from) = data?;
         Some(Self {
             policies: file.policies.files.iter().map(|name| folder.join(name)).collect(),
@@ -124,6 +128,7 @@ impl Config {
             exec,
             server,
             hooks,
+            allocation,
         })
     }
 }
@@ -164,7 +169,7 @@ fn queue(file: &FileConfig, problems: &mut Vec<String>) -> Settings {
     }
     let mut kinds = BTreeSet::new();
     for kind in &section.extra_kinds {
-        match arbiter_core::model::TaskKind::new(kind) {
+        match TaskKind::new(kind) {
             Ok(kind) => {
                 kinds.insert(kind);
             }
@@ -172,6 +177,7 @@ fn queue(file: &FileConfig, problems: &mut Vec<String>) -> Settings {
         }
     }
     settings.extra_kinds = kinds;
+    settings.tenant_kinds = tenant_kinds(file, problems);
     settings.suspicious = match section.suspicious.as_deref() {
         None | Some("flag") => SuspicionPolicy::Flag,
         Some("refuse") => SuspicionPolicy::Refuse,
@@ -183,6 +189,21 @@ fn queue(file: &FileConfig, problems: &mut Vec<String>) -> Settings {
         }
     };
     settings
+}
+
+fn tenant_kinds(file: &FileConfig, problems: &mut Vec<String>) -> BTreeMap<TenantId, BTreeSet<TaskKind>> {
+    let mut all = BTreeMap::new();
+    for (tenant, words) in &file.queue.tenant_kinds {
+        let kinds: Result<BTreeSet<_>, _> = words.iter().map(|word| TaskKind::new(word)).collect();
+        match (tenant.parse::<TenantId>(), kinds) {
+            (Ok(tenant), Ok(kinds)) => {
+                all.insert(tenant, kinds);
+            }
+            (Err(error), _) => problems.push(format!("queue.tenant_kinds: {error}")),
+            (_, Err(error)) => problems.push(format!("queue.tenant_kinds: {error}")),
+        }
+    }
+    all
 }
 
 fn rules(file: &FileConfig, problems: &mut Vec<String>) -> Rules {

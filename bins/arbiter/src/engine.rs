@@ -43,6 +43,8 @@ pub(crate) struct Engine {
     dispatcher: Arc<dyn Service>,
     /// Ends attempts under way.
     drain: Stopper,
+    /// Which agent gets which task.
+    pub(crate) allocation: Arc<Allocation>,
     /// The side that agents call.
     pub(crate) work: Arc<PullDesk>,
 }
@@ -66,7 +68,7 @@ impl Engine {
         let node = app.ids.node();
         let store: Arc<dyn AgentRegistry> = app.store.clone();
         let allocation = Arc::new(Allocation::new(
-            arbiter_allocation::Settings::default(),
+            app.config.allocation.clone(),
             Arc::clone(&store),
             Arc::clone(&app.metrics),
             Arc::clone(&app.clock),
@@ -80,7 +82,7 @@ impl Engine {
             registry: Arc::clone(&store),
             queue: Arc::clone(&app.queue),
             hosted: agents.iter().map(|entry| entry.profile.clone()).collect(),
-            operator: app.operator.id,
+            operator: app.operator.clone(),
             wakeups: Arc::clone(&app.wakeups),
             clock: Arc::clone(&app.clock),
         };
@@ -96,7 +98,7 @@ impl Engine {
             clock: Arc::clone(&app.clock),
             metrics: Arc::clone(&app.metrics),
         }));
-        let parts = parts(app, node, allocation, offers);
+        let parts = parts(app, node, Arc::clone(&allocation), offers);
         let dispatcher = Dispatcher::new(parts, hosted, FairScheduler::new(FairSettings::default()));
         Ok(Self {
             base: vec![
@@ -111,6 +113,7 @@ impl Engine {
                 has_started: AtomicBool::new(false),
             }),
             drain,
+            allocation,
             work,
         })
     }
@@ -271,6 +274,20 @@ async fn host(
     agents: Vec<AgentEntry>,
     environment: &dyn Environment,
 ) -> Result<Vec<HostedAgent>, Failure> {
+    let left = arbiter_adapter_process::sweep(&work_root(&app.config));
+    match left {
+        Ok(0) => {}
+        Ok(count) => {
+            tracing::info!(
+                event = "work_folders_removed",
+                count,
+                "folders of attempts of dead processes were removed"
+            );
+        }
+        Err(error) => {
+            tracing::warn!(event = "work_folders_left", error = %error, "folders of dead attempts could not be removed");
+        }
+    }
     let mut hosted = Vec::new();
     for entry in agents {
         let tenant = entry.profile.tenant.unwrap_or(app.operator.tenant);

@@ -62,12 +62,7 @@ impl Choosing {
         if task.deadline.is_some_and(|deadline| deadline <= now) {
             return None;
         }
-        let strategy = self
-            .settings
-            .by_kind
-            .get(&shape.kind)
-            .copied()
-            .unwrap_or(self.settings.strategy);
+        let strategy = self.settings.strategy_of(&shape.kind);
         let candidates = self.candidates(task, shape, strategy, offers, now);
         if candidates.is_empty() {
             return None;
@@ -133,12 +128,7 @@ impl Choosing {
 
     fn loads(&self, tenant: TenantId, shape: &Shape, chosen: Candidate<'_>) -> Vec<(Scope, u32)> {
         let mut loads = vec![(Scope::Agent(chosen.id()), chosen.agent.profile.slots)];
-        if let Some(limit) = self.settings.running_per_tenant.get(&tenant) {
-            loads.push((Scope::Tenant(tenant), *limit));
-        }
-        if let Some(limit) = self.settings.running_per_kind.get(&(tenant, shape.kind.clone())) {
-            loads.push((Scope::TenantKind(tenant, shape.kind.clone()), *limit));
-        }
+        loads.extend(self.settings.running_limits(tenant, &shape.kind));
         loads
     }
 

@@ -1,6 +1,9 @@
 //! Explaining, without assigning anything, who could do a task or why nobody can.
 
+use std::collections::HashMap;
+
 use arbiter_core::model::{AgentId, Budget, Priority, Shape, TenantId, Timestamp};
+use arbiter_core::ports::Scope;
 use arbiter_core::services::Offer;
 
 use crate::constraints::{Unfit, fit};
@@ -19,6 +22,8 @@ pub enum NoAgent {
     NoneFree,
     /// Those that are free cost more than the budget.
     OverBudget,
+    /// The tenant runs as many tasks, or as many of the kind, as it may.
+    RateLimited,
     /// The deadline has passed.
     DeadlineImpossible,
     /// The registry has not answered for too long.
@@ -26,6 +31,17 @@ pub enum NoAgent {
 }
 
 impl NoAgent {
+    /// Every reason.
+    pub const ALL: [Self; 7] = [
+        Self::NoCapableAgent,
+        Self::NoneHealthy,
+        Self::NoneFree,
+        Self::OverBudget,
+        Self::RateLimited,
+        Self::DeadlineImpossible,
+        Self::RegistryUnavailable,
+    ];
+
     /// The reason's word.
     pub const fn word(self) -> &'static str {
         match self {
@@ -33,6 +49,7 @@ impl NoAgent {
             Self::NoneHealthy => "none_healthy",
             Self::NoneFree => "none_free",
             Self::OverBudget => "over_budget",
+            Self::RateLimited => "rate_limited",
             Self::DeadlineImpossible => "deadline_impossible",
             Self::RegistryUnavailable => "registry_unavailable",
         }
@@ -46,45 +63,53 @@ pub struct Explanation {
     pub agents: Result<Vec<(AgentId, f64)>, NoAgent>,
 }
 
-/// What is asked.
-#[derive(Debug, Clone)]
-pub(crate) struct Question<'a> {
-    pub(crate) tenant: TenantId,
-    pub(crate) shape: &'a Shape,
-    pub(crate) priority: Priority,
-    pub(crate) budget: Budget,
-    pub(crate) deadline: Option<Timestamp>,
-    pub(crate) now: Timestamp,
+/// A question: who could do such a task now?
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// Whose task it is.
+    pub tenant: TenantId,
+    /// What it requires.
+    pub shape: &'a Shape,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// What it may use.
+    pub budget: Budget,
+    /// When it must be done.
+    pub deadline: Option<Timestamp>,
+    /// The agents that could take work now.
+    pub offers: &'a [Offer],
+    /// How much is taken up of what has a limit; a scope that is not named is free.
+    pub running: &'a [(Scope, u32)],
+    /// Whether only offered agents are looked at, because no other will ever ask for work.
+    pub only_offered: bool,
 }
 
 pub(crate) fn explain(
     settings: &Settings,
     snapshot: &Snapshot,
     question: &Question<'_>,
-    offers: &[Offer],
+    now: Timestamp,
 ) -> Explanation {
     let none = |reason| Explanation { agents: Err(reason) };
-    if question.now.since(snapshot.fresh_at) > settings.stale_after {
+    if now.since(snapshot.fresh_at) > settings.stale_after {
         return none(NoAgent::RegistryUnavailable);
     }
-    if question.deadline.is_some_and(|deadline| deadline <= question.now) {
+    if question.deadline.is_some_and(|deadline| deadline <= now) {
         return none(NoAgent::DeadlineImpossible);
     }
+    let offers: HashMap<AgentId, &Offer> = question.offers.iter().map(|offer| (offer.agent, offer)).collect();
     let all = snapshot.agents.keys().copied();
-    let capable = snapshot.capable(question.tenant, question.shape, all);
+    let looked_at = all.filter(|agent| !question.only_offered || offers.contains_key(agent));
+    let capable = snapshot.capable(question.tenant, question.shape, looked_at);
     if capable.is_empty() {
         return none(NoAgent::NoCapableAgent);
     }
-    let strategy = settings
-        .by_kind
-        .get(&question.shape.kind)
-        .copied()
-        .unwrap_or(settings.strategy);
+    let strategy = settings.strategy_of(&question.shape.kind);
     let (mut healthy, mut free, mut found) = (false, false, Vec::new());
     for agent in capable {
-        let offer = offers.iter().find(|offer| offer.agent == agent.profile.id);
+        let offer = offers.get(&agent.profile.id);
         let hosted = offer.is_some_and(|offer| offer.acknowledges);
-        let health = agent.health(question.now, settings.heartbeat);
+        let health = agent.health(now, settings.heartbeat);
         let fits = fit(
             agent,
             health,
@@ -107,9 +132,19 @@ pub(crate) fn explain(
     }
     found.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     match (healthy, free, found.is_empty()) {
+        (_, _, false) if limited(settings, question) => none(NoAgent::RateLimited),
         (_, _, false) => Explanation { agents: Ok(found) },
         (false, ..) => none(NoAgent::NoneHealthy),
         (true, false, _) => none(NoAgent::NoneFree),
         (true, true, true) => none(NoAgent::OverBudget),
     }
+}
+
+/// Whether a limit on running tasks is reached.
+fn limited(settings: &Settings, question: &Question<'_>) -> bool {
+    let limits = settings.running_limits(question.tenant, &question.shape.kind);
+    limits.into_iter().any(|(scope, limit)| {
+        let used = question.running.iter().find(|(taken, _)| *taken == scope);
+        used.map_or(0, |(_, used)| *used) >= limit
+    })
 }

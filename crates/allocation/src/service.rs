@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arbiter_core::model::{
-    AgentId, AgentMode, Budget, Health, OutcomeDelta, Priority, RegisteredAgent, Shape, TenantId, Timestamp,
+    AgentId, AgentMode, Health, OutcomeDelta, RegisteredAgent, Shape, TenantId, Timestamp,
 };
 use arbiter_core::ports::{
     AgentRegistry, Chooser, Clock, Entropy, IdSource, Metrics, RegistryError, Revision,
@@ -119,24 +119,8 @@ impl Allocation {
     }
 
     /// Says who could do such a task now, or why nobody can. Assigns nothing.
-    pub fn explain(
-        &self,
-        tenant: TenantId,
-        shape: &Shape,
-        priority: Priority,
-        budget: Budget,
-        deadline: Option<Timestamp>,
-        offers: &[Offer],
-    ) -> Explanation {
-        let question = Question {
-            tenant,
-            shape,
-            priority,
-            budget,
-            deadline,
-            now: self.clock.now(),
-        };
-        explain(&self.settings, &self.current(), &question, offers)
+    pub fn explain(&self, question: &Question<'_>) -> Explanation {
+        explain(&self.settings, &self.current(), question, self.clock.now())
     }
 
     /// The agents that are in quarantine, as far as is known.
@@ -208,13 +192,7 @@ impl Allocator for Allocation {
 
     async fn learn(&self, outcomes: Vec<AttemptOutcome>) -> Result<(), RegistryError> {
         for outcome in &outcomes {
-            let policy = self
-                .settings
-                .by_kind
-                .get(&outcome.kind)
-                .copied()
-                .unwrap_or(self.settings.strategy)
-                .word();
+            let policy = self.settings.strategy_of(&outcome.kind).word();
             let reward = if outcome.succeeded { 1.0 } else { 0.0 };
             self.metrics.observe(
                 "routing.reward",

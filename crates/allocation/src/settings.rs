@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use arbiter_core::model::{TaskKind, TenantId};
+use arbiter_core::model::{Digest, TaskKind, TenantId};
+use arbiter_core::ports::Scope;
 
 /// Settings of allocation.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,7 +13,7 @@ pub struct Settings {
     pub strategy: Strategy,
     /// Strategies by kind.
     pub by_kind: BTreeMap<TaskKind, Strategy>,
-    /// Counts changes of these settings; kept with each decision.
+    /// Tells these settings from others; kept with each decision.
     pub policy_version: u64,
     /// How often an agent should be heard of; 15 s.
     pub heartbeat: Duration,
@@ -35,6 +36,34 @@ impl Default for Settings {
             running_per_tenant: BTreeMap::new(),
             running_per_kind: BTreeMap::new(),
         }
+    }
+}
+
+impl Settings {
+    /// The strategy for a kind.
+    pub fn strategy_of(&self, kind: &TaskKind) -> Strategy {
+        self.by_kind.get(kind).copied().unwrap_or(self.strategy)
+    }
+
+    /// A number that these settings give and hardly any others, below 2^53: what they say, not when they were made.
+    pub fn fingerprint(&self) -> u64 {
+        let said = Self {
+            policy_version: 0,
+            ..self.clone()
+        };
+        let digest = Digest::of(format!("{said:?}").as_bytes());
+        let mut first = [0; 8];
+        first.copy_from_slice(&digest.as_bytes()[..8]);
+        u64::from_be_bytes(first) >> 11
+    }
+
+    /// The limits that a running task of this kind counts against.
+    pub fn running_limits(&self, tenant: TenantId, kind: &TaskKind) -> Vec<(Scope, u32)> {
+        let whole = self.running_per_tenant.get(&tenant);
+        let of_kind = self.running_per_kind.get(&(tenant, kind.clone()));
+        let whole = whole.map(|limit| (Scope::Tenant(tenant), *limit));
+        let of_kind = of_kind.map(|limit| (Scope::TenantKind(tenant, kind.clone()), *limit));
+        whole.into_iter().chain(of_kind).collect()
     }
 }
 
@@ -77,5 +106,10 @@ impl Strategy {
             Self::Random => "random",
             Self::MatchScore => "match_score",
         }
+    }
+
+    /// The strategy that has this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|strategy| strategy.word() == word)
     }
 }

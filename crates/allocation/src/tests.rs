@@ -9,6 +9,7 @@ use arbiter_core::services::Offer;
 use proptest::prelude::*;
 
 use crate::chooser::Choosing;
+use crate::explain::{NoAgent, Question, explain};
 use crate::index::Snapshot;
 use crate::settings::{Settings, Strategy};
 use crate::slots::Slots;
@@ -284,10 +285,208 @@ fn strategies_prefer_what_they_say() {
 }
 
 #[test]
+fn an_assignment_counts_against_every_limit_of_its_tenant_and_kind() {
+    let tenant = TenantId::from_bytes([9; 16]);
+    let other = TenantId::from_bytes([8; 16]);
+    let mut chooser = choosing(Strategy::MatchScore, &[agent(1)], &[(1, 4)], 1);
+    chooser.settings = Arc::new(Settings {
+        running_per_tenant: [(tenant, 5), (other, 1)].into(),
+        running_per_kind: [((tenant, kind()), 2), ((other, kind()), 1)].into(),
+        ..Settings::default()
+    });
+    let choices = chooser.choose(&[task(1, shape())], NOW);
+    let choice = choices[0].as_ref().expect("chosen");
+    assert_eq!(
+        choice.loads,
+        [
+            (Scope::Agent(AgentId::from_bytes([1; 16])), 4),
+            (Scope::Tenant(tenant), 5),
+            (Scope::TenantKind(tenant, kind()), 2),
+        ]
+    );
+}
+
+#[test]
+fn a_strategy_by_kind_goes_before_the_general_one() {
+    let mut agents: Vec<RegisteredAgent> = (1..=2).map(agent).collect();
+    let writing = TaskKind::new("writing").expect("kind");
+    for agent in &mut agents {
+        agent.profile.capabilities.kinds.insert(writing.clone());
+    }
+    for strategy in Strategy::ALL {
+        let mut chooser = choosing(Strategy::MatchScore, &agents, &[(1, 4), (2, 4)], 1);
+        chooser.settings = Arc::new(Settings {
+            by_kind: [(writing.clone(), strategy)].into(),
+            ..Settings::default()
+        });
+        let of_kind = Shape {
+            kind: writing.clone(),
+            ..shape()
+        };
+        let choices = chooser.choose(&[task(1, of_kind), task(2, shape())], NOW);
+        let words = choices.iter().flatten().flat_map(|choice| &choice.decision);
+        let words: Vec<&str> = words.map(|decision| decision.strategy).collect();
+        assert_eq!(words, [strategy.word(), "match_score"]);
+    }
+}
+
+#[test]
 fn a_stale_registry_offers_nobody() {
     let chooser = choosing(Strategy::MatchScore, &[agent(1)], &[(1, 4)], 1);
     let late = NOW.plus(std::time::Duration::from_secs(301));
     assert!(chooser.choose(&[task(1, shape())], late)[0].is_none());
+}
+
+#[test]
+fn every_reason_for_no_agent_has_its_word() {
+    let tenant = TenantId::from_bytes([9; 16]);
+    let mut dear = agent(1);
+    dear.profile.cost.per_task_micros = Some(10);
+    let settings = Settings {
+        running_per_tenant: [(tenant, 2)].into(),
+        running_per_kind: [((tenant, kind()), 1)].into(),
+        ..Settings::default()
+    };
+    let (shape, agents) = (
+        shape(),
+        HashMap::from([(dear.profile.id, Arc::new(dear.clone()))]),
+    );
+    let snapshot = Snapshot::new(agents, NOW);
+    let offer = |free| Offer {
+        agent: dear.profile.id,
+        free,
+        acknowledges: false,
+    };
+    let (free, full) = ([offer(1)], [offer(0)]);
+    let question = Question {
+        tenant,
+        shape: &shape,
+        priority: Priority::NORMAL,
+        budget: Budget::default(),
+        deadline: None,
+        offers: &free,
+        running: &[],
+        only_offered: false,
+    };
+    let ask = |question: &Question<'_>, now| explain(&settings, &snapshot, question, now).agents;
+    let found = ask(&question, NOW).expect("it can");
+    assert_eq!(
+        found.iter().map(|one| one.0).collect::<Vec<_>>(),
+        [dear.profile.id]
+    );
+
+    let mut french = shape.clone();
+    french.requires.languages.insert("fr".into());
+    let silent = NOW.plus(std::time::Duration::from_secs(151));
+    let stale = NOW.plus(std::time::Duration::from_secs(301));
+    let budget = Budget {
+        cost_micros: Some(9),
+        ..Budget::default()
+    };
+    let (one, two) = (
+        [(Scope::TenantKind(tenant, kind()), 1)],
+        [(Scope::Tenant(tenant), 2)],
+    );
+    let cases = [
+        (
+            Question {
+                shape: &french,
+                ..question
+            },
+            NOW,
+            "no_capable_agent",
+        ),
+        // nobody but those that offer themselves will ever come
+        (
+            Question {
+                offers: &[],
+                only_offered: true,
+                ..question
+            },
+            NOW,
+            "no_capable_agent",
+        ),
+        (question, silent, "none_healthy"),
+        (
+            Question {
+                offers: &full,
+                ..question
+            },
+            NOW,
+            "none_free",
+        ),
+        (
+            Question {
+                offers: &[],
+                ..question
+            },
+            NOW,
+            "none_free",
+        ),
+        (Question { budget, ..question }, NOW, "over_budget"),
+        (
+            Question {
+                running: &one,
+                ..question
+            },
+            NOW,
+            "rate_limited",
+        ),
+        (
+            Question {
+                running: &two,
+                ..question
+            },
+            NOW,
+            "rate_limited",
+        ),
+        (
+            Question {
+                deadline: Some(NOW),
+                ..question
+            },
+            NOW,
+            "deadline_impossible",
+        ),
+        (question, stale, "registry_unavailable"),
+    ];
+    let mut seen = BTreeSet::new();
+    for (question, now, word) in cases {
+        let reason = ask(&question, now).expect_err(word);
+        assert_eq!(reason.word(), word);
+        seen.insert(word);
+    }
+    let words: BTreeSet<&str> = NoAgent::ALL.iter().map(|reason| reason.word()).collect();
+    assert_eq!(seen, words, "a case for each reason");
+}
+
+#[test]
+fn an_agent_that_this_process_runs_is_healthy_without_a_word() {
+    let (tenant, made) = (TenantId::from_bytes([9; 16]), agent(1));
+    let agents = HashMap::from([(made.profile.id, Arc::new(made.clone()))]);
+    let later = NOW.plus(std::time::Duration::from_secs(200));
+    let offers = [Offer {
+        agent: made.profile.id,
+        free: 1,
+        acknowledges: true,
+    }];
+    let question = Question {
+        tenant,
+        shape: &shape(),
+        priority: Priority::NORMAL,
+        budget: Budget::default(),
+        deadline: None,
+        offers: &offers,
+        running: &[],
+        only_offered: true,
+    };
+    let told = explain(
+        &Settings::default(),
+        &Snapshot::new(agents, NOW),
+        &question,
+        later,
+    );
+    assert_eq!(told.agents.expect("it can").len(), 1);
 }
 
 #[test]

@@ -54,6 +54,8 @@ struct AgentForm {
     slots: u32,
     memory: Option<u64>,
     output: Option<u64>,
+    cost_per_task_micros: Option<u64>,
+    cost_per_1k_tokens_micros: Option<u64>,
     #[serde(default)]
     env: Vec<String>,
     #[serde(default)]
@@ -146,7 +148,10 @@ fn entry(form: AgentForm, folder: &Path, tenant: TenantId) -> Result<AgentEntry,
             Clearance::Confidential => SecurityLevel::Confidential,
             Clearance::Restricted => SecurityLevel::Restricted,
         },
-        cost: AgentCost::default(),
+        cost: AgentCost {
+            per_task_micros: form.cost_per_task_micros,
+            per_1k_tokens_micros: form.cost_per_1k_tokens_micros,
+        },
         labels: std::collections::BTreeMap::new(),
     };
     profile.validate().map_err(|error| error.to_string())?;
@@ -193,6 +198,16 @@ mod tests {
         assert_eq!((agents.0[0].profile.slots, agents.0[0].memory_bytes), (1, None));
         let again = Agents::read(text, Path::new("/other"), TENANT).expect("agents");
         assert_eq!(again.0[0].profile.id, agents.0[0].profile.id);
+    }
+
+    #[test]
+    fn costs_are_read() {
+        let text = "[[agent]]\nname = \"a\"\ncommand = [\"sh\"]\nmodel_family = \"none\"\nkinds = [\"analysis\"]\n\
+                    cost_per_task_micros = 20\ncost_per_1k_tokens_micros = 3\n";
+        let agents = Agents::read(text, Path::new("/"), TENANT).expect("agents");
+        let cost = agents.0[0].profile.cost;
+        assert_eq!(cost.per_task_micros, Some(20));
+        assert_eq!(cost.per_1k_tokens_micros, Some(3));
     }
 
     #[test]

@@ -42,6 +42,11 @@ impl Progress {
         self.bar.set_message(text.into());
     }
 
+    /// Tells something that stays to be read, also when nobody watches the bar.
+    pub(crate) fn tell(&self, text: &str) {
+        self.bar.suspend(|| crate::output::error_line(text));
+    }
+
     /// Takes the bar away.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();

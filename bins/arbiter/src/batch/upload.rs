@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use arbiter_core::model::ArtifactRef;
+use arbiter_core::model::{ArtifactRef, Operation};
 use arbiter_core::ports::{BoxError, ByteSource};
+use arbiter_queue::QueueError;
 use async_trait::async_trait;
 use tokio::io::AsyncReadExt as _;
 
@@ -27,6 +28,7 @@ pub(crate) async fn upload(app: &App, name: &str, path: &Path) -> Result<Artifac
             path.display()
         )));
     }
+    permitted(app).await?;
     let mut source = FileSource(tokio::fs::File::open(path).await.map_err(cannot)?);
     let stored = app
         .artifacts
@@ -43,6 +45,18 @@ pub(crate) async fn upload(app: &App, name: &str, path: &Path) -> Result<Artifac
         digest: stored.digest,
         size_bytes: stored.size_bytes,
     })
+}
+
+/// Authorises one artifact. Waits where the limits of calls say so.
+async fn permitted(app: &App) -> Result<(), Failure> {
+    loop {
+        match app.queue.permit(&app.operator, Operation::ArtifactPut).await {
+            Err(QueueError::RateLimited { retry_after }) => {
+                app.clock.sleep_until(app.clock.monotonic() + retry_after).await;
+            }
+            other => return Ok(other?),
+        }
+    }
 }
 
 /// A file, piece by piece.

@@ -16,7 +16,7 @@ use arbiter_audit::proof::InclusionProof;
 use arbiter_audit::report::Report;
 use arbiter_audit::tile::{Tile, TileMap};
 use arbiter_audit::verify::verify_export;
-use arbiter_core::model::{Digest, Operation, TenantScope};
+use arbiter_core::model::{Digest, Operation, Role, Target, TenantScope};
 use arbiter_core::ports::{AuditEntry, AuditLog as _, AuditQuery, AuditTree as _, TreeHead};
 use serde_json::{Value, json};
 
@@ -50,15 +50,15 @@ async fn with_store(app: &App, command: AuditCommand, json: bool) -> Result<(), 
     match command {
         AuditCommand::Verify { file: Some(file), .. } => verify_file(&file, &app.trust()?.keyring()?, json),
         AuditCommand::Verify { file: None, .. } => {
-            app.queue.permit(&app.operator, Operation::AuditQuery).await?;
+            whole_log(app, Operation::AuditQuery).await?;
             show_report(&verify_store(app).await?, json)
         }
         AuditCommand::Proof { index } => {
-            app.queue.permit(&app.operator, Operation::AuditProof).await?;
+            whole_log(app, Operation::AuditProof).await?;
             proof(app, index).await
         }
         AuditCommand::Export { file } => {
-            app.queue.permit(&app.operator, Operation::AuditExport).await?;
+            whole_log(app, Operation::AuditExport).await?;
             export(app, &file, json).await
         }
         AuditCommand::Search {
@@ -84,7 +84,7 @@ async fn with_store(app: &App, command: AuditCommand, json: bool) -> Result<(), 
             Ok(())
         }
         AuditCommand::Rotate => {
-            app.queue.permit(&app.operator, Operation::AuditRotate).await?;
+            whole_log(app, Operation::AuditRotate).await?;
             let key = app.rotate_signer().await?;
             if json {
                 output::json(&json!({"key": key.to_string()}));
@@ -94,6 +94,14 @@ async fn with_store(app: &App, command: AuditCommand, json: bool) -> Result<(), 
             Ok(())
         }
     }
+}
+
+/// Authorises what concerns the log of every tenant.
+async fn whole_log(app: &App, operation: Operation) -> Result<(), Failure> {
+    Ok(app
+        .queue
+        .permit_on(&app.operator, operation, &Target::default())
+        .await?)
 }
 
 /// The keys that are given on the command line.
@@ -317,10 +325,12 @@ async fn write_export<W: Write>(app: &App, out: W, head: TreeHead, note: &Note) 
 }
 
 async fn search(app: &App, query: AuditQuery, json: bool) -> Result<(), Failure> {
-    let page = app
-        .store
-        .search(TenantScope::Tenant(app.operator.tenant), query)
-        .await?;
+    let scope = if app.operator.roles.contains(&Role::Admin) {
+        TenantScope::All
+    } else {
+        TenantScope::Tenant(app.operator.tenant)
+    };
+    let page = app.store.search(scope, query).await?;
     let mut rows = Vec::new();
     for entry in &page.entries {
         let leaf: Value = serde_json::from_slice(&entry.leaf)

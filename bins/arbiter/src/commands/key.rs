@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use arbiter_core::mechanism::SecretText;
-use arbiter_core::model::{Band, Operation, Principal, PrincipalId, PrincipalKind, Role};
+use arbiter_core::model::{Band, Operation, Principal, PrincipalId, PrincipalKind, Role, TaskKind};
 use arbiter_queue::{KeyInfo, PrincipalRecord};
 use serde_json::json;
 
@@ -21,13 +21,22 @@ pub(crate) async fn run(app: &App, command: KeyCommand, json: bool) -> Result<()
             principal,
             name,
             role,
+            kind,
+            highest_band,
             expires_in_days,
             output,
         } => {
             app.queue.permit(&app.operator, Operation::KeyCreate).await?;
             let principal = match principal {
                 Some(text) => principal_id(&text)?,
-                None => make_principal(app, name.unwrap_or_default(), &role).await?,
+                None => {
+                    let allowed = Allowed {
+                        roles: &role,
+                        kinds: &kind,
+                        highest_band,
+                    };
+                    make_principal(app, name.unwrap_or_default(), allowed).await?
+                }
             };
             let lifetime = expires_in_days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
             let key = app
@@ -65,12 +74,19 @@ pub(crate) async fn run(app: &App, command: KeyCommand, json: bool) -> Result<()
     Ok(())
 }
 
-async fn make_principal(app: &App, name: String, words: &[String]) -> Result<PrincipalId, Failure> {
+/// What a new principal may do, as it was typed.
+struct Allowed<'a> {
+    roles: &'a [String],
+    kinds: &'a [String],
+    highest_band: u8,
+}
+
+async fn make_principal(app: &App, name: String, allowed: Allowed<'_>) -> Result<PrincipalId, Failure> {
     if name.trim().is_empty() || name.chars().count() > 100 {
         return Err(Failure::usage("--name must have 1–100 characters"));
     }
     let mut roles = BTreeSet::new();
-    for word in words {
+    for word in allowed.roles {
         let role = Role::from_word(word).ok_or_else(|| {
             let known: Vec<&str> = Role::ALL.iter().map(|role| role.word()).collect();
             Failure::usage(format!("`{word}` is no role; the roles are {}", known.join(", ")))
@@ -85,6 +101,18 @@ async fn make_principal(app: &App, name: String, words: &[String]) -> Result<Pri
         }
         roles.insert(role);
     }
+    let usage = |error: &dyn std::fmt::Display| Failure::usage(error.to_string());
+    let kinds: BTreeSet<TaskKind> = (allowed.kinds.iter())
+        .map(|word| TaskKind::new(word).map_err(|error| usage(&error)))
+        .collect::<Result<_, _>>()?;
+    let highest_band = Band::new(allowed.highest_band).map_err(|error| usage(&error))?;
+    if highest_band > app.operator.highest_band {
+        return Err(Failure {
+            code: "forbidden",
+            exit: arbiter_wire::codes::EXIT_DENIED,
+            ..Failure::usage("nobody hands out a higher band than it may use itself")
+        });
+    }
     let id = app.ids.principal();
     let agent = roles.contains(&Role::Agent).then(|| app.ids.agent());
     let principal = Principal {
@@ -97,8 +125,8 @@ async fn make_principal(app: &App, name: String, words: &[String]) -> Result<Pri
         },
         roles,
         agent,
-        kinds: None,
-        highest_band: Band::HIGHEST,
+        kinds: (!kinds.is_empty()).then_some(kinds),
+        highest_band,
     };
     bootstrap::create_principal(
         &app.keys,

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use arbiter_core::model::{ArtifactRef, AttemptEnd, StateName, TaskId, TenantScope};
+use arbiter_core::model::{AgentId, ArtifactRef, AttemptEnd, StateName, TaskId, TenantScope};
 use arbiter_core::ports::{Hint, TaskQuery, TaskReader as _};
 use arbiter_orchestration::Stop;
 use arbiter_queue::{QueueError, Submission};
@@ -13,7 +14,8 @@ use futures_util::{FutureExt as _, select_biased};
 
 use crate::app::App;
 use crate::batch::{
-    Agents, ArtifactLine, Batch, BatchRun, BatchTask, LABEL, Progress, ResultLine, upload, write_results,
+    Agents, ArtifactLine, Batch, BatchRun, BatchTask, LABEL, Progress, ResultLine, Standstill, Unserved,
+    upload, write_results,
 };
 use crate::cli::RunArgs;
 use crate::commands::task::submission;
@@ -86,10 +88,10 @@ async fn drive(
         .iter()
         .map(|entry| (entry.profile.id, entry.profile.name.clone()))
         .collect();
-    let engine = Engine::new(app, agents.0, environment)
-        .await?
-        .start(app, Vec::new())
-        .await?;
+    let entries = agents.0.clone();
+    let engine = Engine::new(app, agents.0, environment).await?;
+    let unserved = Unserved::new(Arc::clone(&engine.allocation), &entries);
+    let engine = engine.start(app, Vec::new()).await?;
     tracing::info!(event = "startup_completed", "every service is ready");
     let progress = Progress::new(batch.tasks.len() as u64, arguments.quiet);
     let outcome = async {
@@ -101,8 +103,8 @@ async fn drive(
             withdraw(app, &old, &stop).await?;
         }
         let accepted = submit(app, batch, &identity, &progress, &stop).await?;
-        wait(app, &accepted, &progress, &stop).await?;
-        results(app, batch, &accepted, &names).await
+        let waiting = wait(app, &accepted, &unserved, &progress, &stop).await?;
+        results(app, batch, &accepted, &names, &waiting).await
     }
     .await;
     progress.finish();
@@ -256,20 +258,22 @@ async fn prepare(
     Ok((made, refused))
 }
 
-/// Waits until every accepted task has ended or is held: the batch does not wait for a person.
+/// Waits until every accepted task has ended, is held or finds no agent: the batch does not wait for a person, nor for an
+/// agent that nobody named. Gives the tasks that are left without one, and why.
 async fn wait(
     app: &App,
     accepted: &[Result<TaskId, QueueError>],
+    unserved: &Unserved,
     progress: &Progress,
     stop: &Stop,
-) -> Result<(), Failure> {
+) -> Result<BTreeMap<TaskId, &'static str>, Failure> {
     let mut hints = app.wakeups.subscribe();
     let mut open: BTreeSet<TaskId> = accepted
         .iter()
         .filter_map(|one| one.as_ref().ok().copied())
         .collect();
     let mut closed: BTreeMap<&'static str, u64> = BTreeMap::new();
-    let mut held: BTreeSet<TaskId> = BTreeSet::new();
+    let mut still = Standstill::default();
     let mut changed: Vec<TaskId> = open.iter().copied().collect();
     loop {
         for ids in changed.chunks(CHUNK) {
@@ -281,23 +285,25 @@ async fn wait(
                 .flatten()
             {
                 let (id, state) = (stored.task.id, stored.task.state.name());
-                if state == StateName::Held {
-                    held.insert(id);
-                    continue;
-                }
-                held.remove(&id);
-                if stored.task.state.is_closed() && open.remove(&id) {
-                    *closed.entry(state.word()).or_default() += 1;
+                if stored.task.state.is_closed() {
+                    still.forget(id);
+                    if open.remove(&id) {
+                        *closed.entry(state.word()).or_default() += 1;
+                    }
+                } else if let Some(text) = still.note(&stored, unserved) {
+                    progress.tell(&text);
                 }
             }
         }
         let mut shown = closed.clone();
-        if !held.is_empty() {
-            shown.insert("held", held.len() as u64);
+        for (word, count) in [("held", still.held.len()), ("without agent", still.waiting.len())] {
+            if count > 0 {
+                shown.insert(word, count as u64);
+            }
         }
         progress.show(closed.values().sum(), &shown);
-        if held.len() == open.len() {
-            return Ok(());
+        if still.is_final(open.len(), changed.len() >= open.len()) {
+            return Ok(still.waiting);
         }
         let until = app.clock.monotonic() + LOOK_EVERY;
         select_biased! {
@@ -334,7 +340,8 @@ async fn results(
     app: &App,
     batch: &Batch,
     accepted: &[Result<TaskId, QueueError>],
-    names: &BTreeMap<arbiter_core::model::AgentId, String>,
+    names: &BTreeMap<AgentId, String>,
+    waiting: &BTreeMap<TaskId, &'static str>,
 ) -> Result<Vec<ResultLine>, Failure> {
     let scope = TenantScope::Tenant(app.operator.tenant);
     let mut lines = Vec::with_capacity(batch.tasks.len());
@@ -384,7 +391,9 @@ async fn results(
             line: task.line,
             id: Some(id.to_string()),
             state: stored.task.state.name().word(),
-            reason: stored.task.state.reason().map(str::to_owned),
+            reason: (stored.task.state.reason())
+                .or_else(|| waiting.get(&id).copied())
+                .map(str::to_owned),
             agent: last.map(|attempt| {
                 names
                     .get(&attempt.open.agent)

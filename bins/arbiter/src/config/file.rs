@@ -1,5 +1,6 @@
 //! The configuration file: TOML, unknown keys are errors.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -20,6 +21,25 @@ pub(crate) struct FileConfig {
     pub(crate) exec: ExecSection,
     pub(crate) server: ServerSection,
     pub(crate) hooks: HooksSection,
+    pub(crate) allocation: AllocationSection,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AllocationSection {
+    pub(crate) strategy: Option<String>,
+    pub(crate) by_kind: BTreeMap<String, String>,
+    pub(crate) heartbeat_seconds: Option<u32>,
+    pub(crate) stale_seconds: Option<u32>,
+    pub(crate) running: Vec<RunningLimit>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RunningLimit {
+    pub(crate) tenant: Option<String>,
+    pub(crate) kind: Option<String>,
+    pub(crate) most: u32,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -63,6 +83,7 @@ pub(crate) struct QueueSection {
     pub(crate) acknowledge_seconds: Option<u32>,
     pub(crate) open_tasks_per_tenant: Option<u64>,
     pub(crate) extra_kinds: Vec<String>,
+    pub(crate) tenant_kinds: BTreeMap<String, Vec<String>>,
     pub(crate) suspicious: Option<String>,
     pub(crate) submit_per_principal: Option<Rate>,
     pub(crate) submit_per_tenant: Option<Rate>,

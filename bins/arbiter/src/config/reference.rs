@@ -44,6 +44,11 @@ const SETTINGS: &[Setting] = &[
         meaning: "Kinds of tasks that may be submitted beside the built-in ones.",
     },
     Setting {
+        key: "queue.tenant_kinds",
+        default: "`{}`",
+        meaning: "Kinds of tasks that a tenant may submit, by its id, instead of the built-in and extra ones.",
+    },
+    Setting {
         key: "queue.suspicious",
         default: "`flag`",
         meaning: "What happens to suspicious text: `flag` stores and audits it, `refuse` refuses it.",
@@ -188,6 +193,31 @@ const SETTINGS: &[Setting] = &[
         default: "`false`",
         meaning: "Whether receivers may be on this machine, without TLS.",
     },
+    Setting {
+        key: "allocation.strategy",
+        default: "`match_score`",
+        meaning: "How one of the able agents is chosen: `round_robin`, `least_loaded`, `weighted`, `priority`, `random` or `match_score`.",
+    },
+    Setting {
+        key: "allocation.by_kind",
+        default: "`{}`",
+        meaning: "Strategies by kind of task, such as `{ analysis = \"least_loaded\" }`.",
+    },
+    Setting {
+        key: "allocation.heartbeat_seconds",
+        default: "15",
+        meaning: "How often an agent should be heard of; silent for three it is degraded, for ten offline.",
+    },
+    Setting {
+        key: "allocation.stale_seconds",
+        default: "300",
+        meaning: "When the registry has not answered for so long, nobody is chosen any more.",
+    },
+    Setting {
+        key: "allocation.running",
+        default: "`[]`",
+        meaning: "How many tasks may run at once: `{ most = 8 }` of the tenant `default`, `{ tenant = \"id\", most = 8 }` of another, with `kind` of one kind.",
+    },
 ];
 
 const HEAD: &str = "\
@@ -230,6 +260,10 @@ format = \"json\"
 [queue]
 extra_kinds = [\"acme/label-images\"]
 submit_per_principal = { per_second = 50, burst = 200 }
+
+[allocation]
+by_kind = { analysis = \"least_loaded\" }
+running = [{ most = 8 }, { kind = \"analysis\", most = 2 }]
 
 [redaction]
 emails = true

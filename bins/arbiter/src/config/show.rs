@@ -1,6 +1,6 @@
 //! Showing the configuration in force. It holds no secrets, and values that name any are redacted all the same.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Config;
 use crate::cli::LogFormat;
@@ -22,6 +22,9 @@ pub(crate) fn show(config: &Config) -> Value {
             "acknowledge_seconds": config.rules.acknowledge_within.as_secs(),
             "open_tasks_per_tenant": config.queue.open_tasks_per_tenant,
             "extra_kinds": config.queue.extra_kinds.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "tenant_kinds": config.queue.tenant_kinds.iter().map(|(tenant, kinds)| {
+                (tenant.to_string(), kinds.iter().map(ToString::to_string).collect::<Vec<_>>().into())
+            }).collect::<Map<_, _>>(),
             "suspicious": match config.queue.suspicious {
                 arbiter_queue::SuspicionPolicy::Flag => "flag",
                 arbiter_queue::SuspicionPolicy::Refuse => "refuse",
@@ -63,5 +66,25 @@ pub(crate) fn show(config: &Config) -> Value {
             "networks": config.hooks.networks.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "loopback_http": config.hooks.settings.loopback_http,
         },
+        "allocation": allocation(&config.allocation),
+    })
+}
+
+fn allocation(settings: &arbiter_allocation::Settings) -> Value {
+    let by_kind = settings.by_kind.iter();
+    let by_kind: Map<String, Value> = by_kind
+        .map(|(kind, strategy)| (kind.to_string(), strategy.word().into()))
+        .collect();
+    let tenants = settings.running_per_tenant.iter();
+    let tenants = tenants.map(|(tenant, most)| json!({"tenant": tenant.to_string(), "most": most}));
+    let kinds = settings.running_per_kind.iter().map(|((tenant, kind), most)| {
+        json!({"tenant": tenant.to_string(), "kind": kind.to_string(), "most": most})
+    });
+    json!({
+        "strategy": settings.strategy.word(),
+        "by_kind": by_kind,
+        "heartbeat_seconds": settings.heartbeat.as_secs(),
+        "stale_seconds": settings.stale_after.as_secs(),
+        "running": tenants.chain(kinds).collect::<Vec<_>>(),
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_allocation::Allocation;
-use arbiter_core::model::{AgentBeat, AgentId, AgentProfile, PrincipalId, RecordDraft};
+use arbiter_core::model::{AgentBeat, AgentId, AgentProfile, Operation, Principal, RecordDraft, Target};
 use arbiter_core::ports::{AgentRegistry, BoxError, Clock, Hint, RegistryError, Wakeups};
 use arbiter_orchestration::supervisor::Service;
 use arbiter_orchestration::{HEARTBEAT, Stop};
@@ -26,7 +26,8 @@ pub(super) struct Keeper {
     pub(super) queue: Arc<SecureQueue>,
     /// Agents that this process runs itself.
     pub(super) hosted: Vec<AgentProfile>,
-    pub(super) operator: PrincipalId,
+    /// As whom they are registered.
+    pub(super) operator: Principal,
     pub(super) wakeups: Arc<dyn Wakeups>,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -39,8 +40,16 @@ impl Service for Keeper {
 
     async fn start(&self) -> Result<(), BoxError> {
         for profile in &self.hosted {
+            let target = Target {
+                agent: Some(profile.id),
+                ..Target::of(profile.tenant.unwrap_or(self.operator.tenant))
+            };
+            let operation = Operation::AgentRegister;
+            let permitted = self.queue.permit_on(&self.operator, operation, &target).await;
+            permitted.map_err(|error| StartFailure(error.into()))?;
             let draft = RecordDraft {
-                principal: Some(self.operator),
+                principal: Some(self.operator.id),
+                operation: Some(operation),
                 ..RecordDraft::default()
             };
             let registered = self.registry.register(profile.clone(), draft).await;

@@ -12,3 +12,4 @@ mod workdir;
 pub use config::{AgentCommand, Launcher, Limits};
 pub use enforced::Enforced;
 pub use transport::ExecTransport;
+pub use workdir::sweep;

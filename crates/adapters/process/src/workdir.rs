@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use arbiter_core::model::{ArtifactRef, TenantId};
 use arbiter_core::ports::{ArtifactStore, BoxError, ByteSource};
 use async_trait::async_trait;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{Flock, FlockArg, OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::Uid;
 
@@ -20,7 +20,14 @@ pub(crate) struct WorkDir {
     /// `work`, held open: a command that puts another folder or a link in its place changes nothing for us.
     held: File,
     uid: Option<u32>,
+    /// Tells others that this process still uses the folder; the kernel takes the lock back when it ends.
+    _alive: Flock<File>,
 }
+
+/// What the names of folders begin with.
+const PREFIX: &str = "attempt-";
+/// How many random characters follow.
+const RANDOM: usize = 22;
 
 impl WorkDir {
     /// Makes the folder below `base`, for the user `uid` when this process is root.
@@ -28,9 +35,12 @@ impl WorkDir {
         let uid = uid.filter(|_| Uid::effective().is_root());
         std::fs::create_dir_all(base)?;
         let base = base.canonicalize()?;
+        owned(&base)?;
+        // Until the new folder is locked, nobody may take it for one that was left.
+        let _making = lock(&base, FlockArg::LockShared)?;
         let mut builder = tempfile::Builder::new();
         // The name cannot be guessed, and no folder on the way can be listed by the command's user.
-        builder.prefix("attempt-").rand_bytes(22);
+        builder.prefix(PREFIX).rand_bytes(RANDOM);
         if let Some(uid) = uid {
             std::fs::set_permissions(&base, Permissions::from_mode(0o711))?;
             if let Some(closed) = closed_to(&base, uid) {
@@ -43,13 +53,19 @@ impl WorkDir {
             builder.permissions(Permissions::from_mode(0o711));
         }
         let root = builder.tempdir_in(&base)?;
+        let alive = lock(root.path(), FlockArg::LockExclusive)?;
         let (work, input) = (root.path().join("work"), root.path().join("in"));
         for folder in [&work, &input, &work.join("tmp")] {
             std::fs::create_dir(folder)?;
             hand_over(folder, uid, 0o700)?;
         }
         let held = File::open(&work)?;
-        Ok(Self { root, held, uid })
+        Ok(Self {
+            root,
+            held,
+            uid,
+            _alive: alive,
+        })
     }
 
     /// A name that no other attempt has, on this machine or another.
@@ -126,6 +142,69 @@ impl Drop for WorkDir {
     }
 }
 
+/// Removes the folders below `base` that attempts of dead processes left: a process that is killed removes nothing.
+/// Gives how many. Folders of living processes, of other users and with other names stay, and no link is followed.
+///
+/// # Errors
+/// When `base` belongs to somebody else, or a folder can be neither read nor removed; the others are removed all the same.
+pub fn sweep(base: &Path) -> io::Result<usize> {
+    let base = match base.canonicalize() {
+        Ok(base) => base,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    owned(&base)?;
+    let Ok(_alone) = lock(&base, FlockArg::LockExclusiveNonblock) else {
+        // Somebody makes a folder or sweeps just now.
+        return Ok(0);
+    };
+    let (mut removed, mut failed) = (0, None);
+    for entry in std::fs::read_dir(&base)? {
+        let entry = entry?;
+        let (path, data) = (entry.path(), entry.metadata()?);
+        let ours = is_name(&entry.file_name().to_string_lossy())
+            && data.is_dir()
+            && data.uid() == Uid::effective().as_raw();
+        if !ours {
+            continue;
+        }
+        let Ok(_dead) = lock(&path, FlockArg::LockExclusiveNonblock) else {
+            continue;
+        };
+        if !Uid::effective().is_root() {
+            open_folders(&path);
+        }
+        match std::fs::remove_dir_all(&path) {
+            Ok(()) => removed += 1,
+            Err(error) => failed = Some(error),
+        }
+    }
+    failed.map_or(Ok(removed), Err)
+}
+
+/// Whether a folder has the name of an attempt's.
+fn is_name(name: &str) -> bool {
+    name.strip_prefix(PREFIX)
+        .is_some_and(|rest| rest.len() == RANDOM && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
+/// Refuses a folder of another user, who could put anything in the place of what we make there.
+fn owned(folder: &Path) -> io::Result<()> {
+    let owner = folder.metadata()?.uid();
+    if owner == Uid::effective().as_raw() {
+        return Ok(());
+    }
+    let text = format!(
+        "`{}` belongs to user {owner}: choose another work folder",
+        folder.display()
+    );
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
+}
+
+fn lock(folder: &Path, how: FlockArg) -> io::Result<Flock<File>> {
+    Flock::lock(File::open(folder)?, how).map_err(|(_, error)| error.into())
+}
+
 /// Gives every folder below `folder` back the rights that are needed to empty it. Follows no links.
 fn open_folders(folder: &Path) {
     let _refused = std::fs::set_permissions(folder, Permissions::from_mode(0o700));
@@ -189,6 +268,42 @@ mod tests {
         std::fs::set_permissions(&closed, Permissions::from_mode(0o000)).expect("rights");
         drop(folder);
         assert_eq!(std::fs::read_dir(base.path()).expect("base").count(), 0);
+    }
+
+    #[test]
+    fn only_what_dead_processes_left_is_swept() {
+        let base = tempfile::tempdir().expect("folder");
+        let living = WorkDir::make(base.path(), None).expect("folder");
+        let dead = base.path().join(format!("{PREFIX}{}", "d".repeat(RANDOM)));
+        let closed = dead.join("work/closed");
+        std::fs::create_dir_all(&closed).expect("folder");
+        let elsewhere = tempfile::tempdir().expect("folder");
+        std::fs::write(elsewhere.path().join("file"), "x").expect("file");
+        std::os::unix::fs::symlink(elsewhere.path(), closed.join("link")).expect("link");
+        std::fs::set_permissions(&closed, Permissions::from_mode(0o000)).expect("rights");
+        let others = [
+            format!("{PREFIX}short"),
+            format!("{PREFIX}{}", ".".repeat(RANDOM)),
+            "mine".to_owned(),
+        ];
+        for name in &others {
+            std::fs::create_dir(base.path().join(name)).expect("folder");
+        }
+        let link = base.path().join(format!("{PREFIX}{}", "l".repeat(RANDOM)));
+        std::os::unix::fs::symlink(elsewhere.path(), &link).expect("link");
+
+        assert_eq!(sweep(base.path()).expect("swept"), 1);
+        assert!(!dead.exists());
+        assert!(living.work().exists() && elsewhere.path().join("file").exists());
+        assert!(link.is_symlink() && others.iter().all(|name| base.path().join(name).exists()));
+
+        // While somebody makes a folder nothing is swept: it is not locked yet.
+        std::fs::create_dir(&dead).expect("folder");
+        let making = lock(base.path(), FlockArg::LockShared).expect("lock");
+        assert_eq!(sweep(base.path()).expect("nothing"), 0);
+        drop(making);
+        assert_eq!(sweep(base.path()).expect("swept"), 1);
+        assert_eq!(sweep(&base.path().join("absent")).expect("nothing"), 0);
     }
 
     #[test]
