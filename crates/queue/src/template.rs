@@ -23,7 +23,8 @@ impl SecureQueue {
             ..Target::of(tenant)
         };
         self.authorize(principal, Operation::TaskSubmit, &target).await?;
-        validate::submission(&self.settings, principal, tenant, &submission, 0, 1)?;
+        self.kind_allowed(principal, tenant, &submission.spec.kind)?;
+        validate::submission(&self.settings.fields, &submission, 0, 1)?;
         self.stages_installed(&submission.spec)?;
         let mut spec = submission.spec;
         self.content.task(&mut spec, self.settings.suspicious)?;
