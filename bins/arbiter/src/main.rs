@@ -13,6 +13,7 @@ mod health;
 mod listening;
 mod output;
 mod owner;
+mod routing;
 mod signals;
 mod telemetry;
 mod trust;

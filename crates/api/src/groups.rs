@@ -4,6 +4,7 @@ mod agents;
 mod artifacts;
 mod audit;
 mod hooks;
+mod routing;
 mod system;
 mod tasks;
 mod watch;
@@ -16,6 +17,7 @@ pub(crate) fn all() -> Routes {
     tasks::routes()
         .join(work::routes())
         .join(agents::routes())
+        .join(routing::routes())
         .join(artifacts::routes())
         .join(hooks::routes())
         .join(audit::routes())

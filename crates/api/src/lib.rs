@@ -2,6 +2,7 @@
 
 mod auth;
 mod body;
+mod cursor;
 mod etag;
 mod failure;
 mod groups;
@@ -19,7 +20,7 @@ mod view;
 pub use openapi::document;
 pub use server::{Server, ServerError};
 pub use settings::ApiSettings;
-pub use state::{Api, ApiParts, MetricsText, Readiness, ReadinessPart, ReadinessSource};
+pub use state::{Api, ApiParts, MetricsText, Readiness, ReadinessPart, ReadinessSource, RoutingSource};
 pub use tls::{TlsError, TlsIdentity};
 
 /// The operations of the interface, as `group.verb`, with method and path: what the document lists and the client is

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use arbiter_allocation::Explanation;
+use arbiter_core::model::{TaskSpec, TenantId};
 use arbiter_core::ports::{
-    AgentRegistry, ArtifactStore, AuditLog, AuditTree, Clock, IdSource, Metrics, TaskReader, Wakeups,
+    AgentRegistry, ArtifactStore, AuditLog, AuditTree, Clock, IdSource, Metrics, RegistryError, TaskReader,
+    Wakeups,
 };
 use arbiter_orchestration::{PullDesk, Stop};
 use arbiter_queue::hooks::Hooks;
 use arbiter_queue::{ApiKeys, SecureQueue};
+use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use crate::settings::ApiSettings;
@@ -78,6 +82,8 @@ pub struct ApiParts {
     pub reader: Arc<dyn TaskReader>,
     /// Which agents there are.
     pub registry: Arc<dyn AgentRegistry>,
+    /// Who could do a task.
+    pub routing: Arc<dyn RoutingSource>,
     /// Files.
     pub artifacts: Arc<dyn ArtifactStore>,
     /// The audit log.
@@ -98,6 +104,13 @@ pub struct ApiParts {
     pub ids: Arc<dyn IdSource>,
     /// Ends long polls and streams at shutdown.
     pub stop: Stop,
+}
+
+/// Knows who could do a task.
+#[async_trait]
+pub trait RoutingSource: Send + Sync + 'static {
+    /// Who could do such a task of a tenant now, or why nobody can. Assigns nothing.
+    async fn explain(&self, tenant: TenantId, spec: &TaskSpec) -> Result<Explanation, RegistryError>;
 }
 
 /// Shows measurements in the text format of Prometheus.

@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::exit::Failure;
 use crate::health::{Health, Presence};
 use crate::listening::Listening;
+use crate::routing::Routing;
 use crate::{output, owner, signals, webhooks};
 
 /// Serves until a signal comes.
@@ -104,6 +105,7 @@ fn parts(app: &App, engine: &Engine, health: Arc<Health>, stop: arbiter_orchestr
         hooks: webhooks::hooks(app),
         reader: app.store.clone(),
         registry: app.store.clone(),
+        routing: Arc::new(Routing::new(app)),
         artifacts: Arc::clone(&app.artifacts),
         audit: app.store.clone(),
         tree: app.store.clone(),

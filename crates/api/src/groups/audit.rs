@@ -3,7 +3,7 @@
 use arbiter_audit::proof::{ConsistencyProof, InclusionProof};
 use arbiter_audit::tile::{Tile, TileId, TileMap};
 use arbiter_audit::tree::leaf_hash;
-use arbiter_core::model::{Operation as Action, PrincipalId, Role, TenantScope, Timestamp};
+use arbiter_core::model::{Operation as Action, Principal, PrincipalId, Role, TenantScope, Timestamp};
 use arbiter_core::ports::{AuditEntry, AuditQuery, TreeHead};
 use arbiter_wire::http::{
     AuditEntryView, AuditHeadView, AuditPageView, ConsistencyProofView, InclusionProofView,
@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::auth::Caller;
 use crate::body::Query;
+use crate::cursor::{self, CursorText, Cursors};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
@@ -80,8 +81,7 @@ struct EntriesQuery {
     /// With this outcome.
     outcome: Option<String>,
     /// Where to go on: the cursor of the page before.
-    #[schemars(regex(pattern = r"^[0-9]{1,19}$"))]
-    cursor: Option<String>,
+    cursor: Option<CursorText>,
     /// At most so many; 50.
     #[schemars(range(min = 1, max = 1000))]
     limit: Option<usize>,
@@ -92,10 +92,19 @@ async fn query(
     Caller(caller): Caller,
     Query(asked): Query<EntriesQuery>,
 ) -> Result<Json<AuditPageView>, Failure> {
-    let limit = asked.limit.unwrap_or(50);
-    if !(1..=1_000).contains(&limit) {
-        return Err(Failure::invalid("limit", "must lie in 1..=1000"));
-    }
+    let limit = cursor::limit(asked.limit)?;
+    let cursors = Cursors::of(
+        "audit.query",
+        &[
+            asked.from.as_deref(),
+            asked.to.as_deref(),
+            asked.principal.as_deref(),
+            asked.action.as_deref(),
+            asked.resource.as_deref(),
+            asked.outcome.as_deref(),
+        ],
+    );
+    let before = cursors.place(asked.cursor.as_deref())?.map(u64::from_be_bytes);
     let moment = |field: &'static str, text: Option<String>| {
         text.map(|text| {
             text.parse::<Timestamp>()
@@ -103,14 +112,6 @@ async fn query(
         })
         .transpose()
     };
-    let before = asked
-        .cursor
-        .map(|cursor| {
-            cursor
-                .parse()
-                .map_err(|_| Failure::new("bad_cursor", "the cursor is none that was given out"))
-        })
-        .transpose()?;
     let query = AuditQuery {
         from: moment("from", asked.from)?,
         to: moment("to", asked.to)?,
@@ -128,16 +129,20 @@ async fn query(
         limit,
     };
     api.queue().permit(&caller, Action::AuditQuery).await?;
-    let scope = if caller.roles.contains(&Role::Admin) {
+    let page = api.parts().audit.search(scope(&caller), query).await?;
+    Ok(Json(AuditPageView {
+        entries: page.entries.iter().map(entry).collect::<Result<_, _>>()?,
+        next: page.next.map(|index| cursors.after(&index.to_be_bytes())),
+    }))
+}
+
+/// Whose entries a caller may read.
+pub(super) fn scope(caller: &Principal) -> TenantScope {
+    if caller.roles.contains(&Role::Admin) {
         TenantScope::All
     } else {
         TenantScope::Tenant(caller.tenant)
-    };
-    let page = api.parts().audit.search(scope, query).await?;
-    Ok(Json(AuditPageView {
-        entries: page.entries.iter().map(entry).collect::<Result<_, _>>()?,
-        next: page.next.map(|index| index.to_string()),
-    }))
+    }
 }
 
 fn entry(entry: &AuditEntry) -> Result<AuditEntryView, Failure> {
@@ -243,6 +248,6 @@ async fn tiles(api: &Api, ids: impl IntoIterator<Item = TileId>) -> Result<TileM
     Ok(tiles)
 }
 
-fn damaged(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+pub(super) fn damaged(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::new("internal", "internal error; the server's log says more").caused_by(error)
 }

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use super::watch;
 use crate::auth::Caller;
 use crate::body::{JsonBody, Query};
+use crate::cursor::{self, CursorText, Cursors};
 use crate::etag::{if_match, tagged};
 use crate::failure::Failure;
 use crate::outer::TRACEPARENT;
@@ -220,7 +221,7 @@ fn refers_to_neighbours(submission: &Submission) -> bool {
         .any(|after| matches!(after, Prerequisite::Sibling(_)))
 }
 
-fn submission(input: TaskInput) -> Result<Submission, Failure> {
+pub(super) fn submission(input: TaskInput) -> Result<Submission, Failure> {
     let after = input
         .after
         .into_iter()
@@ -248,8 +249,7 @@ fn trace(headers: &HeaderMap) -> Option<TraceContext> {
 #[serde(deny_unknown_fields)]
 struct ListQuery {
     /// Where to go on: the cursor of the page before.
-    #[schemars(regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"))]
-    cursor: Option<String>,
+    cursor: Option<CursorText>,
     /// At most so many; 50.
     #[schemars(range(min = 1, max = 1000))]
     limit: Option<usize>,
@@ -266,14 +266,14 @@ async fn list(
     Caller(caller): Caller,
     Query(asked): Query<ListQuery>,
 ) -> Result<Json<TaskPageView>, Failure> {
-    let after = asked
-        .cursor
-        .map(|cursor| {
-            cursor
-                .parse()
-                .map_err(|_| Failure::new("bad_cursor", "the cursor is none that was given out"))
-        })
-        .transpose()?;
+    let filters = [
+        asked.state.as_deref(),
+        asked.kind.as_deref(),
+        asked.label.as_deref(),
+    ];
+    let cursors = Cursors::of("task.list", &filters);
+    let after = cursors.place(asked.cursor.as_deref())?.map(TaskId::from_bytes);
+    let limit = cursor::limit(asked.limit)?;
     let state = asked
         .state
         .map(|word| {
@@ -295,7 +295,7 @@ async fn list(
         .transpose()?;
     let query = TaskQuery {
         after,
-        limit: asked.limit.unwrap_or(50),
+        limit,
         state,
         kind,
         label,
@@ -303,7 +303,7 @@ async fn list(
     let page = api.queue().list(&caller, query).await?;
     Ok(Json(TaskPageView {
         tasks: page.tasks.iter().map(view::task).collect(),
-        next: page.next.map(|id| id.to_string()),
+        next: page.next.map(|id| cursors.after(id.as_bytes())),
     }))
 }
 
