@@ -164,11 +164,7 @@ impl App {
 
     /// The keys that the audit log is verified with.
     pub(crate) fn trust(&self) -> Result<Trust, Failure> {
-        Trust::open_or_create(
-            &self.config.data_dir,
-            LOG_ORIGIN,
-            &verifier_key(self.signer.as_ref())?,
-        )
+        trust(&self.config.data_dir, self.signer.as_ref())
     }
 
     /// The newest signed head of the audit log, after signing what is not signed yet.
@@ -218,6 +214,11 @@ impl App {
         self.signer.adopt(next).map_err(|error| failed(error.into()))?;
         Ok(new)
     }
+}
+
+/// The keys that the audit log in a data folder is verified with.
+pub(crate) fn trust(data_dir: &std::path::Path, signer: &dyn Signer) -> Result<Trust, Failure> {
+    Trust::open_or_create(data_dir, LOG_ORIGIN, &verifier_key(signer)?)
 }
 
 fn verifier_key(signer: &dyn Signer) -> Result<VerifierKey, Failure> {

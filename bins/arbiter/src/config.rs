@@ -7,12 +7,14 @@ mod paths;
 mod reference;
 mod server;
 mod show;
+mod upkeep;
 
 pub(crate) use file::FileConfig;
 pub(crate) use hooks::HooksConfig;
 pub(crate) use reference::reference;
 pub(crate) use server::ServerConfig;
 pub(crate) use show::show;
+pub(crate) use upkeep::UpkeepConfig;
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -49,6 +51,7 @@ pub(crate) struct Config {
     pub(crate) exec: ExecConfig,
     pub(crate) server: ServerConfig,
     pub(crate) hooks: HooksConfig,
+    pub(crate) upkeep: UpkeepConfig,
 }
 
 /// The log.
@@ -107,6 +110,7 @@ impl Config {
         let exec = exec(file, problems);
         let server = ServerConfig::of(&file.server, &folder, problems);
         let hooks = HooksConfig::of(&file.hooks, problems);
+        let upkeep = UpkeepConfig::of(&file.agents, &file.backup, &folder, problems);
         let (data_dir, data_dir_from) = data?;
         Some(Self {
             policies: file.policies.files.iter().map(|name| folder.join(name)).collect(),
@@ -124,6 +128,7 @@ impl Config {
             exec,
             server,
             hooks,
+            upkeep,
         })
     }
 }

@@ -19,7 +19,7 @@ use arbiter_orchestration::supervisor::{
 };
 use arbiter_orchestration::{
     AttemptRunner, Dispatcher, DispatcherParts, DueTimer, HostedAgent, Offers, PullDesk, PullParts, Reviewer,
-    Stop, Stopper,
+    SilentAgents, Stop, Stopper,
 };
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -102,6 +102,7 @@ impl Engine {
             base: vec![
                 Arc::new(registry),
                 timer(app),
+                silent_agents(app),
                 checkpoints(app),
                 housekeeping::housekeeping(app),
             ],
@@ -214,6 +215,20 @@ fn timer(app: &App) -> Arc<dyn Service> {
     service("due-timer", move |stop| {
         let timer = Arc::clone(&timer);
         Box::pin(async move { timer.run(stop).await })
+    })
+}
+
+fn silent_agents(app: &App) -> Arc<dyn Service> {
+    let silent = Arc::new(SilentAgents {
+        registry: app.store.clone(),
+        clock: Arc::clone(&app.clock),
+        wakeups: Arc::clone(&app.wakeups),
+        metrics: Arc::clone(&app.metrics),
+        after: app.config.upkeep.remove_agents_after,
+    });
+    service("silent-agents", move |stop| {
+        let silent = Arc::clone(&silent);
+        Box::pin(async move { silent.run(stop).await })
     })
 }
 

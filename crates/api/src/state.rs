@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use arbiter_allocation::Explanation;
-use arbiter_core::model::{TaskSpec, TenantId};
+use arbiter_audit::export::ExportHeader;
+use arbiter_core::model::{TaskSpec, TenantId, Timestamp};
 use arbiter_core::ports::{
-    AgentRegistry, ArtifactStore, AuditLog, AuditTree, Clock, IdSource, Metrics, RegistryError, TaskReader,
-    Wakeups,
+    AgentRegistry, ArtifactStore, AuditLog, AuditTree, BoxError, Clock, IdSource, Metrics, RegistryError,
+    TaskReader, Wakeups,
 };
 use arbiter_orchestration::{PullDesk, Stop};
 use arbiter_queue::hooks::Hooks;
@@ -31,6 +32,7 @@ impl std::fmt::Debug for Api {
 pub(crate) struct Inner {
     pub(crate) parts: ApiParts,
     pub(crate) settings: ApiSettings,
+    pub(crate) started_at: Timestamp,
     /// Bounds calls under way.
     pub(crate) calls: Arc<Semaphore>,
     /// Bounds long polls and streams.
@@ -43,6 +45,7 @@ impl Api {
         let calls = Arc::new(Semaphore::new(settings.calls));
         let waiting = Arc::new(Semaphore::new(settings.waiting));
         Self(Arc::new(Inner {
+            started_at: parts.clock.now(),
             parts,
             settings,
             calls,
@@ -90,6 +93,8 @@ pub struct ApiParts {
     pub audit: Arc<dyn AuditLog>,
     /// Its tree.
     pub tree: Arc<dyn AuditTree>,
+    /// Its keys.
+    pub audit_keys: Arc<dyn AuditKeys>,
     /// Hints of changes.
     pub wakeups: Arc<dyn Wakeups>,
     /// Takes measurements.
@@ -104,6 +109,15 @@ pub struct ApiParts {
     pub ids: Arc<dyn IdSource>,
     /// Ends long polls and streams at shutdown.
     pub stop: Stop,
+}
+
+/// Knows the keys of the audit log.
+pub trait AuditKeys: Send + Sync + 'static {
+    /// What an export of so many entries begins with.
+    ///
+    /// # Errors
+    /// Why the keys cannot be told.
+    fn header(&self, size: u64) -> Result<ExportHeader, BoxError>;
 }
 
 /// Knows who could do a task.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use arbiter_adapter_prometheus::PrometheusMetrics;
-use arbiter_api::{Api, ApiParts, MetricsText, TlsIdentity};
+use arbiter_api::{Api, ApiParts, AuditKeys, MetricsText, TlsIdentity};
+use arbiter_audit::export::ExportHeader;
+use arbiter_core::ports::{BoxError, Signer};
 use arbiter_orchestration::Stopper;
 use arbiter_orchestration::supervisor::Service;
 use serde_json::json;
@@ -109,6 +111,7 @@ fn parts(app: &App, engine: &Engine, health: Arc<Health>, stop: arbiter_orchestr
         artifacts: Arc::clone(&app.artifacts),
         audit: app.store.clone(),
         tree: app.store.clone(),
+        audit_keys: Arc::new(Keys::of(app)),
         wakeups: Arc::clone(&app.wakeups),
         metrics: Arc::clone(&app.metrics),
         shown: Arc::new(Shown(Arc::clone(&app.measurements))),
@@ -116,6 +119,30 @@ fn parts(app: &App, engine: &Engine, health: Arc<Health>, stop: arbiter_orchestr
         clock: Arc::clone(&app.clock),
         ids: Arc::clone(&app.ids),
         stop,
+    }
+}
+
+/// The keys of the audit log, as its file tells them: a key may be rotated while we serve.
+struct Keys {
+    data_dir: std::path::PathBuf,
+    signer: Arc<dyn Signer>,
+}
+
+impl Keys {
+    fn of(app: &App) -> Self {
+        Self {
+            data_dir: app.config.data_dir.clone(),
+            signer: app.signer.clone(),
+        }
+    }
+}
+
+impl AuditKeys for Keys {
+    fn header(&self, size: u64) -> Result<ExportHeader, BoxError> {
+        let trust = crate::app::trust(&self.data_dir, self.signer.as_ref());
+        trust
+            .and_then(|trust| super::audit::export_header(&trust, size))
+            .map_err(|failure| failure.to_string().into())
     }
 }
 

@@ -20,6 +20,20 @@ pub(crate) struct FileConfig {
     pub(crate) exec: ExecSection,
     pub(crate) server: ServerSection,
     pub(crate) hooks: HooksSection,
+    pub(crate) agents: AgentsSection,
+    pub(crate) backup: BackupSection,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AgentsSection {
+    pub(crate) remove_after_hours: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct BackupSection {
+    pub(crate) folder: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]

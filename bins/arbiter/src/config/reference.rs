@@ -188,6 +188,16 @@ const SETTINGS: &[Setting] = &[
         default: "`false`",
         meaning: "Whether receivers may be on this machine, without TLS.",
     },
+    Setting {
+        key: "agents.remove_after_hours",
+        default: "168",
+        meaning: "How long an agent may be silent before the server removes it and its record, 2–8760.",
+    },
+    Setting {
+        key: "backup.folder",
+        default: "none",
+        meaning: "Folder in which a running server writes backups; without it, `system.backup` is disabled.",
+    },
 ];
 
 const HEAD: &str = "\

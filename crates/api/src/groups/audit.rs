@@ -1,17 +1,25 @@
 //! The audit log: entries, heads, proofs.
 
+use std::sync::Arc;
+
+use arbiter_audit::note::Note;
 use arbiter_audit::proof::{ConsistencyProof, InclusionProof};
 use arbiter_audit::tile::{Tile, TileId, TileMap};
 use arbiter_audit::tree::leaf_hash;
-use arbiter_core::model::{Operation as Action, Principal, PrincipalId, Role, TenantScope, Timestamp};
+use arbiter_core::model::{
+    Operation as Action, Principal, PrincipalId, Role, Target, TenantScope, Timestamp,
+};
 use arbiter_core::ports::{AuditEntry, AuditQuery, TreeHead};
 use arbiter_wire::http::{
     AuditEntryView, AuditHeadView, AuditPageView, ConsistencyProofView, InclusionProofView,
 };
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::header;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -19,6 +27,7 @@ use serde_json::Value;
 use crate::auth::Caller;
 use crate::body::Query;
 use crate::cursor::{self, CursorText, Cursors};
+use crate::export::{AuditExport, AuditExportError};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
@@ -35,6 +44,21 @@ pub(super) fn routes() -> Routes {
             .answers::<AuditPageView>(200, "A page of entries")
             .errors(&["bad_cursor"]),
             query,
+        )
+        .add(
+            Operation::get(
+                "/v1/audit/export",
+                "audit.export",
+                "Read the whole log up to the newest signed head, with every key",
+            )
+            .waits()
+            .answers_with(
+                200,
+                "application/x-ndjson",
+                "A header, a line for each entry, the signed head",
+            )
+            .errors(&["not_found"]),
+            export,
         )
         .add(
             Operation::get("/v1/audit/head", "audit.head", "Read the newest signed head")
@@ -157,6 +181,29 @@ fn leaf(entry: &AuditEntry) -> Result<Value, Failure> {
     serde_json::from_slice(&entry.leaf).map_err(|error| {
         Failure::new("internal", "internal error; the server's log says more").caused_by(error)
     })
+}
+
+/// The log is of every tenant: who reads it whole must be allowed to read them all.
+async fn export(State(api): State<Api>, Caller(caller): Caller) -> Result<Response, Failure> {
+    api.queue()
+        .permit_on(&caller, Action::AuditExport, &Target::default())
+        .await?;
+    let (head, checkpoint) = published(&api).await?;
+    let note = Note::parse(&checkpoint).map_err(damaged)?;
+    let header = api.parts().audit_keys.header(head.size).map_err(|cause| {
+        Failure::new("internal", "internal error; the server's log says more").caused_by_boxed(cause)
+    })?;
+    let log = Arc::clone(&api.parts().audit);
+    let tree = Arc::clone(&api.parts().tree);
+    let export = AuditExport::new(log, tree, &header, note).map_err(damaged)?;
+    let pieces = futures_util::stream::try_unfold(export, async |mut export| {
+        let piece = export.piece().await.inspect_err(|error| {
+            tracing::error!(event = "audit_export_failed", error = %error, "the audit log could not be exported");
+        })?;
+        Ok::<_, AuditExportError>(piece.map(|piece| (piece, export)))
+    });
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    Ok((kind, Body::from_stream(pieces)).into_response())
 }
 
 async fn head(State(api): State<Api>, Caller(caller): Caller) -> Result<Json<AuditHeadView>, Failure> {

@@ -22,5 +22,6 @@ mod read;
 mod redaction;
 mod store_down;
 mod submit;
+mod upkeep;
 mod work;
 mod world;
