@@ -38,6 +38,8 @@ pub(crate) struct App {
     pub(crate) queue: Arc<SecureQueue>,
     pub(crate) keys: Arc<ApiKeys>,
     pub(crate) artifacts: Arc<dyn ArtifactStore>,
+    /// The same, for copying them as files.
+    pub(crate) files: Arc<FileArtifacts>,
     pub(crate) wakeups: Arc<dyn Wakeups>,
     pub(crate) metrics: Arc<dyn Metrics>,
     pub(crate) measurements: Arc<PrometheusMetrics>,
@@ -77,6 +79,7 @@ impl App {
         let artifacts = FileArtifacts::open(config.data_dir.join("artifacts"), ARTIFACT_QUOTA_BYTES)
             .await
             .map_err(|error| Failure::unavailable("the folder of artifacts could not be opened", error))?;
+        let artifacts = Arc::new(artifacts);
         let signer = FileSigner::open_or_create(config.data_dir.join("audit.key"), LOG_ORIGIN)
             .map_err(|error| Failure::configuration(format!("the key that signs the audit log: {error}")))?;
         let signer = Arc::new(signer);
@@ -135,7 +138,8 @@ impl App {
             store,
             queue,
             keys,
-            artifacts: Arc::new(artifacts),
+            artifacts: artifacts.clone(),
+            files: artifacts,
             wakeups,
             metrics,
             measurements,

@@ -365,7 +365,7 @@ fn transport(
 }
 
 /// Where attempts work: outside of the data folder, which commands must not enter.
-fn work_root(config: &Config) -> std::path::PathBuf {
+pub(crate) fn work_root(config: &Config) -> std::path::PathBuf {
     let owner = nix::unistd::Uid::effective();
     let place = arbiter_core::model::Digest::of(config.data_dir.as_os_str().as_encoded_bytes());
     let place: String = place.to_string().chars().take(16).collect();

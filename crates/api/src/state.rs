@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arbiter_allocation::Explanation;
 use arbiter_audit::export::ExportHeader;
-use arbiter_core::model::{TaskSpec, TenantId, Timestamp};
+use arbiter_core::model::{Digest, PrincipalId, TaskSpec, TenantId, Timestamp};
 use arbiter_core::ports::{
     AgentRegistry, ArtifactStore, AuditLog, AuditTree, BoxError, Clock, IdSource, Metrics, RegistryError,
     TaskReader, Wakeups,
@@ -99,6 +99,8 @@ pub struct ApiParts {
     pub wakeups: Arc<dyn Wakeups>,
     /// Takes measurements.
     pub metrics: Arc<dyn Metrics>,
+    /// Takes backups, where a folder for them is configured.
+    pub backups: Option<Arc<dyn Backups>>,
     /// Shows measurements.
     pub shown: Arc<dyn MetricsText>,
     /// Whether the node is ready.
@@ -118,6 +120,34 @@ pub trait AuditKeys: Send + Sync + 'static {
     /// # Errors
     /// Why the keys cannot be told.
     fn header(&self, size: u64) -> Result<ExportHeader, BoxError>;
+}
+
+/// Takes backups of everything that the node keeps.
+#[async_trait]
+pub trait Backups: Send + Sync + 'static {
+    /// Takes one, and records it. `None` while another is being taken.
+    ///
+    /// # Errors
+    /// Why it could not be taken; nothing is left then.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is left then.
+    async fn take(&self, by: PrincipalId) -> Result<Option<BackupTaken>, BoxError>;
+}
+
+/// A backup that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupTaken {
+    /// Its name in the folder of backups.
+    pub name: String,
+    /// Entries of the audit log that are in it.
+    pub entries: u64,
+    /// The root of the log's tree.
+    pub root: Digest,
+    /// Files.
+    pub files: u64,
+    /// Bytes.
+    pub bytes: u64,
 }
 
 /// Knows who could do a task.

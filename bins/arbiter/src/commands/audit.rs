@@ -5,6 +5,7 @@ use std::io::{BufReader, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use arbiter_adapter_sqlite::SqliteStore;
 use arbiter_api::{AuditExport, audit_detail, audit_page};
 use arbiter_audit::checkpoint::Checkpoint;
 use arbiter_audit::export::ExportHeader;
@@ -95,7 +96,7 @@ async fn with_store(app: &App, command: AuditCommand, json: bool) -> Result<(), 
 }
 
 /// The keys that are given on the command line.
-fn trusted(keys: &[String]) -> Result<Keyring, Failure> {
+pub(super) fn trusted(keys: &[String]) -> Result<Keyring, Failure> {
     let mut parsed = Vec::new();
     for text in keys {
         let key: VerifierKey = text
@@ -123,7 +124,7 @@ pub(crate) async fn verify_store(app: &App) -> Result<Report, Failure> {
     // What was signed comes first: a new signature would vouch for whatever the store holds now.
     if let Some((_, note)) = app.store.published().await? {
         let signed = vouched(&keyring, &note)?;
-        follow(app, &mut verifier, signed.size()).await?;
+        follow(&app.store, &mut verifier, signed.size()).await?;
         let report = verifier.clone().finish(&signed);
         if !report.is_sound() {
             return Ok(report);
@@ -135,12 +136,12 @@ pub(crate) async fn verify_store(app: &App) -> Result<Report, Failure> {
             anyhow::anyhow!("nothing was ever done"),
         ));
     };
-    follow(app, &mut verifier, head.size).await?;
+    follow(&app.store, &mut verifier, head.size).await?;
     Ok(verifier.finish(&vouched(&keyring, &note)?))
 }
 
 /// The checkpoint of a note that a trusted key has signed.
-fn vouched(keyring: &Keyring, note: &str) -> Result<Checkpoint, Failure> {
+pub(crate) fn vouched(keyring: &Keyring, note: &str) -> Result<Checkpoint, Failure> {
     let note = Note::parse(note).map_err(|error| Failure::internal("the signed head is damaged", error))?;
     let vouched = keyring
         .open(&note)
@@ -149,11 +150,15 @@ fn vouched(keyring: &Keyring, note: &str) -> Result<Checkpoint, Failure> {
 }
 
 /// Shows the verifier the entries from where it is up to `size`, or to the end of the log, or to the first fault.
-async fn follow(app: &App, verifier: &mut LogVerifier, size: u64) -> Result<(), Failure> {
-    let size = size.min(app.store.head().await?.size);
+pub(crate) async fn follow(
+    store: &SqliteStore,
+    verifier: &mut LogVerifier,
+    size: u64,
+) -> Result<(), Failure> {
+    let size = size.min(store.head().await?.size);
     loop {
         let next = verifier.entries();
-        let (entries, hashes) = audit_page(&*app.store, &*app.store, next, size).await?;
+        let (entries, hashes) = audit_page(store, store, next, size).await?;
         for (entry, hash) in entries.iter().zip(&hashes) {
             let detail = audit_detail(entry);
             if verifier.entry(&entry.leaf, hash, detail.as_ref()).is_err() {

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use arbiter_adapter_prometheus::PrometheusMetrics;
-use arbiter_api::{Api, ApiParts, AuditKeys, MetricsText, TlsIdentity};
+use arbiter_api::{Api, ApiParts, AuditKeys, BackupTaken, Backups, MetricsText, TlsIdentity};
 use arbiter_audit::export::ExportHeader;
+use arbiter_core::model::PrincipalId;
 use arbiter_core::ports::{BoxError, Signer};
 use arbiter_orchestration::Stopper;
 use arbiter_orchestration::supervisor::Service;
 use serde_json::json;
 
 use crate::app::App;
+use crate::backup::{self, Source};
 use crate::batch::{AgentEntry, Agents};
 use crate::cli::ServeArgs;
 use crate::config::{Config, Environment};
@@ -112,6 +114,7 @@ fn parts(app: &App, engine: &Engine, health: Arc<Health>, stop: arbiter_orchestr
         audit: app.store.clone(),
         tree: app.store.clone(),
         audit_keys: Arc::new(Keys::of(app)),
+        backups: Shelf::of(app).map(|shelf| Arc::new(shelf) as Arc<dyn Backups>),
         wakeups: Arc::clone(&app.wakeups),
         metrics: Arc::clone(&app.metrics),
         shown: Arc::new(Shown(Arc::clone(&app.measurements))),
@@ -143,6 +146,45 @@ impl AuditKeys for Keys {
         trust
             .and_then(|trust| super::audit::export_header(&trust, size))
             .map_err(|failure| failure.to_string().into())
+    }
+}
+
+/// The folder of backups.
+struct Shelf {
+    source: Source,
+    folder: std::path::PathBuf,
+    /// One at a time: each copies everything.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Shelf {
+    fn of(app: &App) -> Option<Self> {
+        Some(Self {
+            source: Source::of(app),
+            folder: app.config.upkeep.backups.clone()?,
+            turn: tokio::sync::Mutex::default(),
+        })
+    }
+}
+
+#[async_trait::async_trait]
+impl Backups for Shelf {
+    async fn take(&self, by: PrincipalId) -> Result<Option<BackupTaken>, BoxError> {
+        let Ok(_turn) = self.turn.try_lock() else {
+            return Ok(None);
+        };
+        // A moment without the characters that file systems elsewhere refuse.
+        let name = format!("arbiter-{}", self.source.now().replace([':', '.'], "-"));
+        std::fs::create_dir_all(&self.folder)?;
+        let taken = backup::take(&self.source, &self.folder.join(&name), by).await;
+        let taken = taken.map_err(|failure| failure.to_string())?;
+        Ok(Some(BackupTaken {
+            name,
+            entries: taken.head.size,
+            root: taken.head.root,
+            files: taken.files as u64,
+            bytes: taken.bytes,
+        }))
     }
 }
 

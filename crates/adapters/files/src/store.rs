@@ -18,6 +18,9 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use crate::layout;
 
+/// How much of a file is copied at once.
+const COPY_BYTES: usize = 64 << 10;
+
 /// Artifacts in a folder, with a quota per tenant.
 ///
 /// One process owns the folder. Needs a tokio runtime.
@@ -54,6 +57,66 @@ impl FileArtifacts {
             quota_bytes,
             used: Mutex::default(),
         })
+    }
+
+    /// Copies every artifact into a new folder of the same layout. What is put meanwhile may be left out, and so is what
+    /// is deleted meanwhile. Gives those whose content does not have its digest any more; they are copied as they are.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Backend`] when something cannot be read or written; the folder is of no use then.
+    ///
+    /// # Cancel safety
+    /// Safe: the folder is then incomplete.
+    pub async fn copy_into(&self, target: &Path) -> Result<Vec<(TenantId, Digest)>, ArtifactError> {
+        let mut damaged = Vec::new();
+        fs::create_dir_all(target)
+            .await
+            .map_err(failed("copying artifacts"))?;
+        for owner in names(&self.root).await? {
+            let Ok(tenant) = owner.parse::<TenantId>() else {
+                continue;
+            };
+            let mut after = None;
+            loop {
+                let page = self.list(tenant, after, 1_000).await?;
+                for stored in &page.artifacts {
+                    if !self.copy(tenant, stored.digest, target).await? {
+                        damaged.push((tenant, stored.digest));
+                    }
+                }
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// Copies one artifact. Gives whether its content has its digest.
+    async fn copy(&self, tenant: TenantId, digest: Digest, target: &Path) -> Result<bool, ArtifactError> {
+        let source = layout::file(&self.root, tenant, digest);
+        let Some(mut from) = absent_is_none(fs::File::open(source).await)? else {
+            return Ok(true);
+        };
+        fs::create_dir_all(layout::folder(target, tenant, digest))
+            .await
+            .map_err(failed("copying artifacts"))?;
+        let mut to = fs::File::create(layout::file(target, tenant, digest))
+            .await
+            .map_err(failed("copying artifacts"))?;
+        let (mut hash, mut piece) = (Sha256::new(), vec![0; COPY_BYTES]);
+        loop {
+            let read = from.read(&mut piece).await.map_err(failed("copying artifacts"))?;
+            let Some(read) = piece.get(..read).filter(|read| !read.is_empty()) else {
+                break;
+            };
+            hash.update(read);
+            to.write_all(read).await.map_err(failed("copying artifacts"))?;
+        }
+        to.sync_all().await.map_err(failed("copying artifacts"))?;
+        let found: [u8; 32] = hash.finalize().into();
+        Ok(found == *digest.as_bytes())
     }
 
     fn usage_of(&self, tenant: TenantId) -> Arc<AsyncMutex<Option<u64>>> {

@@ -1,8 +1,8 @@
 //! The node itself: whether it lives, whether it is ready, its measurements, its document.
 
-use arbiter_core::model::Operation as Action;
+use arbiter_core::model::{Operation as Action, Target};
 use arbiter_wire::http::{
-    AuditSizeView, PlacesView, ReadinessPartView, ReadinessView, StatusView, TaskCountsView,
+    AuditSizeView, BackupView, PlacesView, ReadinessPartView, ReadinessView, StatusView, TaskCountsView,
 };
 use axum::Json;
 use axum::extract::State;
@@ -47,6 +47,16 @@ pub(super) fn routes() -> Routes {
             Operation::get("/v1/system/status", "system.status", "Read how the node stands")
                 .answers::<StatusView>(200, "Its state"),
             status,
+        )
+        .add(
+            Operation::post(
+                "/v1/system/backup",
+                "system.backup",
+                "Take a backup into the folder that is configured on the server",
+            )
+            .waits()
+            .answers::<BackupView>(201, "It is taken"),
+            backup,
         )
         .add(
             Operation::get("/openapi.json", "system.document", "This document")
@@ -116,6 +126,38 @@ async fn status(State(api): State<Api>, Caller(caller): Caller) -> Result<Json<S
         calls: places(api.0.calls.available_permits(), settings.calls),
         waiting: places(api.0.waiting.available_permits(), settings.waiting),
     }))
+}
+
+/// A backup is of every tenant.
+async fn backup(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+) -> Result<(StatusCode, Json<BackupView>), Failure> {
+    api.queue()
+        .permit_on(&caller, Action::SystemBackup, &Target::default())
+        .await?;
+    let Some(backups) = &api.parts().backups else {
+        return Err(Failure::new(
+            "disabled",
+            "no folder for backups is configured; set `backup.folder`",
+        ));
+    };
+    let failed = |detail: &str| Failure::new("unavailable", detail);
+    let taken = backups
+        .take(caller.id)
+        .await
+        .map_err(|cause| {
+            failed("the backup could not be taken; the server's log says more").caused_by_boxed(cause)
+        })?
+        .ok_or_else(|| failed("another backup is being taken; try again later"))?;
+    let told = BackupView {
+        name: taken.name,
+        entries: taken.entries,
+        root: taken.root.to_string(),
+        files: taken.files,
+        bytes: taken.bytes,
+    };
+    Ok((StatusCode::CREATED, Json(told)))
 }
 
 async fn metrics(State(api): State<Api>) -> Response {

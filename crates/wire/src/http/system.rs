@@ -83,3 +83,18 @@ pub struct PlacesView {
     /// There are so many.
     pub limit: u64,
 }
+
+/// A backup that was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BackupView {
+    /// Its name in the folder of backups.
+    pub name: String,
+    /// Entries of the audit log that are in it.
+    pub entries: u64,
+    /// The root of the log's tree, in hexadecimal.
+    pub root: String,
+    /// Files.
+    pub files: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
