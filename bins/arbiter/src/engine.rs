@@ -45,6 +45,8 @@ pub(crate) struct Engine {
     drain: Stopper,
     /// The side that agents call.
     pub(crate) work: Arc<PullDesk>,
+    /// What agents wait for there.
+    pub(crate) offers: Arc<Offers>,
 }
 
 /// The running services.
@@ -96,7 +98,7 @@ impl Engine {
             clock: Arc::clone(&app.clock),
             metrics: Arc::clone(&app.metrics),
         }));
-        let parts = parts(app, node, allocation, offers);
+        let parts = parts(app, node, allocation, Arc::clone(&offers));
         let dispatcher = Dispatcher::new(parts, hosted, FairScheduler::new(FairSettings::default()));
         Ok(Self {
             base: vec![
@@ -113,6 +115,7 @@ impl Engine {
             }),
             drain,
             work,
+            offers,
         })
     }
 

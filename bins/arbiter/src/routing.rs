@@ -5,8 +5,9 @@ use std::sync::Arc;
 use arbiter_allocation::{Allocation, Explanation, Settings};
 use arbiter_api::RoutingSource;
 use arbiter_core::model::{AgentId, AgentMode, Holder, TaskSpec, TenantId, Transport};
-use arbiter_core::ports::{AgentRegistry, RegistryError, TaskReader};
+use arbiter_core::ports::{AgentRegistry, RegistryError, Revision, TaskReader};
 use arbiter_core::services::Offer;
+use arbiter_orchestration::Offers;
 use async_trait::async_trait;
 
 use crate::app::App;
@@ -19,10 +20,11 @@ pub(crate) struct Routing {
     allocation: Allocation,
     registry: Arc<dyn AgentRegistry>,
     reader: Arc<dyn TaskReader>,
+    offers: Arc<Offers>,
 }
 
 impl Routing {
-    pub(crate) fn new(app: &App) -> Self {
+    pub(crate) fn new(app: &App, offers: Arc<Offers>) -> Self {
         let registry: Arc<dyn AgentRegistry> = app.store.clone();
         Self {
             allocation: Allocation::new(
@@ -35,22 +37,28 @@ impl Routing {
             ),
             registry,
             reader: app.store.clone(),
+            offers,
         }
     }
 
-    /// The free slots of every active agent.
+    /// What every active agent of the kind could start now: agents that ask for work offer what they wait for.
     async fn offers(&self, spec: &TaskSpec) -> Result<Vec<Offer>, RegistryError> {
         let mut offers = Vec::new();
-        let mut after = arbiter_core::ports::Revision::default();
+        let waiting = self.offers.free();
+        let mut after = Revision::default();
         loop {
             let page = self.registry.changes(after, PAGE).await?;
             for agent in page.agents {
                 let profile = &agent.profile;
                 if agent.mode == AgentMode::Active && profile.capabilities.kinds.contains(&spec.kind) {
+                    let free = match profile.transport {
+                        Transport::Pull => waiting.get(&profile.id).copied().unwrap_or(0),
+                        _ => self.free(profile.id, profile.slots).await?,
+                    };
                     offers.push(Offer {
                         agent: profile.id,
-                        free: self.free(profile.id, profile.slots).await?,
-                        acknowledges: profile.transport == Transport::Exec,
+                        free,
+                        acknowledges: true,
                     });
                 }
             }

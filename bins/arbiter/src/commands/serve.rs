@@ -109,7 +109,7 @@ fn parts(app: &App, engine: &Engine, health: Arc<Health>, stop: arbiter_orchestr
         hooks: webhooks::hooks(app),
         reader: app.store.clone(),
         registry: app.store.clone(),
-        routing: Arc::new(Routing::new(app)),
+        routing: Arc::new(Routing::new(app, Arc::clone(&engine.offers))),
         artifacts: Arc::clone(&app.artifacts),
         audit: app.store.clone(),
         tree: app.store.clone(),
