@@ -7,5 +7,5 @@ mod manifest;
 mod restore;
 mod take;
 
-pub(crate) use restore::{Restored, restore};
-pub(crate) use take::{Source, Taken, take};
+pub(crate) use restore::restore;
+pub(crate) use take::{Source, take};

@@ -23,7 +23,8 @@ pub use openapi::document;
 pub use server::{Server, ServerError};
 pub use settings::ApiSettings;
 pub use state::{
-    Api, ApiParts, AuditKeys, MetricsText, Readiness, ReadinessPart, ReadinessSource, RoutingSource,
+    Api, ApiParts, AuditKeys, BackupTaken, Backups, MetricsText, Readiness, ReadinessPart, ReadinessSource,
+    RoutingSource,
 };
 pub use tls::{TlsError, TlsIdentity};
 
