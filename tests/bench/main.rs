@@ -1,7 +1,8 @@
 //! Rates and sizes of the embedded control plane: the secure queue with its policies, redaction and audit, over SQLite.
 //!
 //! `cargo bench -p arbiter-tests` prints medians of alternating rounds beside the raw rates of SQLite in the same run.
-//! An argument picks parts by name: `life`, `submit`, `security`, `memory`, `start`.
+//! An argument picks parts by name: `life`, `submit`, `security`, `memory`, `start`, and of the
+//! server `http`, `latency`, `idle`.
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 #![expect(clippy::unwrap_used, reason = "a bench that fails should stop")]
@@ -11,6 +12,7 @@ mod plane;
 #[path = "../../crates/adapters/sqlite/benches/raw/mod.rs"]
 mod raw;
 mod security;
+mod server;
 mod start;
 
 use plane::{Plane, Policies};
@@ -110,5 +112,14 @@ fn main() {
     }
     if is_wanted("start") {
         runtime.block_on(start::run());
+    }
+    if is_wanted("http") {
+        runtime.block_on(server::http());
+    }
+    if is_wanted("latency") {
+        runtime.block_on(server::latency());
+    }
+    if is_wanted("idle") {
+        runtime.block_on(server::idle());
     }
 }

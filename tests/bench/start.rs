@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::{ROUNDS, median};
 
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("ARBITER_TEST_BINARY") {
         return path.into();
     }
