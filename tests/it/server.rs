@@ -5,6 +5,7 @@ mod hostile;
 mod shutdown;
 mod streams;
 mod tls;
+mod upkeep;
 
 use arbiter_tests::http::{Answer, Caller};
 use arbiter_tests::{Place, Serving};
