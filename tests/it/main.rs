@@ -2,9 +2,11 @@
 #![expect(clippy::expect_used, reason = "helpers of tests fail the test")]
 
 mod audit;
+mod backup;
 mod batch;
 mod command_line;
 mod demo;
+mod doctor;
 mod examples;
 mod merkle;
 mod openapi;

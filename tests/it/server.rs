@@ -8,6 +8,7 @@ mod shutdown;
 mod streams;
 mod tenants;
 mod tls;
+mod upkeep;
 mod work;
 
 use arbiter_tests::http::{Answer, Caller};
