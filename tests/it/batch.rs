@@ -12,6 +12,9 @@ const DOCUMENTS: [&str; 4] = [
     "docs/architecture.md",
 ];
 
+/// A real table; its source and licence stand beside it.
+const PENGUINS: &str = "tests/fixtures/penguins.csv";
+
 /// Three agents in two languages: one that counts, one that crashes at random, one that is slow; and one for tables.
 const AGENTS: &str = r#"
 [[agent]]
@@ -66,13 +69,8 @@ fn batch() -> String {
             task(document, "text", "document", document);
         }
     }
-    task("penguins", "tables", "table", "docs/examples/data/penguins.csv");
-    task(
-        "lines",
-        "line-count",
-        "document",
-        "docs/examples/data/penguins.csv",
-    );
+    task("penguins", "tables", "table", PENGUINS);
+    task("lines", "line-count", "document", PENGUINS);
     lines.join("\n")
 }
 
@@ -81,9 +79,18 @@ fn expected() -> Value {
     let mut command = Command::new("/usr/bin/env");
     command.arg("python3").arg(root.join("tests/check/expected.py"));
     command.args(DOCUMENTS.map(|document| root.join(document)));
-    let checked = done(command.arg(root.join("docs/examples/data/penguins.csv")));
+    let checked = done(command.arg(root.join(PENGUINS)));
     assert_eq!(checked.code(), 0, "{checked:?}");
     checked.json()
+}
+
+#[test]
+fn the_examples_have_the_table_of_the_fixtures() {
+    let read = |path: &str| std::fs::read(workspace().join(path)).expect("a table");
+    assert!(
+        read(PENGUINS) == read("docs/examples/data/penguins.csv"),
+        "the copies differ"
+    );
 }
 
 #[test]

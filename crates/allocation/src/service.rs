@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arbiter_core::model::{
-    AgentId, AgentMode, Health, OutcomeDelta, RegisteredAgent, Shape, TenantId, Timestamp,
+    AgentId, AgentMode, Health, OutcomeDelta, RegisteredAgent, Shape, TaskKind, TenantId, Timestamp,
 };
 use arbiter_core::ports::{
     AgentRegistry, Chooser, Clock, Entropy, IdSource, Metrics, RegistryError, Revision,
@@ -40,6 +40,8 @@ pub struct Allocation {
     snapshot: RwLock<Arc<Snapshot>>,
     known: Mutex<Known>,
     turns: Arc<AtomicU64>,
+    /// Kinds whose available agents were told, so that one that has none left is told too.
+    measured: Mutex<BTreeSet<TaskKind>>,
 }
 
 impl std::fmt::Debug for Allocation {
@@ -77,6 +79,7 @@ impl Allocation {
                 heard: Timestamp::from_micros(i64::MIN),
             }),
             turns: Arc::default(),
+            measured: Mutex::default(),
         }
     }
 
@@ -142,13 +145,18 @@ impl Allocation {
             let health = agent.health(now, self.settings.heartbeat);
             agent.mode == AgentMode::Active && matches!(health, Health::Healthy | Health::Degraded)
         };
-        for (kind, count) in snapshot.available(takes_work) {
+        let available = snapshot.available(takes_work);
+        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = measured.iter().filter(|kind| !available.contains_key(*kind));
+        let now = available.iter().map(|(kind, count)| (kind, *count));
+        for (kind, count) in now.chain(gone.map(|kind| (kind, 0))) {
             self.metrics.gauge(
                 "agent_registry.available_agents",
                 &[("kind", kind.as_str())],
                 count as f64,
             );
         }
+        *measured = available.into_keys().collect();
     }
 }
 

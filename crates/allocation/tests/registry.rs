@@ -10,7 +10,7 @@ use arbiter_core::lifecycle::Rules;
 use arbiter_core::model::{
     AgentBeat, AgentId, AgentMode, Budget, Priority, RecordDraft, Requires, SecurityLevel, Shape,
 };
-use arbiter_core::ports::AgentRegistry as _;
+use arbiter_core::ports::{AgentRegistry as _, Clock as _};
 use arbiter_core::services::Offer;
 use arbiter_testkit::builders::{agent, kind, profile, tenant};
 use arbiter_testkit::{ManualClock, RecordingMetrics, SeededEntropy, SeededIds};
@@ -135,4 +135,18 @@ async fn an_agent_that_says_it_cannot_work_gets_nothing_until_it_can() {
     bench.refresh().await;
     assert_eq!(bench.found(), Err(NoAgent::NoneHealthy));
     assert_eq!(bench.allocation.quarantined(), [agent(1)].into());
+}
+
+#[tokio::test]
+async fn a_kind_without_agents_left_is_measured_as_none() {
+    let bench = Bench::new().await;
+    assert_eq!(bench.available(), Some(1.0));
+    bench.clock.advance(Duration::from_secs(3_600));
+    let gone = bench
+        .store
+        .remove_silent(bench.clock.now(), RecordDraft::default())
+        .await;
+    assert_eq!(gone.expect("removed"), [agent(1)]);
+    bench.refresh().await;
+    assert_eq!(bench.available(), Some(0.0));
 }

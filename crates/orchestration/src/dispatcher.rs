@@ -308,11 +308,12 @@ impl Dispatcher {
             node: self.parts.node,
             review_slots: self.parts.review_slots,
             rules,
+            explored: Mutex::default(),
         });
         let command = self.parts.ids.command();
         let request = ClaimRequest {
             lanes: quotas.clone(),
-            chooser,
+            chooser: Arc::clone(&chooser) as _,
             command,
             effects: Effects::default(),
         };
@@ -327,6 +328,7 @@ impl Dispatcher {
         };
         let choose_again = self.note_full(&claimed.full);
         self.settle(&quotas, &claimed, &slots, choose_again);
+        chooser.count_explored(&claimed.assigned, self.parts.metrics.as_ref());
         let started = claimed.assigned.len();
         for assignment in claimed.assigned {
             self.start(assignment, drain);

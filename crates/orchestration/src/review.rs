@@ -1,15 +1,16 @@
 //! Review of reported outputs: stage after stage, leased and fenced like attempts, with a node as holder.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arbiter_core::lifecycle::{Command, Expect, Refusal, RetryPlan};
 use arbiter_core::model::{
-    Failure, FailureClass, Holder, NodeId, RecordDraft, Stage, StageOutcome, State, Task, TenantScope,
-    Timestamp, Usage, Work,
+    DecisionId, Failure, FailureClass, Holder, NodeId, RecordDraft, Stage, StageOutcome, State, Task,
+    TaskKind, TenantScope, Timestamp, Usage, Work,
 };
 use arbiter_core::ports::{
-    Assignment, Candidate, Choice, Chooser, Clock, Effects, Hint, IdSource, LeaseRef, LeaseStatus, Scope,
-    StoreError, TaskReader, TaskStore, Transition, Wakeups,
+    Assignment, Candidate, Choice, Chooser, Clock, Effects, Hint, IdSource, LeaseRef, LeaseStatus, Metrics,
+    Scope, StoreError, TaskReader, TaskStore, Transition, Wakeups,
 };
 use arbiter_core::services::{
     AttemptFailure, FailureHandler, ReviewStage, ReviewVerdict, ReviewWork, TrafficRules,
@@ -218,9 +219,32 @@ pub(crate) struct ByWork {
     pub(crate) node: NodeId,
     pub(crate) review_slots: u32,
     pub(crate) rules: Arc<TrafficRules>,
+    /// Strategy and kind of the choices that explored; not all of them come true.
+    pub(crate) explored: Mutex<BTreeMap<DecisionId, (&'static str, TaskKind)>>,
 }
 
 impl ByWork {
+    /// Counts the assignments whose choice explored, once they are made.
+    pub(crate) fn count_explored(&self, assigned: &[Assignment], metrics: &dyn Metrics) {
+        let explored = self.explored.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = assigned
+            .iter()
+            .filter_map(|assignment| assignment.stored.task.attempt.as_ref());
+        for (policy, kind) in open.filter_map(|open| explored.get(&open.decision)) {
+            let labels = [("policy", *policy), ("kind", kind.as_str())];
+            metrics.count("routing.explored_total", &labels, 1);
+        }
+    }
+
+    fn note_explored(&self, candidate: &Candidate, choice: &Choice) {
+        if let (Some(decision), Work::Attempt(shape)) = (&choice.decision, &candidate.key.work)
+            && decision.explore
+        {
+            let mut explored = self.explored.lock().unwrap_or_else(PoisonError::into_inner);
+            explored.insert(decision.id, (decision.strategy, shape.kind.clone()));
+        }
+    }
+
     /// What a running task takes up of its tenant's limits.
     fn limits(&self, candidate: &Candidate) -> impl Iterator<Item = (Scope, u32)> {
         let tenant = candidate.key.tenant;
@@ -260,11 +284,14 @@ impl Chooser for ByWork {
         if !attempts.is_empty() {
             for (place, mut choice) in places.into_iter().zip(self.agents.choose(&attempts, now)) {
                 if let Some(choice) = &mut choice {
-                    let more = self.limits(&candidates[place]);
-                    let known: Vec<Scope> = choice.loads.iter().map(|(scope, _)| scope.clone()).collect();
-                    choice
-                        .loads
-                        .extend(more.filter(|(scope, _)| !known.contains(scope)));
+                    self.note_explored(&candidates[place], choice);
+                    for (scope, limit) in self.limits(&candidates[place]) {
+                        // Of two limits the stricter holds.
+                        match choice.loads.iter_mut().find(|(known, _)| *known == scope) {
+                            Some((_, known)) => *known = limit.min(*known),
+                            None => choice.loads.push((scope, limit)),
+                        }
+                    }
                 }
                 answers[place] = choice;
             }

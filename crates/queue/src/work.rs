@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use arbiter_core::lifecycle::{Command, Expect, RetryPlan};
 use arbiter_core::model::{
     AgentId, AuditAction, Failure, Holder, Json, Operation, Principal, Progress, Ratio, Record, RecordDraft,
-    RecordOutcome, Report, Resource, Target, Task, TenantId, TenantScope,
+    RecordOutcome, Report, Resource, SecurityLevel, Target, Task, TaskId, TenantId, TenantScope,
 };
 use arbiter_core::ports::{Effects, Hint, LeaseRef, LeaseStatus, Transition};
 use arbiter_core::services::{AttemptFailure, Beat, WorkDesk, WorkError, WorkRef};
@@ -204,7 +204,7 @@ impl SecureQueue {
         told: Vec<Option<Progress>>,
     ) -> Result<(), QueueError> {
         let every = self.settings.progress_sample;
-        let records: Vec<Record> = items
+        let taken: Vec<(&Beat, Progress)> = items
             .iter()
             .zip(statuses)
             .zip(told)
@@ -212,22 +212,30 @@ impl SecureQueue {
                 let progress = progress.filter(|_| matches!(status, LeaseStatus::Held { .. }))?;
                 self.progress
                     .takes(beat.task, beat.fence, every)
-                    .then(|| self.progressed(agent, beat, &progress))
+                    .then_some((beat, progress))
             })
             .collect();
-        if records.is_empty() {
+        if taken.is_empty() {
             return Ok(());
         }
+        let ids: Vec<TaskId> = taken.iter().map(|(beat, _)| beat.task).collect();
+        let found = self.ports.reader.get(TenantScope::All, &ids).await?;
+        let records = taken.iter().zip(found).map(|((beat, progress), stored)| {
+            // What is told of a restricted task stays with the task; the log says that something was.
+            let open = stored.is_some_and(|stored| stored.spec.security != SecurityLevel::Restricted);
+            self.progressed(agent, beat, progress, open)
+        });
+        let records: Vec<Record> = records.collect();
         let batch = self.ports.ids.batch();
         Ok(self.ports.audit.append(batch, records).await?)
     }
 
-    fn progressed(&self, agent: &Principal, beat: &Beat, progress: &Progress) -> Record {
+    fn progressed(&self, agent: &Principal, beat: &Beat, progress: &Progress, open: bool) -> Record {
         let detail = json!({
             "schema": "progress/1",
             "fence": beat.fence.0,
             "fraction": progress.fraction.map(Ratio::get),
-            "message": progress.message,
+            "message": open.then_some(progress.message.as_str()),
         });
         Record {
             at: self.ports.clock.now(),

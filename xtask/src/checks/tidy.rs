@@ -1,8 +1,9 @@
 //! Checks sources and manifests for what no lint covers: module docs, sizes, ignored tests,
-//! unfinished code, inherited lints and versions, order of the dependency table.
+//! unfinished code, inherited lints and versions, order of the dependency table, telemetry that no table names.
 
 mod manifests;
 pub(crate) mod sources;
+mod telemetry;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -59,6 +60,7 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
             findings.extend(manifests::check_member(path, text, tree));
         }
     }
+    findings.extend(telemetry::check(tree));
     findings
 }
 

@@ -7,6 +7,7 @@ pub(crate) fn describe(name: &str) -> &'static str {
         "attempt.duration_seconds" => "How long attempts ran on agents that this node hosts",
         "attempt.refused_total" => "Hand-ins of attempts that were refused",
         "dispatcher.assigned_total" => "Tasks and reviews that were assigned",
+        "dispatcher.full_total" => "Choices that the store refused because an agent or a tenant was full",
         "guard.breaker_state" => "Circuit breakers: 0 closed, 1 half-open, 2 open",
         "guard.calls_total" => "Calls through a guard, by operation and outcome",
         "guard.duration_seconds" => "How long calls through a guard took, retries included",
@@ -15,6 +16,8 @@ pub(crate) fn describe(name: &str) -> &'static str {
         "hooks.deliveries_total" => "Tries to deliver hook messages, by outcome",
         "hooks.disabled_total" => "Hooks that were switched off, by reason",
         "hooks.duration_seconds" => "How long tries to deliver hook messages took",
+        "http.server.request_seconds" => "How long calls took, by operation",
+        "http.server.requests_total" => "Calls, by operation and status",
         "queue.authentication_failures_total" => "Credentials that were not accepted, by reason",
         "queue.authorization_failures_total" => "Calls that policy refused, by operation",
         "queue.backlog_full_total" => "Submissions refused because the tenant has too many open tasks",
@@ -27,6 +30,8 @@ pub(crate) fn describe(name: &str) -> &'static str {
         "queue.submitted_total" => "Tasks that passed admission, by kind",
         "routing.explored_total" => "Choices that explored, by strategy and kind",
         "routing.reward" => "Rewards of finished attempts, by strategy and kind",
+        "supervisor.restarts_total" => "Services that ended by themselves and were started again",
+        "work.given_again_total" => "Assignments given again to an agent that did not know of them",
         _ => "See docs/telemetry.md",
     }
 }

@@ -74,8 +74,10 @@ fn lost(draft: &mut Draft<'_>) {
     draft.act(AuditAction::LeaseExpired);
     avoid_agent(&mut draft.next);
     draft.next.losses = draft.next.losses.saturating_add(1);
+    draft.next.lost_leases = draft.next.lost_leases.saturating_add(1);
     draft.end_attempt(AttemptEnd::Lost, Usage::default());
-    let at_once = (draft.next.losses == 1).then_some(std::time::Duration::ZERO);
+    // An agent that crashed and said so lost no lease.
+    let at_once = (draft.next.lost_leases == 1).then_some(std::time::Duration::ZERO);
     try_again(draft, at_once);
 }
 

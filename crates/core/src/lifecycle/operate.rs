@@ -76,6 +76,7 @@ fn start_again(draft: &mut Draft<'_>) {
     draft.next.attempts = 0;
     draft.next.returns = 0;
     draft.next.losses = 0;
+    draft.next.lost_leases = 0;
     draft.next.stage_errors = 0;
     draft.next.avoid.clear();
     draft.next.terms.deadline = draft.next.terms.deadline.filter(|deadline| *deadline > now);

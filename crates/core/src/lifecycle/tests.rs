@@ -385,6 +385,32 @@ fn the_first_loss_is_tried_again_at_once_later_ones_wait_and_the_last_is_poison(
 }
 
 #[test]
+fn the_first_lost_lease_is_tried_again_at_once_also_after_a_crash() {
+    let mut life = Life::new(spec(false));
+    life.go(&assign(AGENT, true), at(0));
+    life.go(&fail(FailureClass::Crash), at(1));
+    let start = match life.task.state {
+        State::Queued {
+            wait: Wait::Until(until),
+        } => {
+            life.go(&Command::Due, until);
+            until
+        }
+        _ => at(1),
+    };
+    life.go(&assign(AGENT, true), start);
+    life.go(&Command::Due, start.plus(Duration::from_secs(45)));
+    assert_eq!(life.task.state, State::Queued { wait: Wait::Ready });
+    assert_eq!((life.task.losses, life.task.lost_leases), (2, 1));
+    // Both took the agent down, so a third one makes it poison.
+    let again = start.plus(Duration::from_secs(45));
+    life.go(&assign(AGENT, true), again);
+    life.go(&Command::Due, again.plus(Duration::from_secs(45)));
+    let reason = DeadReason::Poison;
+    assert_eq!(life.task.state, State::DeadLettered { reason });
+}
+
+#[test]
 fn an_attempt_is_given_back_ten_times_and_then_counts() {
     let mut life = Life::new(spec(false));
     for _ in 0..10 {
@@ -598,6 +624,20 @@ proptest! {
                 prop_assert_eq!(record.resource.version, Some(after.version));
             }
             prop_assert!(after.fence >= before.fence);
+            // The first lost lease is tried again at once, whatever happened before it; a later one never is, but for
+            // a draw of no wait.
+            prop_assert!(after.lost_leases <= after.losses);
+            if after.lost_leases > before.lost_leases {
+                prop_assert_eq!(&command, &Command::Due);
+                let dead = matches!(after.state, State::DeadLettered { .. });
+                if before.lost_leases == 0 {
+                    prop_assert!(dead || after.state == State::Queued { wait: Wait::Ready }, "{:?}", after.state);
+                } else {
+                    let until = now.plus(Rules::default().backoff.ceiling(u32::from(after.attempts)));
+                    let waits = matches!(after.state, State::Queued { wait: Wait::Until(at) } if at <= until);
+                    prop_assert!(dead || waits, "{:?}", after.state);
+                }
+            }
             prop_assert!(after.attempts <= after.terms.max_attempts, "{:?}", after);
             prop_assert!(after.returns <= Rules::default().max_returns);
             // What is taken up is what the open lease and the cut ones hold, and never negative.

@@ -301,6 +301,8 @@ pub struct Task {
     pub returns: u16,
     /// Attempts that ended with a lost lease or a crash.
     pub losses: u16,
+    /// Those of them that ended with a lost lease.
+    pub lost_leases: u16,
     /// Tries of the present review stage that ended with an error of its backend.
     pub stage_errors: u16,
     /// The attempt under way or under review.

@@ -155,6 +155,8 @@ pub(crate) struct Agents {
     /// The candidates of each claim.
     pub(crate) asked: Arc<Mutex<Vec<Vec<Candidate>>>>,
     made: Arc<AtomicU64>,
+    /// Whether every decision explores.
+    pub(crate) explores: AtomicBool,
 }
 
 #[async_trait]
@@ -190,6 +192,7 @@ impl Allocator for Agents {
             decisions: Arc::clone(&self.decisions),
             asked: Arc::clone(&self.asked),
             made: Arc::clone(&self.made),
+            explores: self.explores.load(Ordering::Relaxed),
         })
     }
 
@@ -212,6 +215,7 @@ struct Choosing {
     decisions: Arc<Mutex<Vec<Arc<Decision>>>>,
     asked: Arc<Mutex<Vec<Vec<Candidate>>>>,
     made: Arc<AtomicU64>,
+    explores: bool,
 }
 
 impl Chooser for Choosing {
@@ -271,7 +275,7 @@ impl Choosing {
             candidates: 1,
             alternatives: Vec::new(),
             propensity: 1.0,
-            explore: false,
+            explore: self.explores,
             seed: None,
             rationale: format!("the first that can do it is {agent}"),
         });

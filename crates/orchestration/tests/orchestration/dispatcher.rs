@@ -26,6 +26,41 @@ async fn a_claim_takes_at_most_twenty() {
 }
 
 #[tokio::test]
+async fn choices_that_explored_are_counted_when_they_come_true() {
+    let mut world = World::new();
+    world.host(1, 50);
+    world.puppet.acts(|_| Act::Wait);
+    world.agents.explores.store(true, Ordering::Relaxed);
+    // The store lets one run where the chooser, who sees free slots only, would start all.
+    lock(&world.agents.limits).insert(Scope::Tenant(tenant(1)), 1);
+    world.submit_many(many_of(1, 0..5)).await;
+    let _running = world.start().await;
+    let counted = |world: &World| {
+        let labels = [("policy", "first"), ("kind", "analysis")];
+        world.metrics.counter("routing.explored_total", &labels)
+    };
+    assert_eq!((world.puppet.count(), counted(&world)), (1, 1));
+    assert!(
+        lock(&world.agents.decisions).len() > 1,
+        "others were chosen and not assigned"
+    );
+}
+
+#[tokio::test]
+async fn of_two_limits_of_a_tenant_the_stricter_holds() {
+    for (rule, chooser) in [(1, 3), (3, 1)] {
+        let mut world = World::new();
+        world.host(1, 50);
+        world.puppet.acts(|_| Act::Wait);
+        world.rules.running_per_tenant.insert(tenant(1), rule);
+        lock(&world.agents.limits).insert(Scope::Tenant(tenant(1)), chooser);
+        world.submit_many(many_of(1, 0..5)).await;
+        let _running = world.start().await;
+        assert_eq!(world.puppet.count(), 1, "{rule} and {chooser}");
+    }
+}
+
+#[tokio::test]
 async fn only_lanes_that_a_free_agent_can_serve_are_asked() {
     let mut world = World::new();
     world.host_for(1, 5, [word("analysis")]);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use arbiter_core::lifecycle::Refusal;
-use arbiter_core::model::{Budget, Fence, Progress, Report, Usage};
+use arbiter_core::model::{Budget, Fence, Progress, Report, SecurityLevel, Usage};
 use arbiter_core::ports::{Clock as _, LeaseStatus};
 use arbiter_core::services::{Beat, WorkDesk as _, WorkError, WorkRef};
 use arbiter_testkit::ManualClock;
@@ -250,6 +250,35 @@ async fn a_sample_of_the_progress_of_an_attempt_is_on_record_without_secrets() {
     let told = world.told(from).await;
     assert_eq!(told.len(), 3, "the first and each twentieth after it: {told:?}");
     assert!(told.iter().all(|told| told.contains("progressed")), "{told:?}");
+}
+
+#[tokio::test]
+async fn what_is_told_of_a_restricted_task_stays_out_of_the_audit_log() {
+    for (security, on_record) in [
+        (SecurityLevel::Internal, true),
+        (SecurityLevel::Confidential, true),
+        (SecurityLevel::Restricted, false),
+    ] {
+        let world = World::new();
+        let asked = submission_with(|spec| spec.security = security);
+        let task = world.task_of(&submitter(), asked).await;
+        let work = world.running(task, worker(1).agent.expect("an agent")).await;
+        let told = Progress {
+            at: ManualClock::START,
+            fraction: None,
+            message: "the patient is better".to_owned(),
+        };
+        let beat = Beat {
+            progress: Some(told),
+            ..beat(work)
+        };
+        world.queue.heartbeat(&worker(1), vec![beat]).await.expect("told");
+        let log = format!("{:?}", world.leaves().await);
+        assert!(log.contains("progressed"), "{log}");
+        assert_eq!(log.contains("patient"), on_record, "{security:?}: {log}");
+        let kept = world.now(task).await.progress.expect("progress");
+        assert_eq!(kept.message, "the patient is better", "the task itself keeps it");
+    }
 }
 
 #[tokio::test]

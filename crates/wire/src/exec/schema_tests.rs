@@ -127,6 +127,7 @@ fn stored(spec: TaskSpec) -> StoredTask {
         attempts: 1,
         returns: 0,
         losses: 0,
+        lost_leases: 0,
         stage_errors: 0,
         attempt: None,
         result: None,

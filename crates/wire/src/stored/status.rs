@@ -62,6 +62,9 @@ struct Form<'a> {
     returns: u16,
     #[serde(rename = "m", default, skip_serializing_if = "is_default")]
     losses: u16,
+    /// Absent in what was written before it was counted: such a task is tried again at once a second time.
+    #[serde(rename = "b", default, skip_serializing_if = "is_default")]
+    lost_leases: u16,
     #[serde(rename = "e", default, skip_serializing_if = "is_default")]
     stage_errors: u16,
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none", borrow)]
@@ -176,6 +179,7 @@ pub fn encode_status(task: &Task) -> Result<String, CodecError> {
         attempts: task.attempts,
         returns: task.returns,
         losses: task.losses,
+        lost_leases: task.lost_leases,
         stage_errors: task.stage_errors,
         attempt: task.attempt.as_ref().map(encode_open),
         result: task.result.map(|fence| fence.0),
@@ -224,6 +228,7 @@ pub fn decode_status(text: &str) -> Result<Task, CodecError> {
         attempts: form.attempts,
         returns: form.returns,
         losses: form.losses,
+        lost_leases: form.lost_leases,
         stage_errors: form.stage_errors,
         attempt: form.attempt.map(decode_open),
         result: form.result.map(Fence),

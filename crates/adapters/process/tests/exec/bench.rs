@@ -318,6 +318,7 @@ fn task(spec: &TaskSpec) -> Task {
         attempts: 1,
         returns: 0,
         losses: 0,
+        lost_leases: 0,
         stage_errors: 0,
         attempt: None,
         result: None,

@@ -235,7 +235,7 @@ fn task() -> impl Strategy<Value = Task> {
     let counts = (
         any::<u64>(),
         any::<u64>(),
-        any::<[u16; 4]>(),
+        any::<[u16; 5]>(),
         option::of(any::<u64>()),
         any::<bool>(),
     );
@@ -257,6 +257,7 @@ fn task() -> impl Strategy<Value = Task> {
         attempts: counts.2[0],
         returns: counts.2[1],
         losses: counts.2[2],
+        lost_leases: counts.2[4],
         stage_errors: counts.2[3],
         attempt: parts.1,
         result: counts.3.map(Fence),
