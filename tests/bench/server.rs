@@ -40,7 +40,7 @@ impl Server {
         let config = data.path().join("config.toml");
         let rate = "{ per_second = 1000000, burst = 1000000 }";
         let limits = ["calls_per_principal", "submit_per_principal", "submit_per_tenant"];
-        let lines: String = limits.iter().map(|name| format!("{name} = {rate}\n")).collect();
+        let lines = limits.map(|name| format!("{name} = {rate}")).join("\n");
         std::fs::write(
             &config,
             format!("[queue]\nopen_tasks_per_tenant = 10000000\n{lines}"),
@@ -178,7 +178,7 @@ fn task() -> Value {
 
 /// P8: submits a second, and seconds of processor time a submit of the server and of the client.
 fn submits(server: &Server) -> (f64, f64, f64) {
-    let (served, called) = (server.cpu(), cpu_of("self"));
+    let before = (server.cpu(), cpu_of("self"));
     let start = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..CONNECTIONS {
@@ -195,20 +195,20 @@ fn submits(server: &Server) -> (f64, f64, f64) {
     let rate = count / start.elapsed().as_secs_f64();
     (
         rate,
-        (server.cpu() - served) / count,
-        (cpu_of("self") - called) / count,
+        (server.cpu() - before.0) / count,
+        (cpu_of("self") - before.1) / count,
     )
 }
 
 pub(crate) async fn http() {
     let (mut ours, mut api) = (Vec::new(), Vec::new());
-    let (mut served, mut called) = (Vec::new(), Vec::new());
+    let mut cpu = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let server = Server::start();
         let (rate, of_server, of_client) = submits(&server);
         ours.push(rate);
-        served.push(of_server * 1e6);
-        called.push(of_client * 1e6);
+        cpu.0.push(of_server * 1e6);
+        cpu.1.push(of_client * 1e6);
         drop(server);
         let plane = Plane::new(Policies::On).await;
         api.push(plane.submits(32, 1_500).await.0);
@@ -219,8 +219,8 @@ pub(crate) async fn http() {
     println!("  ratio {:.2}", ours / api);
     println!(
         "  processor time a submit: server {:.0} µs, client {:.0} µs",
-        median(&served),
-        median(&called)
+        median(&cpu.0),
+        median(&cpu.1)
     );
 }
 

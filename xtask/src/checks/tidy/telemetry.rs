@@ -1,6 +1,7 @@
 //! The events and metrics of the product against the tables of `docs/telemetry.md` and the help texts of the metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::Tree;
 use super::sources::{is_test_code, product_lines};
@@ -38,14 +39,17 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
 
 fn is_product(path: &str) -> bool {
     let product = ["crates/", "bins/"].iter().any(|folder| path.starts_with(folder));
-    product && path.ends_with(".rs") && !path.starts_with("crates/testkit/") && !is_test_code(path)
+    product
+        && Path::new(path).extension() == Some("rs".as_ref())
+        && !path.starts_with("crates/testkit/")
+        && !is_test_code(path)
 }
 
 /// The names that a source uses outside of its tests.
 fn collect(path: &str, text: &str, events: &mut Names, metrics: &mut Names) {
     let product: Vec<&str> = text.lines().take(product_lines(text)).collect();
     let product = product.join("\n");
-    let mut note = |names: &mut Names, at: usize, name: &str| {
+    let note = |names: &mut Names, at: usize, name: &str| {
         let line = product[..at].matches('\n').count() + 1;
         let place = format!("{path}:{line}");
         names.entry(name.to_owned()).or_insert(place);
