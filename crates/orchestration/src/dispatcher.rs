@@ -1,17 +1,17 @@
 //! The dispatcher: plans fair quotas over lanes, claims, and starts what it claimed.
 
+mod recovery;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arbiter_core::lifecycle::{Command, Expect, RetryPlan};
 use arbiter_core::model::{
-    AgentId, CommandId, Failure, FailureClass, Holder, LaneId, NodeId, Principal, RecordDraft, Shape, TaskId,
-    TenantId, Usage, Work,
+    AgentId, CommandId, Holder, LaneId, NodeId, Principal, Shape, TaskId, TenantId, Work,
 };
 use arbiter_core::ports::{
     AgentTransport, Assignment, ClaimRequest, Claimed, Clock, Effects, IdSource, LaneHead, LaneQuota,
-    Metrics, Scope, Spawner, StoreError, TaskReader, TaskStore, Transition, Wakeups,
+    Metrics, Scope, Spawner, StoreError, TaskReader, TaskStore, Wakeups,
 };
 use arbiter_core::services::{Allocator, Offer, Traffic, TrafficRules};
 use futures_util::{FutureExt as _, select_biased};
@@ -183,54 +183,6 @@ impl Dispatcher {
         self.wait_idle().await;
     }
 
-    /// Ends attempts that an earlier run of this node left behind: the process that ran them is gone. Call it once,
-    /// before [`Self::run`], and only where nobody else can run these agents.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn recover(&self) -> Result<usize, StoreError> {
-        let mut transitions = Vec::new();
-        for id in self.agents.keys() {
-            for stored in self.parts.reader.held_by(Holder::Agent(*id)).await? {
-                let Some(lease) = stored.task.state.lease() else {
-                    continue;
-                };
-                let failure = Failure {
-                    class: FailureClass::Crash,
-                    code: Some("node_lost".to_owned()),
-                    message: "the node that ran the attempt ended".to_owned(),
-                    usage: Usage::default(),
-                };
-                // As for a lost lease: the first loss is tried again at once.
-                let after = (stored.task.losses == 0).then_some(Duration::ZERO);
-                transitions.push(Transition {
-                    command: self.parts.ids.command(),
-                    task: stored.task.id,
-                    tenant: stored.task.tenant,
-                    expect: Expect::Lease {
-                        fence: lease.fence,
-                        holder: lease.holder,
-                    },
-                    action: Command::Fail {
-                        failure,
-                        plan: RetryPlan::Retry { after },
-                    },
-                    effects: Effects::of(RecordDraft::default()),
-                });
-            }
-        }
-        let count = transitions.len();
-        if count > 0 {
-            self.parts.store.apply(transitions).await?;
-            tracing::info!(
-                event = "attempts_recovered",
-                count,
-                "attempts of an earlier run were ended"
-            );
-        }
-        Ok(count)
-    }
-
     /// One bounded round: plan, claim, start. Gives whether another one may find more.
     ///
     /// Every round of a row without a refresh starts something, or leaves a lane alone, or finds an agent full: the
@@ -337,38 +289,6 @@ impl Dispatcher {
             .metrics
             .count("dispatcher.assigned_total", &[], started as u64);
         Ok(true)
-    }
-
-    /// Starts what claims took whose answers were lost, and gives it to the polls of its agents.
-    async fn resume(&self, drain: &Stop) -> Result<(), StoreError> {
-        let lost = lock(&self.lost).clone();
-        if lost.is_empty() {
-            return Ok(());
-        }
-        let mut agents = self.parts.offers.agents();
-        agents.extend(self.agents.keys());
-        let agents = agents.into_iter().map(Holder::Agent);
-        let mut found = Vec::new();
-        for holder in agents.chain([Holder::Node(self.parts.node)]) {
-            for stored in self.parts.reader.held_by(holder).await? {
-                let task = &stored.task;
-                let taken = |claim: &CommandId| task.last_command == Some(claim.for_task(task.id));
-                if let Some(fence) = task.state.lease().map(|lease| lease.fence)
-                    && lost.iter().any(taken)
-                {
-                    found.push(Assignment {
-                        stored,
-                        to: holder,
-                        fence,
-                    });
-                }
-            }
-        }
-        lock(&self.lost).clear();
-        found
-            .into_iter()
-            .for_each(|assignment| self.start(assignment, drain));
-        Ok(())
     }
 
     /// Notes agents that the store called full, which choices leave out until the next refresh. Gives whether there is
