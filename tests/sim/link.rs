@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use arbiter_core::model::{
     AgentBeat, AgentId, AgentMode, AgentProfile, AgentSeen, BatchId, Holder, OutcomeDelta, Record,
-    RecordDraft, StoredTask, TaskId, TenantId, TenantScope, Timestamp,
+    RecordDraft, RegisteredAgent, StoredTask, TaskId, TenantId, TenantScope, Timestamp,
 };
 use arbiter_core::ports::{
-    AgentChanges, AgentRegistry, Applied, AuditEntry, AuditLog, AuditPage, AuditQuery, Registered,
-    RegistryError, Retry, Revision, StoreError, Tally, TaskHistory, TaskPage, TaskQuery, TaskReader,
+    AgentChanges, AgentPage, AgentQuery, AgentRegistry, Applied, AuditEntry, AuditLog, AuditPage, AuditQuery,
+    Registered, RegistryError, Retry, Revision, StoreError, Tally, TaskHistory, TaskPage, TaskQuery,
+    TaskReader,
 };
 use arbiter_testkit::contract::Stores;
 use arbiter_testkit::faulty::{Fault, FaultPlan};
@@ -191,5 +192,20 @@ impl AgentRegistry for Far {
     ) -> Result<Vec<AgentId>, RegistryError> {
         self.link.read("remove_silent").await?;
         self.stores.agents.remove_silent(since, draft).await
+    }
+
+    async fn remove(&self, agent: AgentId, draft: RecordDraft) -> Result<bool, RegistryError> {
+        self.link.read("remove").await?;
+        self.stores.agents.remove(agent, draft).await
+    }
+
+    async fn get(&self, ids: &[AgentId]) -> Result<Vec<Option<RegisteredAgent>>, RegistryError> {
+        self.link.read("get agents").await?;
+        self.stores.agents.get(ids).await
+    }
+
+    async fn list(&self, scope: TenantScope, query: AgentQuery) -> Result<AgentPage, RegistryError> {
+        self.link.read("list agents").await?;
+        self.stores.agents.list(scope, query).await
     }
 }

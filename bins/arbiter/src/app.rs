@@ -42,6 +42,8 @@ pub(crate) struct App {
     pub(crate) board: Arc<TrafficBoard>,
     pub(crate) tenants: Arc<Tenants>,
     pub(crate) artifacts: Arc<dyn ArtifactStore>,
+    /// The same, for copying them as files.
+    pub(crate) files: Arc<FileArtifacts>,
     pub(crate) wakeups: Arc<dyn Wakeups>,
     pub(crate) metrics: Arc<dyn Metrics>,
     pub(crate) measurements: Arc<PrometheusMetrics>,
@@ -81,6 +83,7 @@ impl App {
         let artifacts = FileArtifacts::open(config.data_dir.join("artifacts"), ARTIFACT_QUOTA_BYTES)
             .await
             .map_err(|error| Failure::unavailable("the folder of artifacts could not be opened", error))?;
+        let artifacts = Arc::new(artifacts);
         let signer = FileSigner::open_or_create(config.data_dir.join("audit.key"), LOG_ORIGIN)
             .map_err(|error| Failure::configuration(format!("the key that signs the audit log: {error}")))?;
         let signer = Arc::new(signer);
@@ -150,7 +153,8 @@ impl App {
             keys,
             board,
             tenants,
-            artifacts: Arc::new(artifacts),
+            artifacts: artifacts.clone(),
+            files: artifacts,
             wakeups,
             metrics,
             measurements,
@@ -179,11 +183,7 @@ impl App {
 
     /// The keys that the audit log is verified with.
     pub(crate) fn trust(&self) -> Result<Trust, Failure> {
-        Trust::open_or_create(
-            &self.config.data_dir,
-            LOG_ORIGIN,
-            &verifier_key(self.signer.as_ref())?,
-        )
+        trust(&self.config.data_dir, self.signer.as_ref())
     }
 
     /// The newest signed head of the audit log, after signing what is not signed yet.
@@ -233,6 +233,11 @@ impl App {
         self.signer.adopt(next).map_err(|error| failed(error.into()))?;
         Ok(new)
     }
+}
+
+/// The keys that the audit log in a data folder is verified with.
+pub(crate) fn trust(data_dir: &std::path::Path, signer: &dyn Signer) -> Result<Trust, Failure> {
+    Trust::open_or_create(data_dir, LOG_ORIGIN, &verifier_key(signer)?)
 }
 
 fn verifier_key(signer: &dyn Signer) -> Result<VerifierKey, Failure> {

@@ -56,6 +56,24 @@ impl Checkpointer {
         Ok(Some((head, text)))
     }
 
+    /// Signs the head of a copy of the log: an earlier state of what is signed.
+    pub(crate) async fn sign_at(&self, head: TreeHead) -> anyhow::Result<String> {
+        let newest = self.sign().await?.context("the audit log has no entry yet")?.0;
+        let mut tiles = TileMap::new();
+        for id in ConsistencyProof::tiles(head.size, newest.size) {
+            let hashes = self.tree.tile(id.level(), id.index(), id.width()).await?;
+            tiles.insert(Tile {
+                id,
+                hashes: hashes.unwrap_or_default(),
+            });
+        }
+        ConsistencyProof::build(head.size, newest.size, &tiles)
+            .context("following the audit log from its copy")?
+            .verify(&head.root, &newest.root)
+            .context("the copy of the audit log is no earlier state of it")?;
+        self.sign_head(head).await
+    }
+
     /// Nothing is signed that is no later state of what was signed: whoever changed the store would get a signature for
     /// it.
     async fn ensure_extends(&self, note: &str, head: TreeHead) -> anyhow::Result<()> {

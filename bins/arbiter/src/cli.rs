@@ -67,6 +67,15 @@ pub(crate) enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Copy the store, its artifacts and keys into a new folder, also while it is in use by this program
+    Backup {
+        /// The folder; it must not be there yet
+        folder: PathBuf,
+    },
+    /// Restore a backup into a new data folder (named by --data-dir), after checking all of it
+    Restore(RestoreArgs),
+    /// Look for problems of configuration, data and machine, and say what to do
+    Doctor(DoctorArgs),
     /// Check and show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -120,6 +129,27 @@ pub(crate) struct ServeArgs {
     /// File of agents that the server runs itself
     #[arg(long, value_name = "FILE")]
     pub(crate) agents: Option<PathBuf>,
+}
+
+/// Restore a backup.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup
+    pub(crate) folder: PathBuf,
+    /// Trust this verifier key of the audit log instead of the keys in the backup
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Vec<String>,
+}
+
+/// Look for problems.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Write what helps others to help into a file: versions, configuration, measurements; no keys, inputs or outputs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// A log file of the server, whose last lines go into the bundle, redacted
+    #[arg(long, value_name = "FILE", requires = "bundle")]
+    pub(crate) log: Option<PathBuf>,
 }
 
 /// Run the demo.

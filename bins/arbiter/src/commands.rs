@@ -1,10 +1,12 @@
 //! The commands, one file each.
 
-mod audit;
+pub(crate) mod audit;
+mod backup;
 pub(crate) mod completions;
 mod config;
 mod demo;
 pub(crate) mod demo_agent;
+pub(crate) mod doctor;
 mod key;
 mod run;
 mod schedule;
@@ -31,6 +33,11 @@ pub(crate) fn run(cli: Cli, config: Config, environment: &dyn Environment) -> Re
         })),
         Command::Audit(command) => block_on(audit::run(config, command, json)),
         Command::Key(command) => block_on(with_app(config, async |app| key::run(app, command, json).await)),
+        Command::Backup { folder } => block_on(with_app(config, async |app| {
+            backup::take(app, &folder, json).await
+        })),
+        Command::Restore(arguments) => block_on(backup::restore(config, arguments, json)),
+        Command::Doctor(arguments) => block_on(doctor::run(config, arguments, json)),
         Command::Config(command) => config::run(&config, &command, json),
         // Handled before the configuration is read.
         Command::Completions { .. } | Command::Launch { .. } | Command::DemoAgent { .. } => Ok(()),

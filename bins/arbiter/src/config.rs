@@ -8,12 +8,14 @@ mod paths;
 mod reference;
 mod server;
 mod show;
+mod upkeep;
 
 pub(crate) use file::FileConfig;
 pub(crate) use hooks::HooksConfig;
 pub(crate) use reference::reference;
 pub(crate) use server::ServerConfig;
 pub(crate) use show::show;
+pub(crate) use upkeep::UpkeepConfig;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -52,6 +54,7 @@ pub(crate) struct Config {
     pub(crate) server: ServerConfig,
     pub(crate) hooks: HooksConfig,
     pub(crate) allocation: arbiter_allocation::Settings,
+    pub(crate) upkeep: UpkeepConfig,
 }
 
 /// The log.
@@ -111,6 +114,7 @@ impl Config {
         let server = ServerConfig::of(&file.server, &folder, problems);
         let hooks = HooksConfig::of(&file.hooks, problems);
         let allocation = allocation::settings(&file.allocation, problems);
+        let upkeep = UpkeepConfig::of(&file.agents, &file.backup, &folder, problems);
         let (data_dir, data_dir_from) = data?;
         Some(Self {
             policies: file.policies.files.iter().map(|name| folder.join(name)).collect(),
@@ -129,6 +133,7 @@ impl Config {
             server,
             hooks,
             allocation,
+            upkeep,
         })
     }
 }

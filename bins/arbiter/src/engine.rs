@@ -19,7 +19,7 @@ use arbiter_orchestration::supervisor::{
 };
 use arbiter_orchestration::{
     AttemptRunner, Dispatcher, DispatcherParts, DueTimer, HostedAgent, Offers, PullDesk, PullParts, Reviewer,
-    Stop, Stopper,
+    SilentAgents, Stop, Stopper,
 };
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -40,7 +40,9 @@ pub(crate) struct Engine {
     /// Those that the others need.
     base: Vec<Arc<dyn Service>>,
     /// Hands out work: it starts last and stops first.
-    dispatcher: Arc<dyn Service>,
+    dispatching: Arc<dyn Service>,
+    /// What hands out work.
+    pub(crate) dispatcher: Arc<Dispatcher>,
     /// Ends attempts under way.
     drain: Stopper,
     /// Which agent gets which task.
@@ -99,19 +101,22 @@ impl Engine {
             metrics: Arc::clone(&app.metrics),
         }));
         let parts = parts(app, node, Arc::clone(&allocation), offers);
-        let dispatcher = Dispatcher::new(parts, hosted, FairScheduler::new(FairSettings::default()));
+        let fair = FairScheduler::new(FairSettings::default());
+        let dispatcher = Arc::new(Dispatcher::new(parts, hosted, fair));
         Ok(Self {
             base: vec![
                 Arc::new(registry),
                 timer(app),
+                silent_agents(app),
                 checkpoints(app),
                 housekeeping::housekeeping(app),
             ],
-            dispatcher: Arc::new(Dispatching {
-                dispatcher: Arc::new(dispatcher),
+            dispatching: Arc::new(Dispatching {
+                dispatcher: Arc::clone(&dispatcher),
                 drain: drain.signal(),
                 has_started: AtomicBool::new(false),
             }),
+            dispatcher,
             drain,
             allocation,
             work,
@@ -125,7 +130,7 @@ impl Engine {
     pub(crate) async fn start(self, app: &App, more: Vec<Arc<dyn Service>>) -> Result<Running, Failure> {
         let mut services = self.base;
         services.extend(more);
-        services.push(self.dispatcher);
+        services.push(self.dispatching);
         let ports = SupervisorPorts {
             spawner: Arc::clone(&app.spawner),
             clock: Arc::clone(&app.clock),
@@ -217,6 +222,20 @@ fn timer(app: &App) -> Arc<dyn Service> {
     service("due-timer", move |stop| {
         let timer = Arc::clone(&timer);
         Box::pin(async move { timer.run(stop).await })
+    })
+}
+
+fn silent_agents(app: &App) -> Arc<dyn Service> {
+    let silent = Arc::new(SilentAgents {
+        registry: app.store.clone(),
+        clock: Arc::clone(&app.clock),
+        wakeups: Arc::clone(&app.wakeups),
+        metrics: Arc::clone(&app.metrics),
+        after: app.config.upkeep.remove_agents_after,
+    });
+    service("silent-agents", move |stop| {
+        let silent = Arc::clone(&silent);
+        Box::pin(async move { silent.run(stop).await })
     })
 }
 
@@ -370,7 +389,7 @@ fn transport(
 }
 
 /// Where attempts work: outside of the data folder, which commands must not enter.
-fn work_root(config: &Config) -> std::path::PathBuf {
+pub(crate) fn work_root(config: &Config) -> std::path::PathBuf {
     let owner = nix::unistd::Uid::effective();
     let place = arbiter_core::model::Digest::of(config.data_dir.as_os_str().as_encoded_bytes());
     let place: String = place.to_string().chars().take(16).collect();

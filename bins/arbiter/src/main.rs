@@ -1,6 +1,7 @@
 //! The `arbiter` binary: parse, read the configuration, start telemetry, run a command, map its error to an exit code.
 
 mod app;
+mod backup;
 mod batch;
 mod bootstrap;
 mod checkpoint;
@@ -13,6 +14,7 @@ mod health;
 mod listening;
 mod output;
 mod owner;
+mod routing;
 mod schedules;
 mod signals;
 mod telemetry;
@@ -73,10 +75,12 @@ fn main() -> ExitCode {
         // It makes a folder of its own there: it needs neither HOME nor a setting.
         global.data_dir = Some(std::env::temp_dir());
     }
-    let result = Config::load(&global, &Process).and_then(|config| {
-        telemetry::start(config.log)?;
-        commands::run(cli, config, &Process)
-    });
+    let result = match (Config::load(&global, &Process), &cli.command) {
+        (Ok(config), _) => telemetry::start(config.log).and_then(|()| commands::run(cli, config, &Process)),
+        // What cannot be read is what it is for.
+        (Err(failure), Command::Doctor(_)) => commands::doctor::unconfigured(&failure, json),
+        (Err(failure), _) => Err(failure),
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(json),

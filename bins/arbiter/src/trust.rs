@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
 
+const FILE: &str = "audit.trust.json";
+
 /// The stored form, version 1.
 #[derive(Serialize, Deserialize)]
 struct Body {
@@ -30,9 +32,17 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
+    /// Reads the file, which must be there.
+    pub(crate) fn open(data_dir: &Path) -> Result<Self, Failure> {
+        let path = data_dir.join(FILE);
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| Failure::unavailable(format!("`{}` cannot be read", path.display()), error))?;
+        Self::parse(path, &text)
+    }
+
     /// Reads the file, or makes it with `key` as the first key.
     pub(crate) fn open_or_create(data_dir: &Path, origin: &str, key: &VerifierKey) -> Result<Self, Failure> {
-        let path = data_dir.join("audit.trust.json");
+        let path = data_dir.join(FILE);
         match std::fs::read_to_string(&path) {
             Ok(text) => Self::parse(path, &text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

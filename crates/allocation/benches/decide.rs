@@ -15,11 +15,11 @@ use arbiter_allocation::{Allocation, Settings, Strategy};
 use arbiter_core::model::{
     AgentBeat, AgentCost, AgentId, AgentMode, AgentProfile, AgentSeen, Band, Budget, Capabilities, LaneKey,
     OutcomeDelta, Priority, RecordDraft, RegisteredAgent, Requires, SecurityLevel, Shape, TaskId, TaskKind,
-    TenantId, Timestamp, Transport, Work,
+    TenantId, TenantScope, Timestamp, Transport, Work,
 };
 use arbiter_core::ports::{
-    AgentChanges, AgentRegistry, Candidate, Clock, Entropy, IdSource, NoMetrics, Registered, RegistryError,
-    Revision,
+    AgentChanges, AgentPage, AgentQuery, AgentRegistry, Candidate, Clock, Entropy, IdSource, NoMetrics,
+    Registered, RegistryError, Revision,
 };
 use arbiter_core::services::{Allocator as _, Offer};
 use async_trait::async_trait;
@@ -87,6 +87,15 @@ impl AgentRegistry for Fleet {
     }
     async fn remove_silent(&self, _: Timestamp, _: RecordDraft) -> Result<Vec<AgentId>, RegistryError> {
         Ok(Vec::new())
+    }
+    async fn remove(&self, _: AgentId, _: RecordDraft) -> Result<bool, RegistryError> {
+        Ok(false)
+    }
+    async fn get(&self, ids: &[AgentId]) -> Result<Vec<Option<RegisteredAgent>>, RegistryError> {
+        Ok(vec![None; ids.len()])
+    }
+    async fn list(&self, _: TenantScope, _: AgentQuery) -> Result<AgentPage, RegistryError> {
+        Ok(AgentPage::default())
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use arbiter_core::model::{AgentId, Budget, Priority, Shape, TenantId, Timestamp};
+use arbiter_core::model::{AgentId, Budget, Priority, ScorePart, Shape, TenantId, Timestamp};
 use arbiter_core::ports::Scope;
 use arbiter_core::services::Offer;
 
 use crate::constraints::{Unfit, fit};
 use crate::index::Snapshot;
-use crate::score::match_score;
+use crate::score::{mean, parts};
 use crate::settings::Settings;
 
 /// Why no agent gets the task.
@@ -59,8 +59,21 @@ impl NoAgent {
 /// Who could do a task now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explanation {
-    /// Agents that fulfil every hard constraint, with their match scores, best first; or why there is none.
-    pub agents: Result<Vec<(AgentId, f64)>, NoAgent>,
+    /// The strategy that would choose among them.
+    pub strategy: &'static str,
+    /// Agents that fulfil every hard constraint, best match first; or why there is none.
+    pub agents: Result<Vec<Match>, NoAgent>,
+}
+
+/// An agent that could do a task now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Match {
+    /// The agent.
+    pub agent: AgentId,
+    /// How well it fits, 0–1.
+    pub score: f64,
+    /// What the score is made of.
+    pub parts: Vec<ScorePart>,
 }
 
 /// A question: who could do such a task now?
@@ -90,7 +103,12 @@ pub(crate) fn explain(
     question: &Question<'_>,
     now: Timestamp,
 ) -> Explanation {
-    let none = |reason| Explanation { agents: Err(reason) };
+    let strategy = settings.strategy_of(&question.shape.kind);
+    let told = |agents| Explanation {
+        strategy: strategy.word(),
+        agents,
+    };
+    let none = |reason| told(Err(reason));
     if now.since(snapshot.fresh_at) > settings.stale_after {
         return none(NoAgent::RegistryUnavailable);
     }
@@ -104,7 +122,6 @@ pub(crate) fn explain(
     if capable.is_empty() {
         return none(NoAgent::NoCapableAgent);
     }
-    let strategy = settings.strategy_of(&question.shape.kind);
     let (mut healthy, mut free, mut found) = (false, false, Vec::new());
     for agent in capable {
         let offer = offers.get(&agent.profile.id);
@@ -127,13 +144,18 @@ pub(crate) fn explain(
         }
         free = true;
         if fits.is_ok() {
-            found.push((agent.profile.id, match_score(agent, question.shape)));
+            let parts = parts(agent, question.shape);
+            found.push(Match {
+                agent: agent.profile.id,
+                score: mean(&parts),
+                parts,
+            });
         }
     }
-    found.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    found.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.agent.cmp(&b.agent)));
     match (healthy, free, found.is_empty()) {
         (_, _, false) if limited(settings, question) => none(NoAgent::RateLimited),
-        (_, _, false) => Explanation { agents: Ok(found) },
+        (_, _, false) => told(Ok(found)),
         (false, ..) => none(NoAgent::NoneHealthy),
         (true, false, _) => none(NoAgent::NoneFree),
         (true, true, true) => none(NoAgent::OverBudget),

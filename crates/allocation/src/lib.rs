@@ -13,7 +13,7 @@ mod strategy;
 #[cfg(test)]
 mod tests;
 
-pub use explain::{Explanation, NoAgent, Question};
+pub use explain::{Explanation, Match, NoAgent, Question};
 pub use service::Allocation;
 pub use settings::{Settings, Strategy};
 pub use slots::Slots;

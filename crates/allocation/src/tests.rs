@@ -371,7 +371,7 @@ fn every_reason_for_no_agent_has_its_word() {
     let ask = |question: &Question<'_>, now| explain(&settings, &snapshot, question, now).agents;
     let found = ask(&question, NOW).expect("it can");
     assert_eq!(
-        found.iter().map(|one| one.0).collect::<Vec<_>>(),
+        found.iter().map(|one| one.agent).collect::<Vec<_>>(),
         [dear.profile.id]
     );
 
@@ -502,4 +502,94 @@ fn slots_are_taken_together_and_given_back_once() {
     assert_eq!(slots.used(&one), 1, "a refused take takes nothing");
     assert_eq!(slots.give_back(&[one.clone(), two.clone()]), []);
     assert_eq!(slots.give_back(std::slice::from_ref(&one)), [one]);
+}
+
+#[test]
+fn an_explanation_names_who_could_do_it_or_the_last_thing_that_is_missing() {
+    use crate::explain::{NoAgent, Question, explain};
+
+    let offer = |number: u8, free| Offer {
+        agent: AgentId::from_bytes([number; 16]),
+        free,
+        acknowledges: false,
+    };
+    let ask = |agents: &[RegisteredAgent], offers: &[Offer], budget: Budget, deadline, now| {
+        let agents = agents
+            .iter()
+            .map(|agent| (agent.profile.id, Arc::new(agent.clone())));
+        let question = Question {
+            tenant: TenantId::from_bytes([9; 16]),
+            shape: &shape(),
+            priority: Priority::NORMAL,
+            budget,
+            deadline,
+            offers,
+            running: &[],
+            only_offered: false,
+        };
+        explain(
+            &Settings::default(),
+            &Snapshot::new(agents.collect(), NOW),
+            &question,
+            now,
+        )
+    };
+    let plain = |agents: &[RegisteredAgent], offers: &[Offer]| {
+        ask(agents, offers, Budget::default(), None, NOW).agents
+    };
+    let mut known = agent(2);
+    known.records.insert(
+        kind(),
+        AgentRecord {
+            count: 96,
+            successes: 96,
+            ..AgentRecord::default()
+        },
+    );
+    let told = ask(
+        &[agent(1), known.clone()],
+        &[offer(1, 1), offer(2, 1)],
+        Budget::default(),
+        None,
+        NOW,
+    );
+    let agents = told.agents.expect("two");
+    assert_eq!(
+        (
+            told.strategy,
+            agents[0].agent.as_bytes()[0],
+            agents[1].agent.as_bytes()[0]
+        ),
+        (Strategy::MatchScore.word(), 2, 1)
+    );
+    let weights: f64 = agents[0].parts.iter().map(|part| part.weight).sum();
+    let mean: f64 = agents[0].parts.iter().map(|part| part.weight * part.value).sum();
+    assert!((agents[0].score - mean / weights).abs() < 1e-12);
+    assert_eq!(plain(&[], &[]), Err(NoAgent::NoCapableAgent));
+    let drained = RegisteredAgent {
+        mode: AgentMode::Draining,
+        ..agent(1)
+    };
+    assert_eq!(plain(&[drained], &[offer(1, 1)]), Err(NoAgent::NoneHealthy));
+    assert_eq!(plain(&[agent(1)], &[offer(1, 0)]), Err(NoAgent::NoneFree));
+    assert_eq!(plain(&[agent(1)], &[]), Err(NoAgent::NoneFree));
+    let mut dear = agent(1);
+    dear.profile.cost.per_task_micros = Some(11);
+    let budget = Budget {
+        cost_micros: Some(10),
+        ..Budget::default()
+    };
+    let over = ask(&[dear], &[offer(1, 1)], budget, None, NOW);
+    assert_eq!(over.agents, Err(NoAgent::OverBudget));
+    let late = ask(
+        &[known.clone()],
+        &[offer(2, 1)],
+        Budget::default(),
+        Some(NOW),
+        NOW,
+    );
+    assert_eq!(late.agents, Err(NoAgent::DeadlineImpossible));
+    let stale = NOW.plus(std::time::Duration::from_secs(301));
+    let stale = ask(&[known], &[offer(2, 1)], Budget::default(), None, stale);
+    assert_eq!(stale.agents, Err(NoAgent::RegistryUnavailable));
 }

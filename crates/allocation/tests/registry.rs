@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_adapter_inmem::InMemoryStore;
-use arbiter_allocation::{Allocation, NoAgent, Settings};
+use arbiter_allocation::{Allocation, NoAgent, Question, Settings};
 use arbiter_core::lifecycle::Rules;
 use arbiter_core::model::{
     AgentBeat, AgentId, AgentMode, Budget, Priority, RecordDraft, Requires, SecurityLevel, Shape,
@@ -81,17 +81,19 @@ impl Bench {
             free: 1,
             acknowledges: false,
         };
-        let explained = self.allocation.explain(
-            tenant(1),
-            &shape,
-            Priority::NORMAL,
-            Budget::default(),
-            None,
-            &[offer],
-        );
+        let explained = self.allocation.explain(&Question {
+            tenant: tenant(1),
+            shape: &shape,
+            priority: Priority::NORMAL,
+            budget: Budget::default(),
+            deadline: None,
+            offers: &[offer],
+            running: &[],
+            only_offered: false,
+        });
         explained
             .agents
-            .map(|found| found.into_iter().map(|(id, _)| id).collect())
+            .map(|found| found.into_iter().map(|one| one.agent).collect())
     }
 
     fn available(&self) -> Option<f64> {

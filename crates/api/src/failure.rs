@@ -38,8 +38,13 @@ impl Failure {
     }
 
     /// Keeps the cause for the log.
-    pub(crate) fn caused_by(mut self, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
-        self.cause = Some(Box::new(cause));
+    pub(crate) fn caused_by(self, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.caused_by_boxed(Box::new(cause))
+    }
+
+    /// The same for a cause of any sort.
+    pub(crate) fn caused_by_boxed(mut self, cause: BoxError) -> Self {
+        self.cause = Some(cause);
         self
     }
 

@@ -5,6 +5,7 @@ mod artifacts;
 mod audit;
 mod hooks;
 mod queue;
+mod routing;
 mod schedules;
 mod system;
 mod tasks;
@@ -19,6 +20,7 @@ pub(crate) fn all() -> Routes {
     tasks::routes()
         .join(work::routes())
         .join(agents::routes())
+        .join(routing::routes())
         .join(artifacts::routes())
         .join(hooks::routes())
         .join(schedules::routes())

@@ -2,7 +2,9 @@
 
 mod auth;
 mod body;
+mod cursor;
 mod etag;
+mod export;
 mod failure;
 mod groups;
 mod openapi;
@@ -16,10 +18,14 @@ mod state;
 mod tls;
 mod view;
 
+pub use export::{AuditExport, AuditExportError, audit_detail, audit_page};
 pub use openapi::document;
 pub use server::{Server, ServerError};
 pub use settings::ApiSettings;
-pub use state::{Api, ApiParts, MetricsText, Readiness, ReadinessPart, ReadinessSource};
+pub use state::{
+    Api, ApiParts, AuditKeys, BackupTaken, Backups, MetricsText, Readiness, ReadinessPart, ReadinessSource,
+    RoutingSource,
+};
 pub use tls::{TlsError, TlsIdentity};
 
 /// The operations of the interface, as `group.verb`, with method and path: what the document lists and the client is

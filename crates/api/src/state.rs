@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
+use arbiter_allocation::Explanation;
+use arbiter_audit::export::ExportHeader;
+use arbiter_core::model::{Digest, PrincipalId, TaskSpec, TenantId, Timestamp};
 use arbiter_core::ports::{
-    AgentRegistry, ArtifactStore, AuditLog, AuditTree, Clock, IdSource, Metrics, TaskReader, Wakeups,
+    AgentRegistry, ArtifactStore, AuditLog, AuditTree, BoxError, Clock, IdSource, Metrics, RegistryError,
+    TaskReader, Wakeups,
 };
 use arbiter_orchestration::{PullDesk, Stop};
 use arbiter_queue::hooks::Hooks;
@@ -11,6 +15,7 @@ use arbiter_queue::schedules::Schedules;
 use arbiter_queue::tenants::Tenants;
 use arbiter_queue::traffic::Pauses;
 use arbiter_queue::{ApiKeys, SecureQueue};
+use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use crate::settings::ApiSettings;
@@ -30,6 +35,7 @@ impl std::fmt::Debug for Api {
 pub(crate) struct Inner {
     pub(crate) parts: ApiParts,
     pub(crate) settings: ApiSettings,
+    pub(crate) started_at: Timestamp,
     /// Bounds calls under way.
     pub(crate) calls: Arc<Semaphore>,
     /// Bounds long polls and streams.
@@ -42,6 +48,7 @@ impl Api {
         let calls = Arc::new(Semaphore::new(settings.calls));
         let waiting = Arc::new(Semaphore::new(settings.waiting));
         Self(Arc::new(Inner {
+            started_at: parts.clock.now(),
             parts,
             settings,
             calls,
@@ -87,16 +94,22 @@ pub struct ApiParts {
     pub reader: Arc<dyn TaskReader>,
     /// Which agents there are.
     pub registry: Arc<dyn AgentRegistry>,
+    /// Who could do a task.
+    pub routing: Arc<dyn RoutingSource>,
     /// Files.
     pub artifacts: Arc<dyn ArtifactStore>,
     /// The audit log.
     pub audit: Arc<dyn AuditLog>,
     /// Its tree.
     pub tree: Arc<dyn AuditTree>,
+    /// Its keys.
+    pub audit_keys: Arc<dyn AuditKeys>,
     /// Hints of changes.
     pub wakeups: Arc<dyn Wakeups>,
     /// Takes measurements.
     pub metrics: Arc<dyn Metrics>,
+    /// Takes backups, where a folder for them is configured.
+    pub backups: Option<Arc<dyn Backups>>,
     /// Shows measurements.
     pub shown: Arc<dyn MetricsText>,
     /// Whether the node is ready.
@@ -107,6 +120,50 @@ pub struct ApiParts {
     pub ids: Arc<dyn IdSource>,
     /// Ends long polls and streams at shutdown.
     pub stop: Stop,
+}
+
+/// Knows the keys of the audit log.
+pub trait AuditKeys: Send + Sync + 'static {
+    /// What an export of so many entries begins with.
+    ///
+    /// # Errors
+    /// Why the keys cannot be told.
+    fn header(&self, size: u64) -> Result<ExportHeader, BoxError>;
+}
+
+/// Takes backups of everything that the node keeps.
+#[async_trait]
+pub trait Backups: Send + Sync + 'static {
+    /// Takes one, and records it. `None` while another is being taken.
+    ///
+    /// # Errors
+    /// Why it could not be taken; nothing is left then.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is left then.
+    async fn take(&self, by: PrincipalId) -> Result<Option<BackupTaken>, BoxError>;
+}
+
+/// A backup that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupTaken {
+    /// Its name in the folder of backups.
+    pub name: String,
+    /// Entries of the audit log that are in it.
+    pub entries: u64,
+    /// The root of the log's tree.
+    pub root: Digest,
+    /// Files.
+    pub files: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Knows who could do a task.
+#[async_trait]
+pub trait RoutingSource: Send + Sync + 'static {
+    /// Who could do such a task of a tenant now, or why nobody can. Assigns nothing.
+    async fn explain(&self, tenant: TenantId, spec: &TaskSpec) -> Result<Explanation, RegistryError>;
 }
 
 /// Shows measurements in the text format of Prometheus.

@@ -1,5 +1,7 @@
 //! From the model to its JSON form.
 
+mod spec;
+
 use arbiter_core::model::{
     ArtifactRef, Attempt, AttemptEnd, Holder, Progress, Ratio, RegisteredAgent, SecurityLevel, State,
     StoredTask, Timestamp, Usage, Wait,
@@ -7,8 +9,8 @@ use arbiter_core::model::{
 use arbiter_core::ports::TaskHistory;
 use arbiter_orchestration::Pulled;
 use arbiter_wire::http::{
-    AgentRecordView, AgentView, AttemptView, HistoryView, ProgressView, StageView, TaskView, UsageForm,
-    WorkView,
+    AgentRecordView, AgentView, AttemptView, HistoryView, KindPerformanceView, PerformanceView, ProgressView,
+    StageView, TaskView, UsageForm, WorkView,
 };
 use arbiter_wire::task::ArtifactForm;
 use serde_json::value::RawValue;
@@ -40,6 +42,15 @@ pub(crate) fn task(stored: &StoredTask) -> TaskView {
         changed_at: task.changed_at.to_string(),
         deadline: task.terms.deadline.map(|at| at.to_string()),
         progress: task.progress.as_ref().map(progress),
+        spec: None,
+    }
+}
+
+/// The same with what was asked.
+pub(crate) fn whole_task(stored: &StoredTask) -> TaskView {
+    TaskView {
+        spec: Some(Box::new(spec::view(&stored.spec))),
+        ..task(stored)
     }
 }
 
@@ -196,5 +207,25 @@ pub(crate) fn agent(agent: &RegisteredAgent, now: Timestamp) -> AgentView {
                 latency_seconds: record.mean_latency_seconds(),
             })
             .collect(),
+    }
+}
+
+pub(crate) fn performance(agent: &RegisteredAgent) -> PerformanceView {
+    let kinds = agent.records.iter().map(|(kind, record)| {
+        let (cost, told) = record.cost_micros;
+        KindPerformanceView {
+            kind: kind.as_str().to_owned(),
+            attempts: record.count,
+            succeeded: record.successes,
+            success_rate: record.success_rate(),
+            judged: record.quality.1,
+            quality: record.mean_quality(),
+            latency_seconds: record.mean_latency_seconds(),
+            mean_cost_micros: cost.checked_div(told),
+        }
+    });
+    PerformanceView {
+        agent: agent.profile.id.to_string(),
+        kinds: kinds.collect(),
     }
 }

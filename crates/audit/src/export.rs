@@ -144,6 +144,11 @@ impl<W: Write> ExportWriter<W> {
         Ok(())
     }
 
+    /// The output, for whoever takes away what was written so far.
+    pub const fn output(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Writes the signed checkpoint and returns the output, flushed.
     ///
     /// # Errors

@@ -21,11 +21,15 @@ mod task_store;
 mod wakeups;
 
 pub use access::{AuthenticationError, Authenticator, AuthorizationError, Authorizer, Credential, Verdict};
-pub use agent_registry::{AgentChanges, AgentRegistry, Registered, RegistryError, Revision};
+pub use agent_registry::{
+    AgentChanges, AgentPage, AgentQuery, AgentRegistry, Registered, RegistryError, Revision,
+};
 pub use agent_transport::{
     AgentTransport, ContextItem, Delivered, Delivery, ProgressSink, StopSignal, TransportError,
 };
-pub use artifact_store::{ArtifactError, ArtifactStore, ByteSource, Bytes, Stored};
+pub use artifact_store::{
+    ArtifactError, ArtifactPage, ArtifactStore, ArtifactUsage, ByteSource, Bytes, Stored,
+};
 pub use audit_log::{AuditDetail, AuditEntry, AuditLog, AuditPage, AuditQuery, AuditTree, TreeHead};
 pub use documents::{
     Document, DocumentContent, DocumentError, DocumentKey, DocumentQuery, DocumentWrite, Documents,

@@ -4,7 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arbiter_core::model::{Digest, TenantId};
-use arbiter_core::ports::{ArtifactError, ArtifactStore, ByteSource, Retry, Stored};
+use arbiter_core::ports::{
+    ArtifactError, ArtifactPage, ArtifactStore, ArtifactUsage, ByteSource, Retry, Stored,
+};
 use async_trait::async_trait;
 
 use crate::error::Stopped;
@@ -71,6 +73,25 @@ impl ArtifactStore for Guarded<Arc<dyn ArtifactStore>> {
     async fn delete(&self, tenant: TenantId, digest: Digest) -> Result<bool, ArtifactError> {
         const OPERATION: &str = "artifact_store.delete";
         let attempt = || self.inner.delete(tenant, digest);
+        let result = self.guard.call(OPERATION, attempt).await;
+        result.map_err(|error| error.flatten(|stopped| failed(OPERATION, stopped)))
+    }
+
+    async fn list(
+        &self,
+        tenant: TenantId,
+        after: Option<Digest>,
+        limit: usize,
+    ) -> Result<ArtifactPage, ArtifactError> {
+        const OPERATION: &str = "artifact_store.list";
+        let attempt = || self.inner.list(tenant, after, limit);
+        let result = self.guard.call(OPERATION, attempt).await;
+        result.map_err(|error| error.flatten(|stopped| failed(OPERATION, stopped)))
+    }
+
+    async fn usage(&self, tenant: TenantId) -> Result<ArtifactUsage, ArtifactError> {
+        const OPERATION: &str = "artifact_store.usage";
+        let attempt = || self.inner.usage(tenant);
         let result = self.guard.call(OPERATION, attempt).await;
         result.map_err(|error| error.flatten(|stopped| failed(OPERATION, stopped)))
     }

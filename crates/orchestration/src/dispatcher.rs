@@ -247,6 +247,12 @@ impl Dispatcher {
         more
     }
 
+    /// The agents that this node could give work to now: those that it hosts and those that wait in a poll, with free
+    /// slots, and not paused.
+    pub fn offered(&self) -> Vec<Offer> {
+        self.offers(self.parts.offers.free(), &self.parts.traffic.rules())
+    }
+
     /// Agents with free slots: those that this node hosts and those that wait in a poll.
     fn offers(&self, polls: BTreeMap<AgentId, u32>, rules: &TrafficRules) -> Vec<Offer> {
         let full = lock(&self.full).clone();

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use arbiter_core::lifecycle::{Command, Expect};
-use arbiter_core::model::{AgentId, AgentMode, Holder, Json, Operation, Principal, RecordDraft, Target};
+use arbiter_core::model::{
+    AgentId, AgentMode, AuditAction, Holder, Json, Operation, Principal, RecordDraft, Resource, Target,
+};
 use arbiter_core::ports::{AgentRegistry, Effects, Hint, RegistryError, Transition};
 use serde_json::json;
 
@@ -70,6 +72,40 @@ impl SecureQueue {
     pub async fn fence_agent(&self, agent: AgentId) -> Result<(), QueueError> {
         self.revoke(agent, "the agent is in quarantine", RecordDraft::default())
             .await
+    }
+
+    /// Removes an agent that holds no task. One that is given a task at the same moment may still end it. The caller has
+    /// checked that the principal may know of the agent.
+    ///
+    /// # Errors
+    /// See [`QueueError`]; [`QueueError::AgentHoldsWork`] when it holds tasks, [`QueueError::NotFound`] when there is no
+    /// such agent.
+    pub async fn remove_agent(
+        &self,
+        principal: &Principal,
+        registry: &dyn AgentRegistry,
+        agent: AgentId,
+    ) -> Result<(), QueueError> {
+        let operation = Operation::AgentRemove;
+        let target = Target {
+            agent: Some(agent),
+            ..Target::of(principal.tenant)
+        };
+        self.authorize(principal, operation, &target).await?;
+        let held = self.ports.reader.held_by(Holder::Agent(agent)).await?.len();
+        if held > 0 {
+            let error = QueueError::AgentHoldsWork { held };
+            let mut record = self.refusal(principal, operation, AuditAction::Rejected, error.code());
+            record.resource = Resource::new("agent", agent.to_string());
+            self.append(record).await?;
+            return Err(error);
+        }
+        let draft = Self::draft(principal, operation);
+        if !registry.remove(agent, draft).await.map_err(unavailable)? {
+            return Err(QueueError::NotFound);
+        }
+        self.ports.wakeups.publish(&[Hint::Registry]);
+        Ok(())
     }
 
     /// Takes every task from an agent. One that ends meanwhile is left as it is.

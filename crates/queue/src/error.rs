@@ -87,6 +87,12 @@ pub enum QueueError {
         /// Its version.
         current: Version,
     },
+    /// An agent that is to be removed holds tasks.
+    #[error("the agent holds {held} tasks; drain it and wait, or quarantine it")]
+    AgentHoldsWork {
+        /// How many.
+        held: usize,
+    },
     /// Another task of the same all-or-nothing submit was refused.
     #[error("another task of the same all-or-nothing submit was refused")]
     NeighbourRefused,
@@ -125,6 +131,7 @@ impl QueueError {
             Self::LeaseLost => "lease_lost",
             Self::BacklogFull { .. } => "backlog_full",
             Self::PreconditionFailed { .. } => "precondition_failed",
+            Self::AgentHoldsWork { .. } => "in_use",
             Self::Unavailable { .. } => "unavailable",
             Self::Internal { .. } => "internal",
         }

@@ -1,7 +1,7 @@
 //! Reading tasks, under the same rights as everything else.
 
-use arbiter_core::model::{Operation, Principal, StoredTask, Target, TaskId, TenantScope};
-use arbiter_core::ports::{Tally, TaskHistory, TaskPage, TaskQuery};
+use arbiter_core::model::{Operation, Principal, RecordOutcome, StoredTask, Target, TaskId, TenantScope};
+use arbiter_core::ports::{AuditPage, AuditQuery, Tally, TaskHistory, TaskPage, TaskQuery};
 
 use crate::error::QueueError;
 use crate::operate::target_of;
@@ -35,6 +35,30 @@ impl SecureQueue {
             .reader
             .history(TenantScope::Tenant(stored.task.tenant), task)
             .await?)
+    }
+
+    /// What was done to a task, newest first: the entries of the audit log about it. Refused calls changed nothing and
+    /// are left out. A page may be short, or empty, and still carry a cursor.
+    ///
+    /// # Errors
+    /// See [`QueueError`].
+    pub async fn events(
+        &self,
+        principal: &Principal,
+        task: TaskId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<AuditPage, QueueError> {
+        let stored = self.visible(principal, Operation::TaskGet, task).await?;
+        let query = AuditQuery {
+            resource: Some(task.to_string()),
+            outcome: Some(RecordOutcome::Done.word().to_owned()),
+            before,
+            limit,
+            ..AuditQuery::default()
+        };
+        let scope = TenantScope::Tenant(stored.task.tenant);
+        Ok(self.ports.audit.search(scope, query).await?)
     }
 
     /// A page of the tasks that the principal may see. A page may be short, or empty, and still carry a cursor.

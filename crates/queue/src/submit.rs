@@ -121,6 +121,24 @@ impl SecureQueue {
             .collect())
     }
 
+    /// Checks a submission as a submit would, for a caller that asks who would get such a task. Stores nothing.
+    ///
+    /// # Errors
+    /// See [`QueueError`]; a refusal is audited.
+    pub async fn preview(&self, principal: &Principal, submission: &Submission) -> Result<(), QueueError> {
+        let operation = Operation::RoutingRoute;
+        let tenant = principal.tenant;
+        self.guard(principal, operation, &Target::of(tenant)).await?;
+        let checked = self
+            .kind_allowed(principal, tenant, &submission.spec.kind)
+            .and_then(|()| validate::submission(&self.settings.fields, submission, 0, 1))
+            .and_then(|()| self.stages_installed(&submission.spec));
+        let Err(error) = checked else { return Ok(()) };
+        let record = self.refusal(principal, operation, AuditAction::Rejected, error.code());
+        self.append(record).await?;
+        Err(error)
+    }
+
     /// Authorises each distinct sort of task in the call, then limits the call once.
     async fn guard_submissions(
         &self,

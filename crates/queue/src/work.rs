@@ -46,36 +46,9 @@ impl WorkDesk for SecureQueue {
             .into_iter()
             .enumerate()
             .partition(|(_, beat)| allowed.contains(&beat.tenant));
-        let mut leases = Vec::with_capacity(items.len());
-        for (_, beat) in &items {
-            let mut progress = beat.progress.clone();
-            if let Some(progress) = &mut progress {
-                // Redacted before it is cut: a cut secret would no longer be recognised.
-                self.content.progress(progress);
-                at_most_chars(&mut progress.message, self.settings.fields.message_chars);
-            }
-            leases.push(LeaseRef {
-                task: beat.task,
-                tenant: beat.tenant,
-                fence: beat.fence,
-                holder: Holder::Agent(id),
-                progress,
-                usage: beat.usage,
-            });
-        }
-        let told: Vec<Option<Progress>> = leases.iter().map(|lease| lease.progress.clone()).collect();
-        let extended = self.ports.store.extend(leases).await;
-        let mut statuses = extended.map_err(QueueError::from)?;
-        self.ports
-            .metrics
-            .count("queue.heartbeats_total", &[], statuses.len() as u64);
-        self.record_progress(agent, &items, &statuses, told).await?;
-        for ((_, beat), status) in items.iter().zip(&mut statuses) {
-            if let LeaseStatus::OverBudget { part } = *status {
-                *status = self.exceed(agent, id, beat, part).await?;
-            }
-        }
-        let told = items.iter().map(|(place, _)| *place).zip(statuses);
+        let (places, items): (Vec<_>, Vec<_>) = items.into_iter().unzip();
+        let statuses = self.keep(agent, id, &items).await?;
+        let told = places.into_iter().zip(statuses);
         let refused = refused.iter().map(|(place, _)| (*place, LeaseStatus::Lost));
         let by_place: BTreeMap<usize, LeaseStatus> = told.chain(refused).collect();
         Ok(by_place.into_values().collect())
@@ -127,6 +100,60 @@ impl WorkDesk for SecureQueue {
 }
 
 impl SecureQueue {
+    /// Keeps one lease and tells progress. The answer is that of a heartbeat.
+    ///
+    /// # Errors
+    /// See [`QueueError`].
+    pub async fn progress(&self, agent: &Principal, beat: Beat) -> Result<LeaseStatus, QueueError> {
+        let id = agent_of(agent)?;
+        let target = Target {
+            task: Some(beat.task),
+            ..held(beat.tenant, id)
+        };
+        self.guard(agent, Operation::WorkProgress, &target).await?;
+        let told = self.keep(agent, id, std::slice::from_ref(&beat)).await?;
+        Ok(told.first().copied().unwrap_or(LeaseStatus::Lost))
+    }
+
+    /// Extends leases that the agent may extend, and notes what is told with them. The answers stand in the order of
+    /// the items.
+    async fn keep(
+        &self,
+        agent: &Principal,
+        id: AgentId,
+        items: &[Beat],
+    ) -> Result<Vec<LeaseStatus>, QueueError> {
+        let mut leases = Vec::with_capacity(items.len());
+        for beat in items {
+            let mut progress = beat.progress.clone();
+            if let Some(progress) = &mut progress {
+                // Redacted before it is cut: a cut secret would no longer be recognised.
+                self.content.progress(progress);
+                at_most_chars(&mut progress.message, self.settings.fields.message_chars);
+            }
+            leases.push(LeaseRef {
+                task: beat.task,
+                tenant: beat.tenant,
+                fence: beat.fence,
+                holder: Holder::Agent(id),
+                progress,
+                usage: beat.usage,
+            });
+        }
+        let told: Vec<Option<Progress>> = leases.iter().map(|lease| lease.progress.clone()).collect();
+        let mut statuses = self.ports.store.extend(leases).await?;
+        self.ports
+            .metrics
+            .count("queue.heartbeats_total", &[], statuses.len() as u64);
+        self.record_progress(agent, items, &statuses, told).await?;
+        for (beat, status) in items.iter().zip(&mut statuses) {
+            if let LeaseStatus::OverBudget { part } = *status {
+                *status = self.exceed(agent, id, beat, part).await?;
+            }
+        }
+        Ok(statuses)
+    }
+
     /// Authorises and limits a call about an attempt that the agent says it holds. Nothing of the task was looked at
     /// yet: who may not do it learns nothing of it.
     async fn guard_work(
@@ -172,7 +199,7 @@ impl SecureQueue {
     async fn record_progress(
         &self,
         agent: &Principal,
-        items: &[(usize, Beat)],
+        items: &[Beat],
         statuses: &[LeaseStatus],
         told: Vec<Option<Progress>>,
     ) -> Result<(), QueueError> {
@@ -181,7 +208,7 @@ impl SecureQueue {
             .iter()
             .zip(statuses)
             .zip(told)
-            .filter_map(|(((_, beat), status), progress)| {
+            .filter_map(|((beat, status), progress)| {
                 let progress = progress.filter(|_| matches!(status, LeaseStatus::Held { .. }))?;
                 self.progress
                     .takes(beat.task, beat.fence, every)

@@ -39,6 +39,7 @@ pub const CODES: &[Code] = &[
     code("forbidden", 403, EXIT_DENIED),
     code("idempotency_conflict", 409, EXIT_SOME_FAILED),
     code("illegal_transition", 409, EXIT_SOME_FAILED),
+    code("in_use", 409, EXIT_SOME_FAILED),
     code("internal", 500, EXIT_UNAVAILABLE),
     code("invalid_request", 400, EXIT_USAGE),
     code("invalid_task", 422, EXIT_USAGE),

@@ -166,7 +166,7 @@ pub enum PriorityWord {
 }
 
 /// What an agent must be able to do.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Requires")]
 pub struct RequiresForm {
@@ -188,7 +188,7 @@ pub struct RequiresForm {
 }
 
 /// Limits of the work.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Constraints")]
 pub struct ConstraintsForm {
@@ -207,7 +207,7 @@ pub struct ConstraintsForm {
 }
 
 /// What an attempt may use; absent means no limit.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Budget")]
 pub struct BudgetForm {
@@ -226,7 +226,7 @@ pub struct BudgetForm {
 }
 
 /// What happens when a prerequisite does not succeed.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "OnPrerequisiteFailure")]
 pub enum OnFailureForm {
@@ -237,7 +237,7 @@ pub enum OnFailureForm {
 }
 
 /// Which reviews the output must pass.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Review")]
 pub struct ReviewForm {
@@ -261,7 +261,7 @@ pub struct ReviewForm {
 }
 
 /// How claims are verified.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "VerificationPlan")]
 pub struct VerificationForm {
@@ -273,7 +273,7 @@ pub struct VerificationForm {
 }
 
 /// What the output is checked against.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "CompliancePlan")]
 pub struct ComplianceForm {

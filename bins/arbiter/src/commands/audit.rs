@@ -1,13 +1,14 @@
 //! `arbiter audit`.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufReader, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use arbiter_adapter_sqlite::SqliteStore;
+use arbiter_api::{AuditExport, audit_detail, audit_page};
 use arbiter_audit::checkpoint::Checkpoint;
-use arbiter_audit::detail::Detail;
-use arbiter_audit::export::{ExportHeader, ExportWriter};
+use arbiter_audit::export::ExportHeader;
 use arbiter_audit::key::VerifierKey;
 use arbiter_audit::keyring::Keyring;
 use arbiter_audit::log::LogVerifier;
@@ -16,8 +17,8 @@ use arbiter_audit::proof::InclusionProof;
 use arbiter_audit::report::Report;
 use arbiter_audit::tile::{Tile, TileMap};
 use arbiter_audit::verify::verify_export;
-use arbiter_core::model::{Digest, Operation, Role, Target, TenantScope};
-use arbiter_core::ports::{AuditEntry, AuditLog as _, AuditQuery, AuditTree as _, TreeHead};
+use arbiter_core::model::{Operation, Role, Target, TenantScope};
+use arbiter_core::ports::{AuditLog as _, AuditQuery, AuditTree as _, TreeHead};
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -26,9 +27,7 @@ use crate::config::Config;
 use crate::engine::LOG_ORIGIN;
 use crate::exit::Failure;
 use crate::output;
-
-/// How many entries are read at a time: one tile.
-const PAGE: usize = 256;
+use crate::trust::Trust;
 
 /// Runs an audit command. Verifying an export needs no store.
 pub(crate) async fn run(config: Config, command: AuditCommand, json: bool) -> Result<(), Failure> {
@@ -105,7 +104,7 @@ async fn whole_log(app: &App, operation: Operation) -> Result<(), Failure> {
 }
 
 /// The keys that are given on the command line.
-fn trusted(keys: &[String]) -> Result<Keyring, Failure> {
+pub(super) fn trusted(keys: &[String]) -> Result<Keyring, Failure> {
     let mut parsed = Vec::new();
     for text in keys {
         let key: VerifierKey = text
@@ -133,7 +132,7 @@ pub(crate) async fn verify_store(app: &App) -> Result<Report, Failure> {
     // What was signed comes first: a new signature would vouch for whatever the store holds now.
     if let Some((_, note)) = app.store.published().await? {
         let signed = vouched(&keyring, &note)?;
-        follow(app, &mut verifier, signed.size()).await?;
+        follow(&app.store, &mut verifier, signed.size()).await?;
         let report = verifier.clone().finish(&signed);
         if !report.is_sound() {
             return Ok(report);
@@ -145,12 +144,12 @@ pub(crate) async fn verify_store(app: &App) -> Result<Report, Failure> {
             anyhow::anyhow!("nothing was ever done"),
         ));
     };
-    follow(app, &mut verifier, head.size).await?;
+    follow(&app.store, &mut verifier, head.size).await?;
     Ok(verifier.finish(&vouched(&keyring, &note)?))
 }
 
 /// The checkpoint of a note that a trusted key has signed.
-fn vouched(keyring: &Keyring, note: &str) -> Result<Checkpoint, Failure> {
+pub(crate) fn vouched(keyring: &Keyring, note: &str) -> Result<Checkpoint, Failure> {
     let note = Note::parse(note).map_err(|error| Failure::internal("the signed head is damaged", error))?;
     let vouched = keyring
         .open(&note)
@@ -159,13 +158,17 @@ fn vouched(keyring: &Keyring, note: &str) -> Result<Checkpoint, Failure> {
 }
 
 /// Shows the verifier the entries from where it is up to `size`, or to the end of the log, or to the first fault.
-async fn follow(app: &App, verifier: &mut LogVerifier, size: u64) -> Result<(), Failure> {
-    let size = size.min(app.store.head().await?.size);
+pub(crate) async fn follow(
+    store: &SqliteStore,
+    verifier: &mut LogVerifier,
+    size: u64,
+) -> Result<(), Failure> {
+    let size = size.min(store.head().await?.size);
     loop {
         let next = verifier.entries();
-        let (entries, hashes) = page(app, next, size).await?;
+        let (entries, hashes) = audit_page(store, store, next, size).await?;
         for (entry, hash) in entries.iter().zip(&hashes) {
-            let detail = detail_of(entry);
+            let detail = audit_detail(entry);
             if verifier.entry(&entry.leaf, hash, detail.as_ref()).is_err() {
                 return Ok(());
             }
@@ -175,26 +178,6 @@ async fn follow(app: &App, verifier: &mut LogVerifier, size: u64) -> Result<(), 
             return Ok(());
         }
     }
-}
-
-/// The entries from `from` to the end of its tile in a log of `size`, with the hashes that stand in the tree.
-async fn page(app: &App, from: u64, size: u64) -> Result<(Vec<AuditEntry>, Vec<Digest>), Failure> {
-    let skip = from % PAGE as u64;
-    let width = size.saturating_sub(from - skip).min(PAGE as u64);
-    if width <= skip {
-        return Ok((Vec::new(), Vec::new()));
-    }
-    let entries = app.store.read(from, (width - skip) as usize).await?;
-    let hashes = app.store.tile(0, from / PAGE as u64, width as u16).await?;
-    let hashes = hashes.unwrap_or_default().into_iter().skip(skip as usize);
-    Ok((entries, hashes.collect()))
-}
-
-fn detail_of(entry: &AuditEntry) -> Option<Detail> {
-    entry.detail.as_ref().map(|detail| Detail {
-        salt: detail.salt,
-        body: detail.body.as_str().as_bytes().to_vec(),
-    })
 }
 
 fn show_report(report: &Report, json: bool) -> Result<(), Failure> {
@@ -273,7 +256,7 @@ async fn export(app: &App, path: &Path, json: bool) -> Result<(), Failure> {
         )
     };
     if path.as_os_str() == "-" {
-        write_export(app, std::io::stdout(), head, &note).await?;
+        write_export(app, std::io::stdout(), head, note).await?;
         return Ok(());
     }
     let folder = path
@@ -281,7 +264,7 @@ async fn export(app: &App, path: &Path, json: bool) -> Result<(), Failure> {
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let file = tempfile::NamedTempFile::new_in(folder).map_err(cannot)?;
-    let file = write_export(app, file, head, &note).await?;
+    let file = write_export(app, file, head, note).await?;
     file.as_file().sync_all().map_err(cannot)?;
     file.persist(path).map_err(|error| cannot(error.error))?;
     if json {
@@ -292,36 +275,26 @@ async fn export(app: &App, path: &Path, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn write_export<W: Write>(app: &App, out: W, head: TreeHead, note: &Note) -> Result<W, Failure> {
-    let trust = app.trust()?;
-    let header = ExportHeader {
+async fn write_export<W: Write>(app: &App, mut out: W, head: TreeHead, note: Note) -> Result<W, Failure> {
+    let header = export_header(&app.trust()?, head.size)?;
+    let failed = |error: anyhow::Error| Failure::unavailable("the audit log could not be exported", error);
+    let mut export = AuditExport::new(app.store.clone(), app.store.clone(), &header, note)
+        .map_err(|error| failed(error.into()))?;
+    while let Some(piece) = export.piece().await.map_err(|error| failed(error.into()))? {
+        out.write_all(&piece).map_err(|error| failed(error.into()))?;
+    }
+    out.flush().map_err(|error| failed(error.into()))?;
+    Ok(out)
+}
+
+/// What an export of so many entries begins with.
+pub(crate) fn export_header(trust: &Trust, size: u64) -> Result<ExportHeader, Failure> {
+    Ok(ExportHeader {
         origin: LOG_ORIGIN.to_owned(),
-        size: head.size,
+        size,
         keys: trust.keyring()?.keys().cloned().collect(),
         handovers: trust.handovers().to_vec(),
-    };
-    let failed =
-        |error| Failure::unavailable("the audit log could not be exported", anyhow::Error::from(error));
-    let mut writer = ExportWriter::new(BufWriter::with_capacity(1 << 20, out), &header).map_err(failed)?;
-    let mut next = 0;
-    while next < head.size {
-        let (entries, hashes) = page(app, next, head.size).await?;
-        if entries.is_empty() || hashes.len() != entries.len() {
-            let found = anyhow::anyhow!("{} leaves and {} hashes", entries.len(), hashes.len());
-            let message = format!("the audit log is damaged from entry {next} on");
-            return Err(Failure::internal(message, found));
-        }
-        for (entry, hash) in entries.iter().zip(&hashes) {
-            writer
-                .entry(&entry.leaf, hash, detail_of(entry).as_ref())
-                .map_err(failed)?;
-        }
-        next += entries.len() as u64;
-    }
-    let buffered = writer.finish(note).map_err(failed)?;
-    buffered
-        .into_inner()
-        .map_err(|error| Failure::unavailable("the export could not be written", error.into_error()))
+    })
 }
 
 async fn search(app: &App, query: AuditQuery, json: bool) -> Result<(), Failure> {

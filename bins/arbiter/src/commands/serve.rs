@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use arbiter_adapter_prometheus::PrometheusMetrics;
-use arbiter_api::{Api, ApiParts, MetricsText, TlsIdentity};
+use arbiter_api::{Api, ApiParts, AuditKeys, BackupTaken, Backups, MetricsText, TlsIdentity};
+use arbiter_audit::export::ExportHeader;
+use arbiter_core::model::PrincipalId;
+use arbiter_core::ports::{BoxError, Signer};
 use arbiter_orchestration::Stopper;
 use arbiter_orchestration::supervisor::Service;
 use arbiter_queue::schedules::Schedules;
 use serde_json::json;
 
 use crate::app::App;
+use crate::backup::{self, Source};
 use crate::batch::{AgentEntry, Agents};
 use crate::cli::ServeArgs;
 use crate::config::{Config, Environment};
@@ -17,6 +21,7 @@ use crate::engine::Engine;
 use crate::exit::Failure;
 use crate::health::{Health, Presence};
 use crate::listening::Listening;
+use crate::routing::Routing;
 use crate::{output, owner, schedules, signals, traffic, webhooks};
 
 /// Serves until a signal comes.
@@ -115,9 +120,15 @@ fn parts(
         schedules: Arc::clone(schedules),
         reader: app.store.clone(),
         registry: app.store.clone(),
+        routing: Arc::new(Routing {
+            allocation: Arc::clone(&engine.allocation),
+            dispatcher: Arc::clone(&engine.dispatcher),
+        }),
         artifacts: Arc::clone(&app.artifacts),
         audit: app.store.clone(),
         tree: app.store.clone(),
+        audit_keys: Arc::new(Keys::of(app)),
+        backups: Shelf::of(app).map(|shelf| Arc::new(shelf) as Arc<dyn Backups>),
         wakeups: Arc::clone(&app.wakeups),
         metrics: Arc::clone(&app.metrics),
         shown: Arc::new(Shown(Arc::clone(&app.measurements))),
@@ -125,6 +136,69 @@ fn parts(
         clock: Arc::clone(&app.clock),
         ids: Arc::clone(&app.ids),
         stop,
+    }
+}
+
+/// The keys of the audit log, as its file tells them: a key may be rotated while we serve.
+struct Keys {
+    data_dir: std::path::PathBuf,
+    signer: Arc<dyn Signer>,
+}
+
+impl Keys {
+    fn of(app: &App) -> Self {
+        Self {
+            data_dir: app.config.data_dir.clone(),
+            signer: app.signer.clone(),
+        }
+    }
+}
+
+impl AuditKeys for Keys {
+    fn header(&self, size: u64) -> Result<ExportHeader, BoxError> {
+        let trust = crate::app::trust(&self.data_dir, self.signer.as_ref());
+        trust
+            .and_then(|trust| super::audit::export_header(&trust, size))
+            .map_err(|failure| failure.to_string().into())
+    }
+}
+
+/// The folder of backups.
+struct Shelf {
+    source: Source,
+    folder: std::path::PathBuf,
+    /// One at a time: each copies everything.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Shelf {
+    fn of(app: &App) -> Option<Self> {
+        Some(Self {
+            source: Source::of(app),
+            folder: app.config.upkeep.backups.clone()?,
+            turn: tokio::sync::Mutex::default(),
+        })
+    }
+}
+
+#[async_trait::async_trait]
+impl Backups for Shelf {
+    async fn take(&self, by: PrincipalId) -> Result<Option<BackupTaken>, BoxError> {
+        let Ok(_turn) = self.turn.try_lock() else {
+            return Ok(None);
+        };
+        // A moment without the characters that file systems elsewhere refuse.
+        let name = format!("arbiter-{}", self.source.now().replace([':', '.'], "-"));
+        std::fs::create_dir_all(&self.folder)?;
+        let taken = backup::take(&self.source, &self.folder.join(&name), by).await;
+        let taken = taken.map_err(|failure| failure.to_string())?;
+        Ok(Some(BackupTaken {
+            name,
+            entries: taken.head.size,
+            root: taken.head.root,
+            files: taken.files as u64,
+            bytes: taken.bytes,
+        }))
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct FileConfig {
     pub(crate) server: ServerSection,
     pub(crate) hooks: HooksSection,
     pub(crate) allocation: AllocationSection,
+    pub(crate) agents: AgentsSection,
+    pub(crate) backup: BackupSection,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -40,6 +42,18 @@ pub(crate) struct RunningLimit {
     pub(crate) tenant: Option<String>,
     pub(crate) kind: Option<String>,
     pub(crate) most: u32,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AgentsSection {
+    pub(crate) remove_after_hours: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct BackupSection {
+    pub(crate) folder: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -218,6 +218,16 @@ const SETTINGS: &[Setting] = &[
         default: "`[]`",
         meaning: "How many tasks may run at once: `{ most = 8 }` of the tenant `default`, `{ tenant = \"id\", most = 8 }` of another, with `kind` of one kind.",
     },
+    Setting {
+        key: "agents.remove_after_hours",
+        default: "168",
+        meaning: "How long an agent may be silent before the server removes it and its record, 2–8760.",
+    },
+    Setting {
+        key: "backup.folder",
+        default: "none",
+        meaning: "Folder in which a running server writes backups; without it, `system.backup` is disabled.",
+    },
 ];
 
 const HEAD: &str = "\

@@ -60,6 +60,8 @@ pub(crate) fn show(config: &Config) -> Value {
             "body_seconds": config.server.api.body_timeout.as_secs(),
             "drain_seconds": config.server.api.drain.as_secs(),
         },
+        "agents": {"remove_after_hours": config.upkeep.remove_agents_after.as_secs() / 3_600},
+        "backup": {"folder": config.upkeep.backups},
         "hooks": {
             "per_tenant": config.hooks.settings.per_tenant,
             "hosts": config.hooks.hosts,

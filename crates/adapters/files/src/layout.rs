@@ -11,8 +11,12 @@ pub(crate) fn tenant(root: &Path, tenant: TenantId) -> PathBuf {
 
 /// The folder in which an artifact's file stands.
 pub(crate) fn folder(root: &Path, owner: TenantId, digest: Digest) -> PathBuf {
-    let name = digest.to_string();
-    tenant(root, owner).join(name.get(..2).unwrap_or_default())
+    tenant(root, owner).join(part(digest))
+}
+
+/// The name of that folder: the first byte of the digest.
+pub(crate) fn part(digest: Digest) -> String {
+    digest.to_string().chars().take(2).collect()
 }
 
 /// The file of an artifact.

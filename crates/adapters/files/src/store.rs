@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arbiter_core::model::{Digest, TenantId};
-use arbiter_core::ports::{ArtifactError, ArtifactStore, ByteSource, Retry, Stored};
+use arbiter_core::ports::{
+    ArtifactError, ArtifactPage, ArtifactStore, ArtifactUsage, ByteSource, Retry, Stored,
+};
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use tokio::fs;
@@ -15,6 +17,9 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::layout;
+
+/// How much of a file is copied at once.
+const COPY_BYTES: usize = 64 << 10;
 
 /// Artifacts in a folder, with a quota per tenant.
 ///
@@ -54,7 +59,67 @@ impl FileArtifacts {
         })
     }
 
-    fn usage(&self, tenant: TenantId) -> Arc<AsyncMutex<Option<u64>>> {
+    /// Copies every artifact into a new folder of the same layout. What is put meanwhile may be left out, and so is what
+    /// is deleted meanwhile. Gives those whose content does not have its digest any more; they are copied as they are.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Backend`] when something cannot be read or written; the folder is of no use then.
+    ///
+    /// # Cancel safety
+    /// Safe: the folder is then incomplete.
+    pub async fn copy_into(&self, target: &Path) -> Result<Vec<(TenantId, Digest)>, ArtifactError> {
+        let mut damaged = Vec::new();
+        fs::create_dir_all(target)
+            .await
+            .map_err(failed("copying artifacts"))?;
+        for owner in names(&self.root).await? {
+            let Ok(tenant) = owner.parse::<TenantId>() else {
+                continue;
+            };
+            let mut after = None;
+            loop {
+                let page = self.list(tenant, after, 1_000).await?;
+                for stored in &page.artifacts {
+                    if !self.copy(tenant, stored.digest, target).await? {
+                        damaged.push((tenant, stored.digest));
+                    }
+                }
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// Copies one artifact. Gives whether its content has its digest.
+    async fn copy(&self, tenant: TenantId, digest: Digest, target: &Path) -> Result<bool, ArtifactError> {
+        let source = layout::file(&self.root, tenant, digest);
+        let Some(mut from) = absent_is_none(fs::File::open(source).await)? else {
+            return Ok(true);
+        };
+        fs::create_dir_all(layout::folder(target, tenant, digest))
+            .await
+            .map_err(failed("copying artifacts"))?;
+        let mut to = fs::File::create(layout::file(target, tenant, digest))
+            .await
+            .map_err(failed("copying artifacts"))?;
+        let (mut hash, mut piece) = (Sha256::new(), vec![0; COPY_BYTES]);
+        loop {
+            let read = from.read(&mut piece).await.map_err(failed("copying artifacts"))?;
+            let Some(read) = piece.get(..read).filter(|read| !read.is_empty()) else {
+                break;
+            };
+            hash.update(read);
+            to.write_all(read).await.map_err(failed("copying artifacts"))?;
+        }
+        to.sync_all().await.map_err(failed("copying artifacts"))?;
+        let found: [u8; 32] = hash.finalize().into();
+        Ok(found == *digest.as_bytes())
+    }
+
+    fn usage_of(&self, tenant: TenantId) -> Arc<AsyncMutex<Option<u64>>> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(used.entry(tenant).or_default())
     }
@@ -129,7 +194,7 @@ impl ArtifactStore for FileArtifacts {
     ) -> Result<Stored, ArtifactError> {
         // No more can ever fit than the whole quota; what is in use is known only when the digest is.
         let (path, stored) = self.receive(source, limit_bytes, self.quota_bytes).await?;
-        let usage = self.usage(tenant);
+        let usage = self.usage_of(tenant);
         let mut used = usage.lock().await;
         let target = layout::file(&self.root, tenant, stored.digest);
         if absent_is_none(fs::metadata(&target).await)?.is_some() {
@@ -201,7 +266,7 @@ impl ArtifactStore for FileArtifacts {
     }
 
     async fn delete(&self, tenant: TenantId, digest: Digest) -> Result<bool, ArtifactError> {
-        let usage = self.usage(tenant);
+        let usage = self.usage_of(tenant);
         let mut used = usage.lock().await;
         let path = layout::file(&self.root, tenant, digest);
         let Some(data) = absent_is_none(fs::metadata(&path).await)? else {
@@ -216,6 +281,68 @@ impl ArtifactStore for FileArtifacts {
         }
         Ok(true)
     }
+
+    async fn list(
+        &self,
+        tenant: TenantId,
+        after: Option<Digest>,
+        limit: usize,
+    ) -> Result<ArtifactPage, ArtifactError> {
+        let limit = limit.clamp(1, 1_000);
+        let mut page = ArtifactPage::default();
+        let folder = layout::tenant(&self.root, tenant);
+        let first = after.map(layout::part);
+        // Names are hexadecimal digits of one length: their order is that of the digests.
+        for part in names(&folder).await? {
+            if first.as_ref().is_some_and(|first| part < *first) {
+                continue;
+            }
+            for name in names(&folder.join(&part)).await? {
+                let Ok(digest) = name.parse::<Digest>() else {
+                    continue;
+                };
+                if after.is_some_and(|after| digest <= after) {
+                    continue;
+                }
+                if page.artifacts.len() == limit {
+                    page.next = page.artifacts.last().map(|last| last.digest);
+                    return Ok(page);
+                }
+                // What was deleted meanwhile is left out.
+                if let Some(size_bytes) = self.size(tenant, digest).await? {
+                    page.artifacts.push(Stored { digest, size_bytes });
+                }
+            }
+        }
+        Ok(page)
+    }
+
+    async fn usage(&self, tenant: TenantId) -> Result<ArtifactUsage, ArtifactError> {
+        let usage = self.usage_of(tenant);
+        let mut used = usage.lock().await;
+        let used_bytes = match *used {
+            Some(bytes) => bytes,
+            None => self.count(tenant).await?,
+        };
+        *used = Some(used_bytes);
+        Ok(ArtifactUsage {
+            used_bytes,
+            quota_bytes: self.quota_bytes,
+        })
+    }
+}
+
+/// The names in a folder, in order; none when it is absent.
+async fn names(folder: &Path) -> Result<Vec<String>, ArtifactError> {
+    let mut names = Vec::new();
+    let Some(mut entries) = absent_is_none(fs::read_dir(folder).await)? else {
+        return Ok(names);
+    };
+    while let Some(entry) = entries.next_entry().await.map_err(failed("listing artifacts"))? {
+        names.extend(entry.file_name().into_string());
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// Makes names durable, from `folder` up to `root`.

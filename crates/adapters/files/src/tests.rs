@@ -167,3 +167,26 @@ async fn a_root_that_cannot_be_made_is_a_permanent_failure() {
         })
     ));
 }
+
+#[tokio::test]
+async fn a_copy_holds_every_artifact_and_names_the_damaged() {
+    let (folder, store) = open(1_000).await;
+    for (tenant, content) in [(ONE, b"one"), (ONE, b"two"), (TWO, b"one")] {
+        store
+            .put(tenant, &mut Bytes::new(*content), 100)
+            .await
+            .expect("put");
+    }
+    std::fs::write(folder.path().join("artifacts/incoming/half"), b"half").expect("left");
+    let target = folder.path().join("copy");
+    assert_eq!(store.copy_into(&target).await.expect("copied"), []);
+    assert_eq!(files_below(&target), 3);
+    let copy = FileArtifacts::open(&target, 1_000).await.expect("opened");
+    let read = copy.get(TWO, Digest::of(b"one"), None).await.expect("get");
+    assert_eq!(read.as_deref(), Some(&b"one"[..]));
+    let digest = Digest::of(b"two");
+    let path = crate::layout::file(&folder.path().join("artifacts"), ONE, digest);
+    std::fs::write(path, b"tw0").expect("changed");
+    let again = folder.path().join("again");
+    assert_eq!(store.copy_into(&again).await.expect("copied"), [(ONE, digest)]);
+}

@@ -4,13 +4,18 @@ use std::ops::Bound;
 
 use arbiter_core::model::{
     AgentBeat, AgentId, AgentMode, AgentProfile, AgentSeen, AuditAction, OutcomeDelta, Record, RecordDraft,
-    RecordOutcome, RegisteredAgent, Resource, TenantId, Timestamp,
+    RecordOutcome, RegisteredAgent, Resource, TenantId, TenantScope, Timestamp,
 };
-use arbiter_core::ports::{AgentChanges, AgentRegistry, Registered, RegistryError, Revision, StoreError};
+use arbiter_core::ports::{
+    AgentChanges, AgentPage, AgentQuery, AgentRegistry, Registered, RegistryError, Revision, StoreError,
+};
 use async_trait::async_trait;
 
 use crate::store::{InMemoryStore, Transaction};
 use crate::tables::{AgentRow, Tables};
+
+/// A page looks at so many places, at most, for each agent that it may hold.
+const SCAN_FACTOR: usize = 20;
 
 #[async_trait]
 impl AgentRegistry for InMemoryStore {
@@ -174,6 +179,41 @@ impl AgentRegistry for InMemoryStore {
             }
             Ok(silent.into_iter().map(|profile| profile.id).collect())
         })
+    }
+
+    async fn remove(&self, agent: AgentId, draft: RecordDraft) -> Result<bool, RegistryError> {
+        self.write("remove an agent", |transaction| {
+            let Some(known) = self::agent(transaction.tables, agent).cloned() else {
+                return Ok(false);
+            };
+            transaction.change(agent, None);
+            transaction.agent_leaf(&known.profile, AuditAction::AgentRemoved, &draft)?;
+            Ok(true)
+        })
+    }
+
+    async fn get(&self, ids: &[AgentId]) -> Result<Vec<Option<RegisteredAgent>>, RegistryError> {
+        Ok(self.read(|tables, _| ids.iter().map(|id| agent(tables, *id).cloned()).collect()))
+    }
+
+    async fn list(&self, scope: TenantScope, query: AgentQuery) -> Result<AgentPage, RegistryError> {
+        let limit = query.limit.clamp(1, 1_000);
+        Ok(self.read(|tables, _| {
+            let mut page = AgentPage::default();
+            let from = query.after.map_or(Bound::Unbounded, Bound::Excluded);
+            let mut last = None;
+            for (scanned, (id, row)) in tables.agents.range((from, Bound::Unbounded)).enumerate() {
+                if page.agents.len() == limit || scanned == limit * SCAN_FACTOR {
+                    page.next = last;
+                    break;
+                }
+                last = Some(*id);
+                let seen =
+                    |agent: &&RegisteredAgent| agent.profile.tenant.is_none_or(|tenant| scope.covers(tenant));
+                page.agents.extend(row.agent.as_ref().filter(seen).cloned());
+            }
+            page
+        }))
     }
 }
 

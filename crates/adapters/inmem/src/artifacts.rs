@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arbiter_core::model::{Digest, TenantId};
-use arbiter_core::ports::{ArtifactError, ArtifactStore, ByteSource, Stored};
+use arbiter_core::ports::{ArtifactError, ArtifactPage, ArtifactStore, ArtifactUsage, ByteSource, Stored};
 use async_trait::async_trait;
 
 /// Artifacts in memory, with a quota per tenant.
@@ -112,5 +112,40 @@ impl ArtifactStore for InMemoryArtifacts {
         Ok(kept
             .get_mut(&tenant)
             .is_some_and(|own| own.remove(&digest).is_some()))
+    }
+    async fn list(
+        &self,
+        tenant: TenantId,
+        after: Option<Digest>,
+        limit: usize,
+    ) -> Result<ArtifactPage, ArtifactError> {
+        let limit = limit.clamp(1, 1_000);
+        let kept = self.kept();
+        let mut page = ArtifactPage::default();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let own = kept
+            .get(&tenant)
+            .into_iter()
+            .flat_map(|own| own.range((from, Bound::Unbounded)));
+        for (digest, content) in own {
+            if page.artifacts.len() == limit {
+                page.next = page.artifacts.last().map(|last| last.digest);
+                break;
+            }
+            page.artifacts.push(Stored {
+                digest: *digest,
+                size_bytes: content.len() as u64,
+            });
+        }
+        Ok(page)
+    }
+
+    async fn usage(&self, tenant: TenantId) -> Result<ArtifactUsage, ArtifactError> {
+        let kept = self.kept();
+        let own = kept.get(&tenant).into_iter().flat_map(BTreeMap::values);
+        Ok(ArtifactUsage {
+            used_bytes: own.map(|content| content.len() as u64).sum(),
+            quota_bytes: self.quota_bytes,
+        })
     }
 }

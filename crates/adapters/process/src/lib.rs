@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod check;
 mod config;
 mod enforced;
 pub mod launcher;

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use arbiter_core::model::{
     AgentBeat, AgentId, AgentMode, AgentProfile, AgentSeen, AuditAction, OutcomeDelta, Ratio, Record,
-    RecordDraft, RecordOutcome, RegisteredAgent, Resource, TenantId, Timestamp,
+    RecordDraft, RecordOutcome, RegisteredAgent, Resource, TenantId, TenantScope, Timestamp,
 };
-use arbiter_core::ports::{AgentChanges, AgentRegistry, Registered, RegistryError, Revision};
+use arbiter_core::ports::{
+    AgentChanges, AgentPage, AgentQuery, AgentRegistry, Registered, RegistryError, Revision,
+};
 use arbiter_wire::stored::{decode_agent, encode_agent};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
@@ -91,7 +93,35 @@ impl AgentRegistry for SqliteStore {
         });
         Ok(removed.await?)
     }
+
+    async fn remove(&self, agent: AgentId, draft: RecordDraft) -> Result<bool, RegistryError> {
+        let removed = self.write("remove an agent", 2048, move |group| {
+            let found = find(group.connection, agent)?;
+            let known = found.is_some();
+            found
+                .into_iter()
+                .try_for_each(|found| gone(group, &found, &draft))?;
+            Ok(known)
+        });
+        Ok(removed.await?)
+    }
+
+    async fn get(&self, ids: &[AgentId]) -> Result<Vec<Option<RegisteredAgent>>, RegistryError> {
+        let ids = ids.to_vec();
+        let found = self.read("read agents", move |connection| {
+            ids.iter().map(|id| find(connection, *id)).collect()
+        });
+        Ok(found.await?)
+    }
+
+    async fn list(&self, scope: TenantScope, query: AgentQuery) -> Result<AgentPage, RegistryError> {
+        let page = self.read("list agents", move |connection| list(connection, scope, query));
+        Ok(page.await?)
+    }
 }
+
+/// A page looks at so many rows, at most, for each agent that it may hold.
+const SCAN_FACTOR: usize = 20;
 
 const COLUMNS: &str = "SELECT body, seen_at, able, cpu, memory, id, revision FROM agent";
 
@@ -333,9 +363,36 @@ fn remove_silent(
             silent.extend(agent(row)?);
         }
     }
-    for agent in &silent {
-        put(group, agent.profile.id, agent.seen_at, None, None)?;
-        leaf(group, &agent.profile, AuditAction::AgentRemoved, draft)?;
-    }
+    silent.iter().try_for_each(|agent| gone(group, agent, draft))?;
     Ok(silent.into_iter().map(|agent| agent.profile.id).collect())
+}
+
+/// Leaves the place of an agent that is removed.
+fn gone(group: &mut Group<'_>, agent: &RegisteredAgent, draft: &RecordDraft) -> Result<(), Fault> {
+    put(group, agent.profile.id, agent.seen_at, None, None)?;
+    leaf(group, &agent.profile, AuditAction::AgentRemoved, draft)
+}
+
+fn list(connection: &Connection, scope: TenantScope, query: AgentQuery) -> Result<AgentPage, Fault> {
+    let limit = query.limit.clamp(1, 1_000);
+    let scan = limit * SCAN_FACTOR;
+    let mut page = AgentPage::default();
+    let mut last = None;
+    let after = query.after.as_ref().map(AgentId::as_bytes);
+    let mut statement = connection.prepare_cached(&format!(
+        "{COLUMNS} WHERE id > coalesce(?1, x'') ORDER BY id LIMIT ?2"
+    ))?;
+    let mut rows = statement.query(params![after, whole(scan + 1)])?;
+    let mut scanned = 0;
+    while let Some(row) = rows.next()? {
+        if page.agents.len() == limit || scanned == scan {
+            page.next = last;
+            break;
+        }
+        scanned += 1;
+        last = Some(AgentId::from_bytes(row.get(5)?));
+        let seen = |agent: &RegisteredAgent| agent.profile.tenant.is_none_or(|tenant| scope.covers(tenant));
+        page.agents.extend(agent(row)?.filter(seen));
+    }
+    Ok(page)
 }

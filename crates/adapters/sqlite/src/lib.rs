@@ -3,6 +3,7 @@
 mod agent_registry;
 mod audit_log;
 mod audit_tree;
+mod backup;
 mod claim;
 mod config;
 mod documents;
@@ -30,6 +31,7 @@ mod tests;
 mod transition;
 mod writer;
 
+pub use backup::{Inspection, inspect};
 pub use config::SqliteConfig;
 pub use error::OpenError;
 pub use job::{Job, JobQueue};

@@ -79,12 +79,12 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn user_version(connection: &Connection) -> rusqlite::Result<i64> {
+pub(crate) fn user_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 /// Refuses a file that some other program made.
-fn check_owner(connection: &Connection, path: &Path, is_new: bool) -> Result<(), OpenError> {
+pub(crate) fn check_owner(connection: &Connection, path: &Path, is_new: bool) -> Result<(), OpenError> {
     let failed = OpenError::database("opening");
     let found: i32 = connection
         .pragma_query_value(None, "application_id", |row| row.get(0))

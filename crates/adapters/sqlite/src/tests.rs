@@ -1,5 +1,6 @@
 //! Tests that need the inside of the store.
 
+mod backup;
 mod faults;
 mod life;
 mod plans;

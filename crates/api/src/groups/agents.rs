@@ -6,8 +6,10 @@ use arbiter_core::model::{
     AgentBeat, AgentCost, AgentId, AgentMode, AgentProfile, Capabilities, Operation as Action, Principal,
     RecordDraft, RegisteredAgent, Role, SecurityLevel, Target, TaskKind, Transport,
 };
-use arbiter_core::ports::{Hint, Registered, Revision};
-use arbiter_wire::http::{AgentForm, AgentModeForm, AgentModeWord, AgentPageView, AgentView, RegisteredView};
+use arbiter_core::ports::{AgentQuery, Hint, Registered};
+use arbiter_wire::http::{
+    AgentForm, AgentModeForm, AgentModeWord, AgentPageView, AgentView, PerformanceView, RegisteredView,
+};
 use arbiter_wire::task::SecurityForm;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -15,15 +17,15 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::audit::scope;
 use crate::auth::Caller;
 use crate::body::{JsonBody, Query};
+use crate::cursor::{self, CursorText, Cursors};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
 use crate::view;
 
-/// How many agents are read from the registry at once.
-const PAGE: usize = 1_000;
 const REGISTRY: &[&str] = &["registry_full", "registry_unavailable", "not_found"];
 
 pub(super) fn routes() -> Routes {
@@ -55,6 +57,26 @@ pub(super) fn routes() -> Routes {
             .answers::<AgentView>(200, "The agent")
             .errors(REGISTRY),
             get,
+        )
+        .add(
+            Operation::delete(
+                "/v1/agents/{id}",
+                "agent.remove",
+                "Remove an agent that holds no task",
+            )
+            .answers_with(204, "", "It is removed, and its record with it")
+            .errors(&["in_use", "registry_unavailable"]),
+            remove,
+        )
+        .add(
+            Operation::get(
+                "/v1/agents/{id}/performance",
+                "agent.performance",
+                "Read what an agent's work has shown, by kind of task",
+            )
+            .answers::<PerformanceView>(200, "Its record")
+            .errors(REGISTRY),
+            performance,
         )
         .add(
             Operation::post(
@@ -165,8 +187,7 @@ fn profile(caller: &Principal, id: AgentId, form: AgentForm) -> Result<AgentProf
 #[serde(deny_unknown_fields)]
 struct ListQuery {
     /// Where to go on: the cursor of the page before.
-    #[schemars(regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"))]
-    cursor: Option<String>,
+    cursor: Option<CursorText>,
     /// At most so many; 50.
     #[schemars(range(min = 1, max = 1000))]
     limit: Option<usize>,
@@ -177,49 +198,17 @@ async fn list(
     Caller(caller): Caller,
     Query(asked): Query<ListQuery>,
 ) -> Result<Json<AgentPageView>, Failure> {
-    let limit = asked.limit.unwrap_or(50);
-    if !(1..=1_000).contains(&limit) {
-        return Err(Failure::invalid("limit", "must lie in 1..=1000"));
-    }
-    let after = asked
-        .cursor
-        .map(|cursor| {
-            cursor
-                .parse::<AgentId>()
-                .map_err(|_| Failure::new("bad_cursor", "the cursor is none that was given out"))
-        })
-        .transpose()?;
+    let limit = cursor::limit(asked.limit)?;
+    let cursors = Cursors::of("agent.list", &[]);
+    let after = cursors.place(asked.cursor.as_deref())?.map(AgentId::from_bytes);
     api.queue().permit(&caller, Action::AgentList).await?;
-    let mut seen = everybody(&api, &caller).await?;
-    seen.retain(|agent| after.is_none_or(|after| agent.profile.id > after));
-    let next = (seen.len() > limit).then(|| seen[limit - 1].profile.id.to_string());
-    seen.truncate(limit);
+    let query = AgentQuery { after, limit };
+    let page = api.parts().registry.list(scope(&caller), query).await?;
     let now = api.parts().clock.now();
     Ok(Json(AgentPageView {
-        agents: seen.iter().map(|agent| view::agent(agent, now)).collect(),
-        next,
+        agents: page.agents.iter().map(|agent| view::agent(agent, now)).collect(),
+        next: page.next.map(|id| cursors.after(id.as_bytes())),
     }))
-}
-
-/// The agents that the caller may see, by id: its tenant's own and those that serve every tenant.
-async fn everybody(api: &Api, caller: &Principal) -> Result<Vec<RegisteredAgent>, Failure> {
-    let all = caller.roles.contains(&Role::Admin);
-    let mut seen = Vec::new();
-    let mut after = Revision::default();
-    loop {
-        let page = api.parts().registry.changes(after, PAGE).await?;
-        let mine = |agent: &RegisteredAgent| {
-            all || agent.profile.tenant.is_none_or(|tenant| tenant == caller.tenant)
-        };
-        seen.extend(page.agents.into_iter().filter(mine));
-        after = page.revision;
-        if !page.more {
-            break;
-        }
-    }
-    seen.sort_by_key(|agent| agent.profile.id);
-    seen.dedup_by_key(|agent| agent.profile.id);
-    Ok(seen)
 }
 
 async fn get(
@@ -244,11 +233,47 @@ async fn visible(
         ..Target::of(caller.tenant)
     };
     api.queue().permit_on(caller, action, &target).await?;
-    let found = everybody(api, caller).await?;
+    let found = api.parts().registry.get(&[id]).await?;
     found
         .into_iter()
-        .find(|agent| agent.profile.id == id)
+        .flatten()
+        .find(|agent| {
+            agent
+                .profile
+                .tenant
+                .is_none_or(|tenant| scope(caller).covers(tenant))
+        })
         .ok_or_else(Failure::not_found)
+}
+
+/// An agent that the caller may change or remove: one that serves every tenant is nobody's but an admin's.
+async fn owned(api: &Api, caller: &Principal, id: &str, action: Action) -> Result<AgentId, Failure> {
+    let found = visible(api, caller, id, action).await?;
+    if found.profile.tenant.is_none() && !caller.roles.contains(&Role::Admin) {
+        return Err(Failure::new("forbidden", "the principal may not do this"));
+    }
+    Ok(found.profile.id)
+}
+
+async fn performance(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<Json<PerformanceView>, Failure> {
+    let found = visible(&api, &caller, &id, Action::AgentList).await?;
+    Ok(Json(view::performance(&found)))
+}
+
+async fn remove(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Failure> {
+    let agent = owned(&api, &caller, &id, Action::AgentRemove).await?;
+    api.queue()
+        .remove_agent(&caller, api.parts().registry.as_ref(), agent)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn heartbeat(
@@ -284,24 +309,14 @@ async fn mode(
     Path(id): Path<String>,
     JsonBody(form): JsonBody<AgentModeForm>,
 ) -> Result<StatusCode, Failure> {
-    let found = visible(&api, &caller, &id, Action::AgentMode).await?;
-    // An agent that serves every tenant is nobody's to stop but an admin's.
-    if found.profile.tenant.is_none() && !caller.roles.contains(&Role::Admin) {
-        return Err(Failure::new("forbidden", "the principal may not do this"));
-    }
+    let agent = owned(&api, &caller, &id, Action::AgentMode).await?;
     let mode = match form.mode {
         AgentModeWord::Active => AgentMode::Active,
         AgentModeWord::Draining => AgentMode::Draining,
         AgentModeWord::Quarantined => AgentMode::Quarantined,
     };
     api.queue()
-        .set_agent_mode(
-            &caller,
-            api.parts().registry.as_ref(),
-            found.profile.id,
-            mode,
-            form.reason,
-        )
+        .set_agent_mode(&caller, api.parts().registry.as_ref(), agent, mode, form.reason)
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

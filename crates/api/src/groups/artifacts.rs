@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use arbiter_core::model::{Digest, Operation as Action};
-use arbiter_core::ports::{BoxError, ByteSource};
-use arbiter_wire::http::ArtifactView;
+use arbiter_core::ports::{BoxError, ByteSource, Stored};
+use arbiter_wire::http::{ArtifactPageView, ArtifactQuotaView, ArtifactView};
 use async_trait::async_trait;
 use axum::Json;
 use axum::body::{Body, BodyDataStream};
@@ -13,10 +13,13 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::auth::Caller;
-use crate::body::{announced, stream, too_slow, within};
+use crate::body::{Query, announced, stream, too_slow, within};
+use crate::cursor::{self, CursorText, Cursors};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
@@ -57,6 +60,22 @@ pub(super) fn routes() -> Routes {
                 "It is gone",
             ),
             delete,
+        )
+        .add(
+            Operation::get("/v1/artifacts", "artifact.list", "List files, by digest")
+                .query::<ListQuery>()
+                .answers::<ArtifactPageView>(200, "A page of files")
+                .errors(&["bad_cursor"]),
+            list,
+        )
+        .add(
+            Operation::get(
+                "/v1/artifacts/quota",
+                "artifact.quota",
+                "Read how much of its quota the tenant uses",
+            )
+            .answers::<ArtifactQuotaView>(200, "The quota"),
+            quota,
         )
 }
 
@@ -129,10 +148,7 @@ async fn put(
         Some(what) => Failure::invalid("body", what),
         None => error.into(),
     })?;
-    Ok(Json(ArtifactView {
-        digest: stored.digest.to_string(),
-        size_bytes: stored.size_bytes,
-    }))
+    Ok(Json(view(&stored)))
 }
 
 async fn get(
@@ -220,5 +236,48 @@ async fn delete(
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Failure::not_found())
+    }
+}
+
+/// Which files to list.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// Where to go on: the cursor of the page before.
+    cursor: Option<CursorText>,
+    /// At most so many; 50.
+    #[schemars(range(min = 1, max = 1000))]
+    limit: Option<usize>,
+}
+
+async fn list(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Query(asked): Query<ListQuery>,
+) -> Result<Json<ArtifactPageView>, Failure> {
+    let limit = cursor::limit(asked.limit)?;
+    let cursors = Cursors::of("artifact.list", &[]);
+    let after = cursors.place(asked.cursor.as_deref())?.map(Digest::from_bytes);
+    api.queue().permit(&caller, Action::ArtifactList).await?;
+    let page = api.parts().artifacts.list(caller.tenant, after, limit).await?;
+    Ok(Json(ArtifactPageView {
+        artifacts: page.artifacts.iter().map(view).collect(),
+        next: page.next.map(|digest| cursors.after(digest.as_bytes())),
+    }))
+}
+
+async fn quota(State(api): State<Api>, Caller(caller): Caller) -> Result<Json<ArtifactQuotaView>, Failure> {
+    api.queue().permit(&caller, Action::ArtifactList).await?;
+    let usage = api.parts().artifacts.usage(caller.tenant).await?;
+    Ok(Json(ArtifactQuotaView {
+        used_bytes: usage.used_bytes,
+        quota_bytes: usage.quota_bytes,
+    }))
+}
+
+fn view(stored: &Stored) -> ArtifactView {
+    ArtifactView {
+        digest: stored.digest.to_string(),
+        size_bytes: stored.size_bytes,
     }
 }

@@ -1,23 +1,33 @@
 //! The audit log: entries, heads, proofs.
 
+use std::sync::Arc;
+
+use arbiter_audit::note::Note;
 use arbiter_audit::proof::{ConsistencyProof, InclusionProof};
 use arbiter_audit::tile::{Tile, TileId, TileMap};
 use arbiter_audit::tree::leaf_hash;
-use arbiter_core::model::{Operation as Action, PrincipalId, Role, TenantScope, Timestamp};
+use arbiter_core::model::{
+    Operation as Action, Principal, PrincipalId, Role, Target, TenantScope, Timestamp,
+};
 use arbiter_core::ports::{AuditEntry, AuditQuery, TreeHead};
 use arbiter_wire::http::{
     AuditEntryView, AuditHeadView, AuditPageView, ConsistencyProofView, InclusionProofView,
 };
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::header;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::auth::Caller;
 use crate::body::Query;
+use crate::cursor::{self, CursorText, Cursors};
+use crate::export::{AuditExport, AuditExportError};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
@@ -34,6 +44,21 @@ pub(super) fn routes() -> Routes {
             .answers::<AuditPageView>(200, "A page of entries")
             .errors(&["bad_cursor"]),
             query,
+        )
+        .add(
+            Operation::get(
+                "/v1/audit/export",
+                "audit.export",
+                "Read the whole log up to the newest signed head, with every key",
+            )
+            .waits()
+            .answers_with(
+                200,
+                "application/x-ndjson",
+                "A header, a line for each entry, the signed head",
+            )
+            .errors(&["not_found"]),
+            export,
         )
         .add(
             Operation::get("/v1/audit/head", "audit.head", "Read the newest signed head")
@@ -80,8 +105,7 @@ struct EntriesQuery {
     /// With this outcome.
     outcome: Option<String>,
     /// Where to go on: the cursor of the page before.
-    #[schemars(regex(pattern = r"^[0-9]{1,19}$"))]
-    cursor: Option<String>,
+    cursor: Option<CursorText>,
     /// At most so many; 50.
     #[schemars(range(min = 1, max = 1000))]
     limit: Option<usize>,
@@ -92,10 +116,19 @@ async fn query(
     Caller(caller): Caller,
     Query(asked): Query<EntriesQuery>,
 ) -> Result<Json<AuditPageView>, Failure> {
-    let limit = asked.limit.unwrap_or(50);
-    if !(1..=1_000).contains(&limit) {
-        return Err(Failure::invalid("limit", "must lie in 1..=1000"));
-    }
+    let limit = cursor::limit(asked.limit)?;
+    let cursors = Cursors::of(
+        "audit.query",
+        &[
+            asked.from.as_deref(),
+            asked.to.as_deref(),
+            asked.principal.as_deref(),
+            asked.action.as_deref(),
+            asked.resource.as_deref(),
+            asked.outcome.as_deref(),
+        ],
+    );
+    let before = cursors.place(asked.cursor.as_deref())?.map(u64::from_be_bytes);
     let moment = |field: &'static str, text: Option<String>| {
         text.map(|text| {
             text.parse::<Timestamp>()
@@ -103,14 +136,6 @@ async fn query(
         })
         .transpose()
     };
-    let before = asked
-        .cursor
-        .map(|cursor| {
-            cursor
-                .parse()
-                .map_err(|_| Failure::new("bad_cursor", "the cursor is none that was given out"))
-        })
-        .transpose()?;
     let query = AuditQuery {
         from: moment("from", asked.from)?,
         to: moment("to", asked.to)?,
@@ -128,16 +153,20 @@ async fn query(
         limit,
     };
     api.queue().permit(&caller, Action::AuditQuery).await?;
-    let scope = if caller.roles.contains(&Role::Admin) {
+    let page = api.parts().audit.search(scope(&caller), query).await?;
+    Ok(Json(AuditPageView {
+        entries: page.entries.iter().map(entry).collect::<Result<_, _>>()?,
+        next: page.next.map(|index| cursors.after(&index.to_be_bytes())),
+    }))
+}
+
+/// Whose entries a caller may read.
+pub(super) fn scope(caller: &Principal) -> TenantScope {
+    if caller.roles.contains(&Role::Admin) {
         TenantScope::All
     } else {
         TenantScope::Tenant(caller.tenant)
-    };
-    let page = api.parts().audit.search(scope, query).await?;
-    Ok(Json(AuditPageView {
-        entries: page.entries.iter().map(entry).collect::<Result<_, _>>()?,
-        next: page.next.map(|index| index.to_string()),
-    }))
+    }
 }
 
 fn entry(entry: &AuditEntry) -> Result<AuditEntryView, Failure> {
@@ -152,6 +181,29 @@ fn leaf(entry: &AuditEntry) -> Result<Value, Failure> {
     serde_json::from_slice(&entry.leaf).map_err(|error| {
         Failure::new("internal", "internal error; the server's log says more").caused_by(error)
     })
+}
+
+/// The log is of every tenant: who reads it whole must be allowed to read them all.
+async fn export(State(api): State<Api>, Caller(caller): Caller) -> Result<Response, Failure> {
+    api.queue()
+        .permit_on(&caller, Action::AuditExport, &Target::default())
+        .await?;
+    let (head, checkpoint) = published(&api).await?;
+    let note = Note::parse(&checkpoint).map_err(damaged)?;
+    let header = api.parts().audit_keys.header(head.size).map_err(|cause| {
+        Failure::new("internal", "internal error; the server's log says more").caused_by_boxed(cause)
+    })?;
+    let log = Arc::clone(&api.parts().audit);
+    let tree = Arc::clone(&api.parts().tree);
+    let export = AuditExport::new(log, tree, &header, note).map_err(damaged)?;
+    let pieces = futures_util::stream::try_unfold(export, async |mut export| {
+        let piece = export.piece().await.inspect_err(|error| {
+            tracing::error!(event = "audit_export_failed", error = %error, "the audit log could not be exported");
+        })?;
+        Ok::<_, AuditExportError>(piece.map(|piece| (piece, export)))
+    });
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    Ok((kind, Body::from_stream(pieces)).into_response())
 }
 
 async fn head(State(api): State<Api>, Caller(caller): Caller) -> Result<Json<AuditHeadView>, Failure> {
@@ -243,6 +295,6 @@ async fn tiles(api: &Api, ids: impl IntoIterator<Item = TileId>) -> Result<TileM
     Ok(tiles)
 }
 
-fn damaged(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+pub(super) fn damaged(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::new("internal", "internal error; the server's log says more").caused_by(error)
 }

@@ -1,12 +1,13 @@
 //! Tasks: submit, read, operate.
 
+use arbiter_audit::view::LeafView;
 use arbiter_core::lifecycle::ReleaseDecision;
-use arbiter_core::model::{StateName, Task, TaskId, TaskKind, TraceContext, Version};
-use arbiter_core::ports::TaskQuery;
+use arbiter_core::model::{PrincipalId, StateName, Task, TaskId, TaskKind, TraceContext, Version};
+use arbiter_core::ports::{AuditEntry, TaskQuery};
 use arbiter_queue::{Prerequisite, QueueError, Submission};
 use arbiter_wire::http::{
     Because, HistoryView, ReleaseForm, ReleaseWord, SubmitAnswer, SubmitMany, Submitted, SubmittedMany,
-    TaskPageView, TaskView,
+    TaskEventPageView, TaskEventView, TaskPageView, TaskView,
 };
 use arbiter_wire::task::{After, TaskForm, TaskInput};
 use axum::Json;
@@ -16,9 +17,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::watch;
+use super::{audit, watch};
 use crate::auth::Caller;
 use crate::body::{JsonBody, Query};
+use crate::cursor::{self, CursorText, Cursors};
 use crate::etag::{if_match, tagged};
 use crate::failure::Failure;
 use crate::outer::TRACEPARENT;
@@ -82,6 +84,17 @@ pub(super) fn routes() -> Routes {
             )
             .answers::<HistoryView>(200, "Attempts and stage reports, oldest first"),
             attempts,
+        )
+        .add(
+            Operation::get(
+                "/v1/tasks/{id}/events",
+                "task.events",
+                "Read what was done to a task, newest first",
+            )
+            .query::<EventsQuery>()
+            .answers::<TaskEventPageView>(200, "A page of events")
+            .errors(&["bad_cursor"]),
+            events,
         )
         .add(
             Operation::get("/v1/tasks/{id}/watch", "task.watch", "Follow a task until it has ended")
@@ -248,8 +261,7 @@ fn trace(headers: &HeaderMap) -> Option<TraceContext> {
 #[serde(deny_unknown_fields)]
 struct ListQuery {
     /// Where to go on: the cursor of the page before.
-    #[schemars(regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"))]
-    cursor: Option<String>,
+    cursor: Option<CursorText>,
     /// At most so many; 50.
     #[schemars(range(min = 1, max = 1000))]
     limit: Option<usize>,
@@ -266,14 +278,14 @@ async fn list(
     Caller(caller): Caller,
     Query(asked): Query<ListQuery>,
 ) -> Result<Json<TaskPageView>, Failure> {
-    let after = asked
-        .cursor
-        .map(|cursor| {
-            cursor
-                .parse()
-                .map_err(|_| Failure::new("bad_cursor", "the cursor is none that was given out"))
-        })
-        .transpose()?;
+    let filters = [
+        asked.state.as_deref(),
+        asked.kind.as_deref(),
+        asked.label.as_deref(),
+    ];
+    let cursors = Cursors::of("task.list", &filters);
+    let after = cursors.place(asked.cursor.as_deref())?.map(TaskId::from_bytes);
+    let limit = cursor::limit(asked.limit)?;
     let state = asked
         .state
         .map(|word| {
@@ -295,7 +307,7 @@ async fn list(
         .transpose()?;
     let query = TaskQuery {
         after,
-        limit: asked.limit.unwrap_or(50),
+        limit,
         state,
         kind,
         label,
@@ -303,7 +315,7 @@ async fn list(
     let page = api.queue().list(&caller, query).await?;
     Ok(Json(TaskPageView {
         tasks: page.tasks.iter().map(view::task).collect(),
-        next: page.next.map(|id| id.to_string()),
+        next: page.next.map(|id| cursors.after(id.as_bytes())),
     }))
 }
 
@@ -313,7 +325,48 @@ async fn get(
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
     let stored = api.queue().get(&caller, task_id(&id)?).await?;
-    Ok(tagged(stored.task.version.0, view::task(&stored)))
+    Ok(tagged(stored.task.version.0, view::whole_task(&stored)))
+}
+
+/// Which events to read.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct EventsQuery {
+    /// Where to go on: the cursor of the page before.
+    cursor: Option<CursorText>,
+    /// At most so many; 50.
+    #[schemars(range(min = 1, max = 1000))]
+    limit: Option<usize>,
+}
+
+async fn events(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+    Query(asked): Query<EventsQuery>,
+) -> Result<Json<TaskEventPageView>, Failure> {
+    let id = task_id(&id)?;
+    let limit = cursor::limit(asked.limit)?;
+    let cursors = Cursors::of("task.events", &[Some(&id.to_string())]);
+    let before = cursors.place(asked.cursor.as_deref())?.map(u64::from_be_bytes);
+    let page = api.queue().events(&caller, id, before, limit).await?;
+    Ok(Json(TaskEventPageView {
+        events: page.entries.iter().map(event).collect::<Result<_, _>>()?,
+        next: page.next.map(|index| cursors.after(&index.to_be_bytes())),
+    }))
+}
+
+fn event(entry: &AuditEntry) -> Result<TaskEventView, Failure> {
+    let leaf = LeafView::parse(&entry.leaf).map_err(audit::damaged)?;
+    Ok(TaskEventView {
+        index: entry.index,
+        at: leaf.at.to_string(),
+        actions: leaf.actions().map(str::to_owned).collect(),
+        principal: leaf.principal.as_ref().map(PrincipalId::to_string),
+        version: leaf.resource.and_then(|resource| resource.version),
+        reason: leaf.reason.map(str::to_owned),
+        detail: entry.detail.as_ref().map(|detail| detail.body.value()),
+    })
 }
 
 async fn attempts(

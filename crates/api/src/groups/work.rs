@@ -11,7 +11,7 @@ use arbiter_core::services::{Beat, WorkDesk as _, WorkRef};
 use arbiter_orchestration::Asked;
 use arbiter_wire::http::{
     AttemptForm, BeatForm, ClaimForm, ClaimedView, DeclineForm, FailForm, HeartbeatForm, HeartbeatView,
-    LeaseView, LeaseWord, ReportForm, UsageForm,
+    LeaseView, LeaseWord, ReportForm, ToldForm, UsageForm,
 };
 use arbiter_wire::task::ArtifactForm;
 use axum::Json;
@@ -66,6 +66,16 @@ pub(super) fn routes() -> Routes {
             .body::<HeartbeatForm>()
             .answers::<HeartbeatView>(200, "What became of each lease"),
             heartbeat,
+        )
+        .add(
+            Operation::post(
+                "/v1/work/progress",
+                "work.progress",
+                "Tell progress of one attempt, and keep its lease",
+            )
+            .body::<ToldForm>()
+            .answers::<LeaseView>(200, "What became of the lease"),
+            progress,
         )
         .add(
             Operation::post("/v1/work/report", "work.report", "Hand in an output")
@@ -168,6 +178,26 @@ async fn heartbeat(
     Ok(Json(HeartbeatView {
         leases: statuses.into_iter().map(lease).collect(),
     }))
+}
+
+async fn progress(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    JsonBody(form): JsonBody<ToldForm>,
+) -> Result<Json<LeaseView>, Failure> {
+    // A malformed id is held by nobody.
+    let Ok(task) = form.task.parse::<TaskId>() else {
+        return Ok(Json(lease(LeaseStatus::Lost)));
+    };
+    let told = BeatForm {
+        task: form.task,
+        tenant: form.tenant,
+        fence: form.fence,
+        progress: Some(form.progress),
+        usage: form.usage,
+    };
+    let told = beat(&api, &caller, task, told)?;
+    Ok(Json(lease(api.queue().progress(&caller, told).await?)))
 }
 
 fn lease(status: LeaseStatus) -> LeaseView {

@@ -80,6 +80,8 @@ words! {
         Redacted = "redacted",
         /// Closed tasks were purged after their retention.
         Purged = "purged",
+        /// A backup was taken.
+        BackedUp = "backed_up",
     }
 }
 

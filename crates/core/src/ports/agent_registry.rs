@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{BoxError, StoreError};
 use crate::model::{
     AgentBeat, AgentId, AgentMode, AgentProfile, AgentSeen, InvalidProfile, OutcomeDelta, RecordDraft,
-    RegisteredAgent, TenantId, Timestamp,
+    RegisteredAgent, TenantId, TenantScope, Timestamp,
 };
 
 /// Knows profiles, modes, heartbeats and records of agents. It never counts slots: leases do, in
@@ -19,6 +19,8 @@ use crate::model::{
 /// - `changes` gives each agent that changed after a revision once, with its latest content; removed ones are named.
 /// - An outcome is counted once, whatever is repeated.
 /// - A registry that is down says so; it never invents an agent.
+/// - `remove` forgets mode and records: whoever comes again under the id is new. Leases are not its business; an agent
+///   that still holds one may end it.
 #[async_trait]
 pub trait AgentRegistry: Send + Sync + 'static {
     /// Registers an agent.
@@ -51,6 +53,35 @@ pub trait AgentRegistry: Send + Sync + 'static {
         since: Timestamp,
         draft: RecordDraft,
     ) -> Result<Vec<AgentId>, RegistryError>;
+
+    /// Removes an agent. Gives false when it does not exist.
+    async fn remove(&self, agent: AgentId, draft: RecordDraft) -> Result<bool, RegistryError>;
+
+    /// Agents by id; absent ones are `None`, in the order of the ids.
+    async fn get(&self, ids: &[AgentId]) -> Result<Vec<Option<RegisteredAgent>>, RegistryError>;
+
+    /// A page of agents by id: those of the tenants that may be seen, and those that serve every tenant.
+    ///
+    /// The scan is bounded: a page may be short, or empty, and still carry a cursor.
+    async fn list(&self, scope: TenantScope, query: AgentQuery) -> Result<AgentPage, RegistryError>;
+}
+
+/// Which agents to list.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AgentQuery {
+    /// Only those after this one.
+    pub after: Option<AgentId>,
+    /// At most so many, 1–1000.
+    pub limit: usize,
+}
+
+/// A page of agents.
+#[derive(Debug, Clone, Default)]
+pub struct AgentPage {
+    /// The agents, by id.
+    pub agents: Vec<RegisteredAgent>,
+    /// Where to go on, if there may be more.
+    pub next: Option<AgentId>,
 }
 
 /// Counts the changes of a registry.

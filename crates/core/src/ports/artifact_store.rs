@@ -37,6 +37,36 @@ pub trait ArtifactStore: Send + Sync + 'static {
 
     /// Deletes an artifact. Gives false when it was absent.
     async fn delete(&self, tenant: TenantId, digest: Digest) -> Result<bool, ArtifactError>;
+
+    /// A page of a tenant's artifacts in the order of their digests: those after `after`, at most `limit` (1–1000).
+    /// What is there from the first page to the last one is given once.
+    async fn list(
+        &self,
+        tenant: TenantId,
+        after: Option<Digest>,
+        limit: usize,
+    ) -> Result<ArtifactPage, ArtifactError>;
+
+    /// How much of its quota a tenant uses.
+    async fn usage(&self, tenant: TenantId) -> Result<ArtifactUsage, ArtifactError>;
+}
+
+/// A page of artifacts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ArtifactPage {
+    /// The artifacts, by digest.
+    pub artifacts: Vec<Stored>,
+    /// Where to go on, if there may be more.
+    pub next: Option<Digest>,
+}
+
+/// How much of its quota a tenant uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArtifactUsage {
+    /// Bytes in use.
+    pub used_bytes: u64,
+    /// Bytes that it may use.
+    pub quota_bytes: u64,
 }
 
 /// Gives bytes piece by piece.

@@ -8,7 +8,9 @@ use std::time::Duration;
 use arbiter_adapter_inmem::InMemoryArtifacts;
 use arbiter_core::mechanism::{Backoff, BreakerSettings, RetryBudgetSettings};
 use arbiter_core::model::{Digest, TenantId};
-use arbiter_core::ports::{ArtifactError, ArtifactStore, ByteSource, Bytes, Retry, Stored};
+use arbiter_core::ports::{
+    ArtifactError, ArtifactPage, ArtifactStore, ArtifactUsage, ByteSource, Bytes, Retry, Stored,
+};
 use arbiter_layers::{BulkheadSettings, GuardSettings, Guarded, RetrySettings};
 use arbiter_testkit::contract::{ArtifactHarness, Damage};
 use async_trait::async_trait;
@@ -106,6 +108,17 @@ impl ArtifactStore for Shaky {
     async fn delete(&self, _: TenantId, _: Digest) -> Result<bool, ArtifactError> {
         self.ask().map(|()| true)
     }
+
+    async fn list(&self, _: TenantId, _: Option<Digest>, _: usize) -> Result<ArtifactPage, ArtifactError> {
+        self.ask().map(|()| ArtifactPage::default())
+    }
+
+    async fn usage(&self, _: TenantId) -> Result<ArtifactUsage, ArtifactError> {
+        self.ask().map(|()| ArtifactUsage {
+            used_bytes: 1,
+            quota_bytes: 2,
+        })
+    }
 }
 
 fn shaky(retry: Retry) -> (Arc<Shaky>, Bench, Guarded<Arc<dyn ArtifactStore>>) {
@@ -128,6 +141,13 @@ fn reads_and_deletions_are_tried_again() {
     assert_eq!(bench.run(store.size(TENANT, digest)).0.unwrap(), Some(1));
     let (inner, bench, store) = shaky(Retry::Transient);
     assert!(bench.run(store.delete(TENANT, digest)).0.unwrap());
+    let (_, bench, listing) = shaky(Retry::Transient);
+    assert_eq!(
+        bench.run(listing.list(TENANT, None, 1)).0.unwrap(),
+        ArtifactPage::default()
+    );
+    let (_, bench, usage) = shaky(Retry::Transient);
+    assert_eq!(bench.run(usage.usage(TENANT)).0.unwrap().used_bytes, 1);
     assert_eq!(inner.failures.load(Ordering::SeqCst), 0);
     let (inner, bench, store) = shaky(Retry::Permanent);
     assert!(bench.run(store.size(TENANT, digest)).0.is_err());

@@ -19,6 +19,7 @@ mod panel;
 mod pull;
 mod retry;
 mod review;
+mod silent;
 mod supervisor;
 mod watch;
 mod world;

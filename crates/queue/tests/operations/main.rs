@@ -25,5 +25,6 @@ mod store_down;
 mod submit;
 mod tenants;
 mod traffic;
+mod upkeep;
 mod work;
 mod world;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use arbiter_core::model::{
     AgentBeat, AgentId, AgentMode, AgentProfile, OutcomeDelta, Ratio, RecordDraft, RegisteredAgent,
+    TenantScope,
 };
-use arbiter_core::ports::{AgentChanges, Registered, RegistryError, Revision};
+use arbiter_core::ports::{AgentChanges, AgentQuery, Registered, RegistryError, Revision};
 
 use crate::builders::{agent, kind, principal, profile, task, tenant};
 use crate::contract::desk::{TENANT, acts};
@@ -25,6 +26,9 @@ suite!($ agent_registry_contract, agent_registry, [
     changes_come_in_pages,
     removed_agents_are_named,
     silent_agents_are_removed,
+    an_agent_is_removed_with_all_that_is_known_of_it,
+    agents_are_read_in_the_order_of_the_ids,
+    a_list_gives_every_agent_that_may_be_seen_once_by_id,
     an_outcome_is_counted_once,
     every_change_leaves_a_record,
 ]);
@@ -362,6 +366,122 @@ pub async fn silent_agents_are_removed(h: &dyn Harness) {
     assert_eq!(remove(&desk, RecordDraft::default()).await, []);
 }
 
+/// An agent is removed with mode and records, named in the changes, and new when it comes again; removing what is absent
+/// gives false and changes nothing.
+pub async fn an_agent_is_removed_with_all_that_is_known_of_it(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    let remove = async |number| {
+        let agents = &desk.stores().agents;
+        agents
+            .remove(agent(number), RecordDraft::default())
+            .await
+            .expect("remove")
+    };
+    assert!(!remove(1).await);
+    registered(&desk, 1).await;
+    registered(&desk, 2).await;
+    set_mode(&desk, 1, AgentMode::Draining).await;
+    desk.stores()
+        .agents
+        .learn(vec![outcome(1, 1)])
+        .await
+        .expect("learn");
+    let before = revision(&desk).await;
+    assert!(remove(1).await);
+    assert_eq!(
+        (find(&desk, 1).await, find(&desk, 2).await.is_some()),
+        (None, true)
+    );
+    let later = changes(&desk, before).await;
+    assert_eq!(
+        (later.agents.len(), later.removed.as_slice()),
+        (0, [agent(1)].as_slice())
+    );
+    let leaves = desk.leaves().await.len();
+    assert!(!remove(1).await);
+    assert_eq!(
+        (revision(&desk).await, desk.leaves().await.len()),
+        (later.revision, leaves)
+    );
+    assert_eq!(registered(&desk, 1).await, Registered::New);
+    let again = find(&desk, 1).await.expect("registered");
+    assert_eq!((again.mode, again.records.len()), (AgentMode::Active, 0));
+}
+
+/// Agents stand in the order of the ids asked for; absent and removed ones are none; an id asked twice is answered twice.
+pub async fn agents_are_read_in_the_order_of_the_ids(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    for number in 1..=3 {
+        registered(&desk, number).await;
+    }
+    let agents = &desk.stores().agents;
+    agents
+        .remove(agent(3), RecordDraft::default())
+        .await
+        .expect("remove");
+    desk.advance(Duration::from_secs(1)).await;
+    agents.beat(vec![beat(2, false)]).await.expect("beat");
+    let ids = [2, 9, 1, 3, 2].map(agent);
+    let found = agents.get(&ids).await.expect("get");
+    let told: Vec<_> = found
+        .iter()
+        .map(|found| found.as_ref().map(|found| found.profile.id))
+        .collect();
+    assert_eq!(told, [Some(agent(2)), None, Some(agent(1)), None, Some(agent(2))]);
+    assert_eq!(found[0], find(&desk, 2).await, "the latest heartbeat included");
+    assert_eq!(agents.get(&[]).await.expect("get"), []);
+}
+
+/// Pages by id together give every agent that may be seen once: those of the tenant and those that serve every tenant.
+pub async fn a_list_gives_every_agent_that_may_be_seen_once_by_id(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    for (number, owner) in [
+        (4, Some(TENANT)),
+        (2, None),
+        (1, Some(TENANT)),
+        (5, Some(tenant(2))),
+        (3, Some(tenant(2))),
+        (6, Some(TENANT)),
+    ] {
+        let profile = AgentProfile {
+            tenant: owner,
+            ..profile(number)
+        };
+        register(&desk, profile).await.expect("registered");
+    }
+    let agents = &desk.stores().agents;
+    agents
+        .remove(agent(6), RecordDraft::default())
+        .await
+        .expect("remove");
+    for (scope, expected) in [
+        (TenantScope::Tenant(TENANT), vec![1, 2, 4]),
+        (TenantScope::Tenant(tenant(2)), vec![2, 3, 5]),
+        (TenantScope::Tenant(tenant(3)), vec![2]),
+        (TenantScope::All, vec![1, 2, 3, 4, 5]),
+    ] {
+        for limit in [1, 2, 100] {
+            let (mut after, mut found) = (None, Vec::new());
+            loop {
+                let page = agents
+                    .list(scope, AgentQuery { after, limit })
+                    .await
+                    .expect("list");
+                assert!(page.agents.len() <= limit);
+                found.extend(page.agents.into_iter().map(|found| found.profile.id));
+                let Some(next) = page.next else { break };
+                assert!(after.is_none_or(|after| after < next), "the cursor goes on");
+                after = Some(next);
+            }
+            assert_eq!(
+                found,
+                expected.iter().copied().map(agent).collect::<Vec<_>>(),
+                "{scope:?} by {limit}"
+            );
+        }
+    }
+}
+
 fn outcome(number: u64, of_task: u64) -> OutcomeDelta {
     OutcomeDelta {
         agent: agent(number),
@@ -419,6 +539,13 @@ pub async fn every_change_leaves_a_record(h: &dyn Harness) {
         .set_mode(agent(1), AgentMode::Draining, draft())
         .await
         .expect("set the mode");
+    agents.register(profile(2), draft()).await.expect("registered");
+    assert!(agents.remove(agent(2), draft()).await.expect("removed"));
+    let words: Vec<_> = desk.leaves_of(agent(2)).await;
+    assert_eq!(
+        words.iter().map(acts).collect::<Vec<_>>(),
+        [["agent_registered"], ["agent_removed"]]
+    );
     desk.advance(Duration::from_secs(1)).await;
     remove(&desk, draft()).await;
     let leaves = desk.leaves_of(agent(1)).await;

@@ -1,7 +1,7 @@
 //! The contract of `ArtifactStore`.
 
 use arbiter_core::model::Digest;
-use arbiter_core::ports::{ArtifactError, BoxError, ByteSource, Bytes, Stored};
+use arbiter_core::ports::{ArtifactError, ArtifactPage, ArtifactUsage, BoxError, ByteSource, Bytes, Stored};
 use async_trait::async_trait;
 
 use crate::builders::tenant;
@@ -20,6 +20,8 @@ suite!($ artifact_store_contract, artifact_store, [
     a_put_that_is_dropped_leaves_nothing,
     damage_is_noticed,
     a_deleted_artifact_is_gone,
+    a_list_gives_every_artifact_of_a_tenant_once_by_digest,
+    usage_is_what_is_kept,
 ]);
 
 const LIMIT: u64 = 1 << 20;
@@ -237,4 +239,51 @@ pub async fn a_deleted_artifact_is_gone(h: &ArtifactHarness) {
     assert!(!h.store.delete(TENANT, digest).await.expect("delete"));
     put(h, b"short-lived").await.expect("put");
     assert!(get(h, digest).await.is_some());
+}
+
+/// Pages by digest together give each of a tenant's artifacts once, and nobody else's.
+pub async fn a_list_gives_every_artifact_of_a_tenant_once_by_digest(h: &ArtifactHarness) {
+    let none = h.store.list(TENANT, None, 10).await.expect("list");
+    assert_eq!(none, ArtifactPage::default());
+    let mut kept = Vec::new();
+    for content in [b"a".as_slice(), b"bb", b"ccc", b"dddd", b""] {
+        kept.push(put(h, content).await.expect("put"));
+    }
+    h.store
+        .put(tenant(2), &mut Bytes::new(*b"foreign"), LIMIT)
+        .await
+        .expect("put");
+    let gone = kept.remove(1).digest;
+    assert!(h.store.delete(TENANT, gone).await.expect("delete"));
+    kept.sort_by_key(|stored| stored.digest);
+    for limit in [1, 2, 3, 100] {
+        let (mut after, mut found) = (None, Vec::new());
+        loop {
+            let page = h.store.list(TENANT, after, limit).await.expect("list");
+            assert!(page.artifacts.len() <= limit);
+            found.extend(page.artifacts);
+            let Some(next) = page.next else { break };
+            assert!(after.is_none_or(|after| after < next), "the cursor goes on");
+            after = Some(next);
+        }
+        assert_eq!(found, kept, "by {limit}");
+    }
+}
+
+/// What a tenant uses is what it keeps; what was refused, repeated or deleted is not counted.
+pub async fn usage_is_what_is_kept(h: &ArtifactHarness) {
+    let usage = async |of| h.store.usage(of).await.expect("usage");
+    let expected = |used_bytes| ArtifactUsage {
+        used_bytes,
+        quota_bytes: h.quota_bytes,
+    };
+    assert_eq!(usage(TENANT).await, expected(0));
+    let first = put(h, b"0123456789").await.expect("put").digest;
+    put(h, b"0123456789").await.expect("again");
+    put(h, b"01234").await.expect("put");
+    assert!(put(h, &vec![1; h.quota_bytes as usize]).await.is_err());
+    assert_eq!(usage(TENANT).await, expected(15));
+    assert_eq!(usage(tenant(2)).await, expected(0));
+    assert!(h.store.delete(TENANT, first).await.expect("delete"));
+    assert_eq!(usage(TENANT).await, expected(5));
 }

@@ -150,3 +150,34 @@ pub enum AgentModeWord {
     /// It takes nothing, and what it holds is taken from it.
     Quarantined,
 }
+
+/// What an agent's work so far has shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PerformanceView {
+    /// The agent.
+    pub agent: String,
+    /// By kind of task; kinds that it has not worked on are absent.
+    pub kinds: Vec<KindPerformanceView>,
+}
+
+/// What an agent's work on one kind of task has shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct KindPerformanceView {
+    /// The kind.
+    pub kind: String,
+    /// Finished attempts.
+    pub attempts: u64,
+    /// Attempts that succeeded.
+    pub succeeded: u64,
+    /// The success rate that allocation reckons with, 0–1: it starts from a prior.
+    pub success_rate: f64,
+    /// Outputs whose quality was measured.
+    pub judged: u64,
+    /// The mean quality that allocation reckons with, 0–1: it starts from a prior.
+    pub quality: f64,
+    /// The mean latency that allocation reckons with: it starts from a prior.
+    pub latency_seconds: f64,
+    /// The mean cost of the attempts that told theirs, in millionths of the deployment's currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_cost_micros: Option<u64>,
+}

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Problem;
-use crate::task::{ArtifactForm, TaskForm};
+use crate::task::{ArtifactForm, ConstraintsForm, OnFailureForm, RequiresForm, ReviewForm, TaskForm};
 
 /// What became of a submitted task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -92,6 +92,72 @@ pub struct TaskView {
     /// The latest word of its agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<ProgressView>,
+    /// What was asked, where one task is read by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<Box<SpecView>>,
+}
+
+/// What was asked, as it is stored: secrets were replaced before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SpecView {
+    /// What is to be done.
+    pub instructions: String,
+    /// The input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Value>,
+    /// Input files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<ArtifactForm>,
+    /// What an agent must be able to do.
+    pub requires: RequiresForm,
+    /// Limits of the work.
+    pub constraints: ConstraintsForm,
+    /// The moment before which no attempt starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<String>,
+    /// What must have succeeded first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
+    /// What happens when one of them does not succeed.
+    pub on_prerequisite_failure: OnFailureForm,
+    /// Which reviews the output must pass.
+    pub review: ReviewForm,
+    /// The submitter's trace (W3C Trace Context).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+/// Something that was done to a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskEventView {
+    /// The index of its entry in the audit log, for a proof.
+    pub index: u64,
+    /// When.
+    pub at: String,
+    /// The operation that was called, if one was, then what happened, in order.
+    pub actions: Vec<String>,
+    /// Who did it; absent when the engine did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
+    /// The version of the task that it made, if it made one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// The reason that the new state carries, if it carries one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Its detail, such as a decision or a reason, unless there is none or it was erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Value>,
+}
+
+/// What was done to a task, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskEventPageView {
+    /// The events. A page may be short, or empty, and still have a cursor.
+    pub events: Vec<TaskEventView>,
+    /// Where to go on, if there may be more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// What an agent told while it worked.

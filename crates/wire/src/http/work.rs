@@ -203,6 +203,29 @@ pub struct BeatForm {
     pub usage: Option<UsageForm>,
 }
 
+/// Progress of one attempt; its lease is kept as by a heartbeat.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToldForm {
+    /// The task.
+    pub task: String,
+    /// The task's tenant; the agent's own, unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// The attempt's fencing token.
+    pub fence: u64,
+    /// What is told.
+    #[serde(deserialize_with = "crate::object::one")]
+    pub progress: ProgressForm,
+    /// What the attempt has used so far.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::object::optional"
+    )]
+    pub usage: Option<UsageForm>,
+}
+
 /// What an agent tells while it works.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -70,6 +70,26 @@ impl ArtifactStore for Artifacts {
     async fn delete(&self, _: TenantId, digest: Digest) -> Result<bool, ArtifactError> {
         Ok(self.kept.lock().unwrap().remove(&digest).is_some())
     }
+
+    async fn list(&self, _: TenantId, _: Option<Digest>, _: usize) -> Result<ArtifactPage, ArtifactError> {
+        let kept = self.kept.lock().unwrap();
+        let artifacts = kept.iter().map(|(digest, bytes)| Stored {
+            digest: *digest,
+            size_bytes: bytes.len() as u64,
+        });
+        Ok(ArtifactPage {
+            artifacts: artifacts.collect(),
+            next: None,
+        })
+    }
+
+    async fn usage(&self, _: TenantId) -> Result<ArtifactUsage, ArtifactError> {
+        let kept = self.kept.lock().unwrap();
+        Ok(ArtifactUsage {
+            used_bytes: kept.values().map(|bytes| bytes.len() as u64).sum(),
+            quota_bytes: self.quota_bytes.unwrap_or(u64::MAX),
+        })
+    }
 }
 
 /// Keeps what was told; says when something was.

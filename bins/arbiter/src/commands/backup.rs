@@ -1,0 +1,73 @@
+//! `arbiter backup` and `arbiter restore`.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::backup::{self, Source};
+use crate::cli::RestoreArgs;
+use crate::commands::audit::trusted;
+use crate::config::Config;
+use crate::exit::Failure;
+use crate::output;
+
+/// Takes a backup of a store that no other process owns: whoever can read the data folder may copy it.
+pub(super) async fn take(app: &App, folder: &Path, json: bool) -> Result<(), Failure> {
+    let taken = backup::take(&Source::of(app), folder, app.operator.id).await?;
+    if json {
+        output::json(&json!({
+            "folder": taken.folder,
+            "entries": taken.head.size,
+            "root": taken.head.root.to_string(),
+            "files": taken.files,
+            "bytes": taken.bytes,
+            "damaged": taken.damaged,
+        }));
+    } else {
+        output::line(&format!(
+            "{} files, {} bytes, {} entries of the audit log are in {}; it holds keys, keep it safe",
+            taken.files,
+            taken.bytes,
+            taken.head.size,
+            taken.folder.display()
+        ));
+    }
+    warn(&taken.damaged);
+    Ok(())
+}
+
+/// Restores a backup into the data folder of the configuration.
+pub(super) async fn restore(config: Config, arguments: RestoreArgs, json: bool) -> Result<(), Failure> {
+    let keys = match arguments.key.as_slice() {
+        [] => None,
+        keys => Some(trusted(keys)?),
+    };
+    let restored = backup::restore(&arguments.folder, &config.data_dir, config.rules, keys).await?;
+    if json {
+        output::json(&json!({
+            "data_dir": config.data_dir,
+            "files": restored.files,
+            "entries": restored.report.entries,
+            "root": restored.report.root.to_string(),
+            "damaged": restored.damaged,
+        }));
+    } else {
+        output::line(&format!(
+            "{} files are in {}; the {} entries of the audit log are those that were signed",
+            restored.files,
+            config.data_dir.display(),
+            restored.report.entries
+        ));
+    }
+    warn(&restored.damaged);
+    Ok(())
+}
+
+fn warn(damaged: &[String]) {
+    for artifact in damaged {
+        output::error_line(&format!(
+            "warning: the artifact {artifact} was damaged before; its content is not that of its digest"
+        ));
+    }
+}
