@@ -19,6 +19,7 @@ use serde::Deserialize;
 use super::tasks::{IDEMPOTENCY_KEY, submission};
 use crate::auth::Caller;
 use crate::body::{JsonBody, Query};
+use crate::cursor::{self, CursorText, Cursors};
 use crate::etag::{created, if_match, tagged};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
@@ -115,8 +116,7 @@ pub(super) fn routes() -> Routes {
 #[serde(deny_unknown_fields)]
 struct ListQuery {
     /// Where to go on: the cursor of the page before.
-    #[schemars(regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"))]
-    cursor: Option<String>,
+    cursor: Option<CursorText>,
     /// At most so many; 50.
     #[schemars(range(min = 1, max = 1000))]
     limit: Option<usize>,
@@ -184,20 +184,17 @@ async fn list(
     Caller(caller): Caller,
     Query(asked): Query<ListQuery>,
 ) -> Result<Json<SchedulePageView>, Failure> {
-    let after = asked.cursor.map(|cursor| {
-        cursor
-            .parse()
-            .map_err(|_| Failure::new("bad_cursor", "the cursor is none that was given out"))
-    });
-    let limit = within("limit", asked.limit, 50, 1_000)?;
+    let limit = cursor::limit(asked.limit)?;
+    let cursors = Cursors::of("schedule.list", &[]);
+    let after = cursors.place(asked.cursor.as_deref())?;
     let found = api
         .parts()
         .schedules
-        .list(&caller, caller.tenant, after.transpose()?, limit)
+        .list(&caller, caller.tenant, after.map(ScheduleId::from_bytes), limit)
         .await?;
     let next = found.last().filter(|_| found.len() >= limit);
     Ok(Json(SchedulePageView {
-        next: next.map(|last| last.id.to_string()),
+        next: next.map(|last| cursors.after(last.id.as_bytes())),
         schedules: found.iter().map(view).collect(),
     }))
 }
@@ -218,7 +215,7 @@ async fn next(
     Path(id): Path<String>,
     Query(asked): Query<NextQuery>,
 ) -> Result<Json<InstantListView>, Failure> {
-    let (id, count) = (schedule_id(&id)?, within("count", asked.count, 10, 100)?);
+    let (id, count) = (schedule_id(&id)?, count(asked.count)?);
     let schedules = &api.parts().schedules;
     let schedule = schedules.get(&caller, caller.tenant, id).await?;
     let found = schedules.next(&caller, caller.tenant, id, count).await?;
@@ -230,7 +227,7 @@ async fn preview(
     Caller(caller): Caller,
     Query(asked): Query<PreviewQuery>,
 ) -> Result<Json<InstantListView>, Failure> {
-    let count = within("count", asked.count, 10, 100)?;
+    let count = count(asked.count)?;
     let zone = asked.time_zone.unwrap_or_else(|| "UTC".to_owned());
     let found = api
         .parts()
@@ -293,12 +290,12 @@ fn schedule_id(text: &str) -> Result<ScheduleId, Failure> {
     text.parse().map_err(|_| Failure::not_found())
 }
 
-fn within(field: &str, asked: Option<usize>, usual: usize, most: usize) -> Result<usize, Failure> {
-    let count = asked.unwrap_or(usual);
-    if (1..=most).contains(&count) {
+fn count(asked: Option<usize>) -> Result<usize, Failure> {
+    let count = asked.unwrap_or(10);
+    if (1..=100).contains(&count) {
         Ok(count)
     } else {
-        Err(Failure::invalid(field, format!("must lie in 1..={most}")))
+        Err(Failure::invalid("count", "must lie in 1..=100"))
     }
 }
 
