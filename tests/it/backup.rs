@@ -42,8 +42,12 @@ fn filled() -> Place {
     place
 }
 
-fn restore(place: &Place, to: &str) -> arbiter_tests::Done {
-    place.run(&["--json", "--data-dir", to, "restore", "backup"])
+/// Restores a backup of a place into the data folder of another.
+fn restore(from: &Place, backup: &str, to: &Place, more: &[&str]) -> arbiter_tests::Done {
+    let backup = from.path(backup);
+    let mut arguments = vec!["--json", "restore", backup.to_str().expect("a path")];
+    arguments.extend(more);
+    to.run(&arguments)
 }
 
 #[test]
@@ -60,52 +64,46 @@ fn what_was_backed_up_is_restored_and_goes_on() {
         "a folder that is there is never written into: {again:?}"
     );
     let before = place.run(&["--json", "task", "list"]);
-    let restored = restore(&place, "restored");
+    let target = Place::new();
+    let restored = restore(&place, "backup", &target, &[]);
     assert_eq!(restored.code(), 0, "{restored:?}");
     assert!(restored.json()["entries"].as_u64().expect("entries") > 3);
-    let after = place.run(&["--json", "--data-dir", "restored", "task", "list"]);
+    let after = target.run(&["--json", "task", "list"]);
     assert_eq!(after.stdout, before.stdout, "with the same key of the operator");
-    let sound = place.run(&["--json", "--data-dir", "restored", "audit", "verify"]);
+    let sound = target.run(&["--json", "audit", "verify"]);
     assert_eq!(sound.json()["sound"], true, "{sound:?}");
-    let refused = restore(&place, "restored");
+    let refused = restore(&place, "backup", &target, &[]);
     assert_eq!(
         refused.code(),
         2,
         "a folder in use is never written over: {refused:?}"
     );
     let key = place.run(&["audit", "key"]).stdout.trim().to_owned();
-    let with_key = [
-        "--data-dir",
-        "trusted",
-        "restore",
-        "backup",
-        "--key",
-        key.as_str(),
-    ];
-    assert_eq!(place.run(&with_key).code(), 0);
+    let trusting = restore(&place, "backup", &Place::new(), &["--key", &key]);
+    assert_eq!(trusting.code(), 0, "{trusting:?}");
     let other = Place::new();
-    assert_eq!(other.run(&["task", "list"]).code(), 0);
     let foreign = other.run(&["audit", "key"]).stdout.trim().to_owned();
-    let with_key = [
-        "--data-dir",
-        "foreign",
-        "restore",
-        "backup",
-        "--key",
-        foreign.as_str(),
-    ];
+    let target = Place::new();
+    let refused = restore(&place, "backup", &target, &["--key", &foreign]);
     assert_eq!(
-        place.run(&with_key).code(),
+        refused.code(),
         4,
-        "signed by a key that is not trusted"
+        "signed by a key that is not trusted: {refused:?}"
     );
-    assert!(!place.path("foreign").exists());
+    assert!(!target.path("data").exists());
 }
 
 #[test]
 fn a_changed_byte_in_any_file_is_named_and_nothing_is_restored() {
     let place = filled();
     let backup = place.path("backup");
+    let target = Place::new();
+    let refusal = || {
+        let refused = restore(&place, "backup", &target, &[]);
+        assert_eq!(refused.code(), 3, "{refused:?}");
+        assert!(!target.path("data").exists());
+        refused.stderr
+    };
     for path in files(&backup) {
         let name = path.strip_prefix(&backup).expect("below").display().to_string();
         let whole = std::fs::read(&path).expect("a file");
@@ -113,26 +111,21 @@ fn a_changed_byte_in_any_file_is_named_and_nothing_is_restored() {
         let middle = changed.len() / 2;
         changed[middle] ^= 1;
         std::fs::write(&path, &changed).expect("changed");
-        let refused = restore(&place, "restored");
-        assert_eq!(refused.code(), 3, "{name}: {refused:?}");
-        assert!(refused.stderr.contains(&name), "{name}: {refused:?}");
-        assert!(!place.path("restored").exists(), "{name}");
+        let told = refusal();
+        assert!(told.contains(&name), "{name}: {told}");
         std::fs::write(&path, &whole).expect("as it was");
     }
     let extra = backup.join("artifacts/extra");
     std::fs::write(&extra, "x").expect("written");
-    let refused = restore(&place, "restored");
+    let told = refusal();
     assert!(
-        refused.stderr.contains("artifacts/extra") && refused.stderr.contains("not in the manifest"),
-        "{refused:?}"
+        told.contains("artifacts/extra") && told.contains("not in the manifest"),
+        "{told}"
     );
     std::fs::remove_file(&extra).expect("removed");
     std::fs::remove_file(backup.join("audit.key")).expect("removed");
-    let refused = restore(&place, "restored");
-    assert!(
-        refused.stderr.contains("audit.key") && refused.stderr.contains("missing"),
-        "{refused:?}"
-    );
+    let told = refusal();
+    assert!(told.contains("audit.key") && told.contains("missing"), "{told}");
 }
 
 #[test]
@@ -170,11 +163,12 @@ fn a_server_is_backed_up_while_tasks_come_in() {
     let verified = place.run(&["--json", "audit", "verify", "--file", "log.jsonl"]);
     assert_eq!(verified.json()["sound"], true, "{verified:?}");
     let folder = format!("backups/{name}");
-    let restored = place.run(&["--json", "--data-dir", "restored", "restore", folder.as_str()]);
+    let target = Place::new();
+    let restored = restore(&place, &folder, &target, &[]);
     assert_eq!(restored.code(), 0, "{restored:?}");
     assert_eq!(restored.json()["entries"], taken.json()["entries"]);
     for id in before {
-        let found = place.run(&["--json", "--data-dir", "restored", "task", "get", &id]);
+        let found = target.run(&["--json", "task", "get", &id]);
         assert_eq!(found.code(), 0, "{found:?}");
     }
 }
