@@ -1,4 +1,4 @@
-//! The contracts of the storage ports as test cases, one per sentence.
+//! The contracts of the ports as test cases, one per sentence.
 //!
 //! An adapter makes a [`Harness`] and names it to one macro per port; each case becomes a test of its own:
 //!
@@ -25,12 +25,19 @@ pub mod agent_registry;
 pub mod artifact_store;
 pub mod audit_log;
 pub mod audit_tree;
+pub mod authenticator;
+pub mod authorizer;
 pub mod clock;
 pub mod documents;
+pub mod entropy;
+pub mod id_source;
 pub mod lease_store;
+pub mod metrics;
 pub mod model;
 pub mod outbox;
 pub mod rate_limiter;
+pub mod signer;
+pub mod spawner;
 pub mod task_attempts;
 pub mod task_claims;
 pub mod task_dependencies;
@@ -46,7 +53,10 @@ pub mod task_timers;
 pub mod wakeups;
 
 pub use desk::{Desk, Work};
-pub use harness::{ArtifactHarness, Damage, Harness, LimiterHarness, ManualHarness, Stores};
+pub use harness::{
+    ArtifactHarness, AuthenticatorHarness, Damage, Harness, LimiterHarness, ManualHarness, MetricsHarness,
+    Read, SignerHarness, Stores,
+};
 
 /// Lists the cases of a module and makes the macro that turns each into a test.
 macro_rules! suite {

@@ -5,18 +5,23 @@ use std::sync::Arc;
 use arbiter_adapter_inmem::{InMemoryArtifacts, InMemoryStore, InProcessRateLimiter, InProcessWakeups};
 use arbiter_core::lifecycle::Rules;
 use arbiter_core::model::{Digest, TenantId};
-use arbiter_core::ports::{Clock, Wakeups};
-use arbiter_testkit::contract::{ArtifactHarness, Damage, LimiterHarness, ManualHarness, Stores};
-use arbiter_testkit::{ManualClock, SeededEntropy};
+use arbiter_core::ports::{Clock, Entropy, IdSource, Spawner, Wakeups};
+use arbiter_testkit::contract::{
+    ArtifactHarness, Damage, LimiterHarness, ManualHarness, MetricsHarness, Stores,
+};
+use arbiter_testkit::{ManualClock, RecordingMetrics, SeededEntropy, SeededIds, TestSpawner};
 use async_trait::async_trait;
 
 const MAX_AGENTS: usize = 20;
 
+fn store(clock: &Arc<ManualClock>, entropy: Arc<SeededEntropy>) -> InMemoryStore {
+    InMemoryStore::new(Rules::default(), Arc::clone(clock) as _, entropy).with_max_agents(MAX_AGENTS)
+}
+
 fn harness() -> ManualHarness {
     let clock = Arc::new(ManualClock::new());
     let entropy = Arc::new(SeededEntropy::new(1));
-    let store =
-        InMemoryStore::new(Rules::default(), Arc::clone(&clock) as _, entropy).with_max_agents(MAX_AGENTS);
+    let store = store(&clock, entropy);
     ManualHarness::new(Stores::of(&Arc::new(store)), clock, MAX_AGENTS)
 }
 
@@ -28,6 +33,34 @@ arbiter_testkit::audit_log_contract!(harness());
 arbiter_testkit::audit_tree_contract!(harness());
 arbiter_testkit::lease_store_contract!(harness());
 arbiter_testkit::agent_registry_contract!(harness());
+
+/// The decorator that tests put before stores changes nothing while nothing goes wrong, and a call that is done twice
+/// is one that was repeated.
+mod with_faults {
+    use std::sync::Arc;
+
+    use arbiter_core::ports::TaskStore;
+    use arbiter_testkit::contract::{ManualHarness, Stores};
+    use arbiter_testkit::faulty::{FaultyTaskStore, Script};
+    use arbiter_testkit::{ManualClock, SeededEntropy};
+
+    fn harness() -> ManualHarness {
+        let clock = Arc::new(ManualClock::new());
+        let entropy = Arc::new(SeededEntropy::new(1));
+        let store = Arc::new(super::store(&clock, entropy));
+        let tasks: Arc<dyn TaskStore> = Arc::new(FaultyTaskStore::new(
+            Arc::clone(&store) as _,
+            Arc::new(Script::default()),
+        ));
+        let stores = Stores {
+            tasks,
+            ..Stores::of(&store)
+        };
+        ManualHarness::new(stores, clock, super::MAX_AGENTS)
+    }
+
+    arbiter_testkit::task_store_contract!(harness());
+}
 
 struct Inverted(Arc<InMemoryArtifacts>);
 
@@ -60,5 +93,25 @@ fn limiter() -> LimiterHarness {
 arbiter_testkit::rate_limiter_contract!(limiter());
 
 arbiter_testkit::wakeups_contract!(Arc::new(InProcessWakeups::new()) as Arc<dyn Wakeups>);
+
+arbiter_testkit::entropy_contract!(Arc::new(SeededEntropy::new(1)) as Arc<dyn Entropy>);
+arbiter_testkit::id_source_contract!(Arc::new(SeededIds::new(1)) as Arc<dyn IdSource>);
+arbiter_testkit::spawner_contract!(Arc::new(TestSpawner) as Arc<dyn Spawner>);
+
+fn recorded() -> MetricsHarness {
+    let metrics = Arc::new(RecordingMetrics::new());
+    let [one, two, three] = std::array::from_fn(|_| Arc::clone(&metrics));
+    MetricsHarness {
+        metrics,
+        counter: Box::new(move |name, label| {
+            let counted = one.counter(name, &[label]);
+            (counted > 0).then_some(counted as f64)
+        }),
+        gauge: Box::new(move |name, label| two.last_gauge(name, &[label])),
+        observed: Box::new(move |name, label| Some(three.observations(name, &[label]).len() as u64)),
+    }
+}
+
+arbiter_testkit::metrics_contract!(recorded());
 
 arbiter_testkit::clock_contract!(Arc::new(ManualClock::new()) as Arc<dyn Clock>);

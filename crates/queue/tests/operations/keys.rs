@@ -444,3 +444,29 @@ async fn a_key_or_principal_of_a_newer_program_is_neither_accepted_nor_called_wr
         assert_eq!(world.mark().await, mark, "nobody failed to authenticate");
     }
 }
+
+/// Three keys of one principal: a live one, one that was revoked, one that has expired.
+async fn authenticator() -> arbiter_testkit::contract::AuthenticatorHarness {
+    let world = World::new();
+    let principal = submitter();
+    create_principal(&world, &principal).await;
+    let expired = create_key(&world, &principal, Some(Duration::from_secs(60))).await;
+    world.pass(Duration::from_secs(61)).await;
+    let revoked = create_key(&world, &principal, None).await;
+    let by = Some(operator().id);
+    world
+        .keys
+        .revoke(by, principal.tenant, &revoked.id)
+        .await
+        .expect("revoked");
+    let live = create_key(&world, &principal, None).await;
+    arbiter_testkit::contract::AuthenticatorHarness {
+        authenticator: std::sync::Arc::clone(&world.keys) as _,
+        live: Credential::ApiKey(live.text),
+        principal,
+        revoked: Credential::ApiKey(revoked.text),
+        expired: Credential::ApiKey(expired.text),
+    }
+}
+
+arbiter_testkit::authenticator_contract!(authenticator().await);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_core::lifecycle::Rules;
-use arbiter_core::model::{Digest, TenantId, Timestamp};
+use arbiter_core::model::{Digest, Principal, TenantId, Timestamp};
 use arbiter_core::ports::{
-    AgentRegistry, ArtifactStore, AuditLog, AuditTree, Clock as _, Documents, LeaseStore, Outbox,
-    RateLimiter, TaskReader, TaskStore,
+    AgentRegistry, ArtifactStore, AuditLog, AuditTree, Authenticator, Clock as _, Credential, Documents,
+    LeaseStore, Metrics, Outbox, RateLimiter, Signer, TaskReader, TaskStore,
 };
 use async_trait::async_trait;
 
@@ -182,6 +182,65 @@ impl std::fmt::Debug for LimiterHarness {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LimiterHarness")
             .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A signer, and what tells whether a signature is sound.
+pub struct SignerHarness {
+    /// The signer.
+    pub signer: Arc<dyn Signer>,
+    /// Verifies an Ed25519 signature of a message with a public key, by other code than the signer's.
+    pub verifies: fn(&[u8; 32], &[u8], &[u8; 64]) -> bool,
+    /// Kept until the harness is dropped.
+    pub kept: Box<dyn Any + Send + Sync>,
+}
+
+impl std::fmt::Debug for SignerHarness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignerHarness").finish_non_exhaustive()
+    }
+}
+
+/// Reads a value by the name of its metric and its only label.
+pub type Read<T> = Box<dyn Fn(&str, (&str, &str)) -> Option<T> + Send + Sync>;
+
+/// Metrics that nothing was measured with, and how they are read.
+pub struct MetricsHarness {
+    /// The metrics.
+    pub metrics: Arc<dyn Metrics>,
+    /// Reads a counter.
+    pub counter: Read<f64>,
+    /// Reads a gauge.
+    pub gauge: Read<f64>,
+    /// Reads how many observations a histogram has.
+    pub observed: Read<u64>,
+}
+
+impl std::fmt::Debug for MetricsHarness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MetricsHarness").finish_non_exhaustive()
+    }
+}
+
+/// An authenticator with credentials that it knows.
+pub struct AuthenticatorHarness {
+    /// The authenticator.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// A credential that is accepted.
+    pub live: Credential,
+    /// Whose it is.
+    pub principal: Principal,
+    /// One that was revoked.
+    pub revoked: Credential,
+    /// One that has expired.
+    pub expired: Credential,
+}
+
+impl std::fmt::Debug for AuthenticatorHarness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuthenticatorHarness")
+            .field("principal", &self.principal)
             .finish_non_exhaustive()
     }
 }
