@@ -1,6 +1,6 @@
 //! One operation on every task that a filter finds.
 
-use arbiter_core::model::{Principal, StateName, TaskKind};
+use arbiter_core::model::{Principal, StateName, TaskId, TaskKind};
 use arbiter_queue::{BulkFilter, BulkOutcome, BulkRequest};
 use arbiter_wire::http::{BulkForm, BulkView};
 use axum::Json;
@@ -9,6 +9,7 @@ use axum::extract::State;
 use super::principals::tenant;
 use crate::auth::Caller;
 use crate::body::JsonBody;
+use crate::cursor::Cursors;
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
@@ -45,10 +46,11 @@ async fn cancel(
     Caller(caller): Caller,
     JsonBody(form): JsonBody<BulkForm>,
 ) -> Result<Json<BulkView>, Failure> {
-    let request = request(form, &caller)?;
+    let cursors = cursors("task.cancel_many", &form);
+    let request = request(form, &caller, cursors)?;
     let dry_run = request.dry_run;
     let outcome = api.queue().cancel_many(&caller, request).await?;
-    Ok(Json(view(outcome, dry_run)))
+    Ok(Json(view(&outcome, dry_run, cursors)))
 }
 
 async fn requeue(
@@ -56,13 +58,26 @@ async fn requeue(
     Caller(caller): Caller,
     JsonBody(form): JsonBody<BulkForm>,
 ) -> Result<Json<BulkView>, Failure> {
-    let request = request(form, &caller)?;
+    let cursors = cursors("task.requeue_many", &form);
+    let request = request(form, &caller, cursors)?;
     let dry_run = request.dry_run;
     let outcome = api.queue().requeue_many(&caller, request).await?;
-    Ok(Json(view(outcome, dry_run)))
+    Ok(Json(view(&outcome, dry_run, cursors)))
 }
 
-fn request(form: BulkForm, caller: &Principal) -> Result<BulkRequest, Failure> {
+/// The cursors of an operation under these filters.
+fn cursors(operation: &str, form: &BulkForm) -> Cursors {
+    let filters = [
+        &form.tenant,
+        &form.state,
+        &form.kind,
+        &form.label,
+        &form.submitted_before,
+    ];
+    Cursors::of(operation, &filters.map(Option::as_deref))
+}
+
+fn request(form: BulkForm, caller: &Principal, cursors: Cursors) -> Result<BulkRequest, Failure> {
     let tenant = tenant(form.tenant.as_deref(), caller)?;
     let state = form.state.map(|word| {
         StateName::from_word(&word).ok_or_else(|| Failure::invalid("state", "is no state of a task"))
@@ -80,11 +95,7 @@ fn request(form: BulkForm, caller: &Principal) -> Result<BulkRequest, Failure> {
         text.parse()
             .map_err(|error| Failure::invalid("submitted_before", error))
     });
-    let after = form.cursor.map(|cursor| {
-        cursor
-            .parse()
-            .map_err(|_| Failure::new("bad_cursor", "the cursor is none that was given out"))
-    });
+    let after = cursors.place(form.cursor.as_deref())?;
     Ok(BulkRequest {
         filter: BulkFilter {
             tenant: Some(tenant),
@@ -93,24 +104,24 @@ fn request(form: BulkForm, caller: &Principal) -> Result<BulkRequest, Failure> {
             label: label.transpose()?,
             submitted_before: before.transpose()?,
         },
-        after: after.transpose()?,
+        after: after.map(TaskId::from_bytes),
         limit: form.limit,
         dry_run: form.dry_run,
         why: form.reason,
     })
 }
 
-fn view(outcome: BulkOutcome, dry_run: bool) -> BulkView {
+fn view(outcome: &BulkOutcome, dry_run: bool, cursors: Cursors) -> BulkView {
     BulkView {
         dry_run,
         matched: outcome.matched,
         done: outcome.done,
         refused: outcome
             .refused
-            .into_iter()
-            .map(|(code, count)| (code.to_owned(), count))
+            .iter()
+            .map(|(code, count)| ((*code).to_owned(), *count))
             .collect(),
         sample: outcome.sample.iter().map(ToString::to_string).collect(),
-        next: outcome.next.map(|task| task.to_string()),
+        next: outcome.next.map(|task| cursors.after(task.as_bytes())),
     }
 }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use crate::auth::Caller;
 use crate::body::{JsonBody, Query};
+use crate::cursor::{CursorText, Cursors};
 use crate::etag::{if_match, tagged};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
@@ -105,8 +106,7 @@ fn changes(path: &'static str, id: &'static str, summary: &'static str) -> Opera
 #[serde(deny_unknown_fields)]
 struct ListQuery {
     /// Where to go on: the cursor of the page before.
-    #[schemars(regex(pattern = r"^[0-9]{1,19}$"))]
-    cursor: Option<String>,
+    cursor: Option<CursorText>,
     /// At most so many; 50.
     #[schemars(range(min = 1, max = 100))]
     limit: Option<usize>,
@@ -122,18 +122,18 @@ async fn list(
     Caller(caller): Caller,
     Query(asked): Query<ListQuery>,
 ) -> Result<Json<PolicySetPageView>, Failure> {
-    let after = asked
-        .cursor
-        .map(|cursor| cursor.parse::<u64>())
-        .transpose()
-        .map_err(|_| Failure::new("bad_cursor", "the cursor is none that was given out"))?;
+    let cursors = Cursors::of("policy.list", &[]);
+    let after = cursors.place(asked.cursor.as_deref())?;
+    let after = after.map(u64::from_be_bytes);
     let limit = asked.limit.unwrap_or(50);
     let found = api.parts().policies.list(&caller, after, limit).await?;
     let more = found.len() >= limit;
-    let last = found.last().map(|set| set.number.to_string());
+    let last = found.last().map(|set| set.number);
     Ok(Json(PolicySetPageView {
         sets: found.iter().map(|set| set_view(set, false)).collect(),
-        next: last.filter(|_| more),
+        next: last
+            .filter(|_| more)
+            .map(|number| cursors.after(&number.to_be_bytes())),
     }))
 }
 

@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use crate::auth::Caller;
 use crate::body::{JsonBody, Query};
+use crate::cursor::{self, CursorText, Cursors};
 use crate::etag::{created, if_match, tagged};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
@@ -82,8 +83,7 @@ struct ListQuery {
     /// The tenant; the caller's own, unless an admin names another.
     tenant: Option<String>,
     /// Where to go on: the cursor of the page before.
-    #[schemars(regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"))]
-    cursor: Option<String>,
+    cursor: Option<CursorText>,
     /// At most so many; 50.
     #[schemars(range(min = 1, max = 1000))]
     limit: Option<usize>,
@@ -129,18 +129,16 @@ async fn list(
     Query(asked): Query<ListQuery>,
 ) -> Result<Json<PrincipalPageView>, Failure> {
     let tenant = tenant(asked.tenant.as_deref(), &caller)?;
-    let after = asked
-        .cursor
-        .map(|cursor| cursor.parse())
-        .transpose()
-        .map_err(|_| Failure::new("bad_cursor", "the cursor is none that was given out"))?;
-    let limit = asked.limit.unwrap_or(50);
+    let cursors = Cursors::of("principal.list", &[Some(&tenant.to_string())]);
+    let after = cursors.place(asked.cursor.as_deref())?;
+    let after = after.map(PrincipalId::from_bytes);
+    let limit = cursor::limit(asked.limit)?;
     let found = api.parts().principals.list(&caller, tenant, after, limit).await?;
     let more = found.len() >= limit;
-    let last = found.last().map(|known| known.principal.id.to_string());
+    let last = found.last().map(|known| known.principal.id);
     Ok(Json(PrincipalPageView {
         principals: found.iter().map(view).collect(),
-        next: last.filter(|_| more),
+        next: last.filter(|_| more).map(|id| cursors.after(id.as_bytes())),
     }))
 }
 

@@ -22,13 +22,13 @@ use crate::world::{TENANT, in_tenant, operator, submitter};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-struct Desk {
+struct Office {
     bench: Bench,
     desk: KeyDesk,
     owner: Principal,
 }
 
-impl Desk {
+impl Office {
     async fn new() -> Self {
         let bench = Bench::new();
         let desk = KeyDesk::new(Arc::clone(&bench.world.queue), Arc::clone(&bench.world.keys));
@@ -77,29 +77,29 @@ impl Desk {
 
 #[tokio::test]
 async fn a_key_is_made_listed_and_revoked_on_record() {
-    let desk = Desk::new().await;
-    let mark = desk.bench.world.mark().await;
-    let made = desk
+    let office = Office::new().await;
+    let mark = office.bench.world.mark().await;
+    let made = office
         .desk
-        .create(&operator(), TENANT, desk.owner.id, Some(MINUTE))
+        .create(&operator(), TENANT, office.owner.id, Some(MINUTE))
         .await;
     let (key, info) = made.expect("a key");
-    let now = desk.bench.world.clock.now();
+    let now = office.bench.world.clock.now();
     assert_eq!(
         (info.expires_at, info.last_used_at),
         (Some(now.plus(MINUTE)), None)
     );
-    assert!(desk.accepts(&key).await);
-    let listed = desk.desk.list(&operator(), TENANT, desk.owner.id).await;
+    assert!(office.accepts(&key).await);
+    let listed = office.desk.list(&operator(), TENANT, office.owner.id).await;
     assert_eq!(listed.expect("listed").len(), 1);
-    let revoked = desk
+    let revoked = office
         .desk
-        .revoke(&operator(), TENANT, desk.owner.id, &key.id)
+        .revoke(&operator(), TENANT, office.owner.id, &key.id)
         .await;
     assert_eq!(revoked.expect("revoked").revoked_at, Some(now));
-    assert!(!desk.accepts(&key).await);
+    assert!(!office.accepts(&key).await);
     assert_eq!(
-        desk.bench.world.told(mark).await,
+        office.bench.world.told(mark).await,
         [
             "key.create+key_created done -",
             "key.revoke+key_revoked done -",
@@ -110,91 +110,92 @@ async fn a_key_is_made_listed_and_revoked_on_record() {
 
 #[tokio::test]
 async fn a_third_live_key_is_refused() {
-    let desk = Desk::new().await;
-    let first = desk.key(None).await;
-    desk.key(Some(MINUTE)).await;
+    let office = Office::new().await;
+    let first = office.key(None).await;
+    office.key(Some(MINUTE)).await;
     let third = async || {
-        desk.desk
-            .create(&operator(), TENANT, desk.owner.id, None)
+        office
+            .desk
+            .create(&operator(), TENANT, office.owner.id, None)
             .await
             .map(|_| ())
     };
     assert_eq!(code(&third().await), "too_large");
-    let leaf = desk.bench.world.last_leaf().await;
+    let leaf = office.bench.world.last_leaf().await;
     assert_eq!(leaf.told(), "key.create+rejected refused too_large");
-    assert_eq!(code(&desk.rotate(&first, MINUTE).await), "too_large");
-    desk.bench.world.clock.advance(MINUTE);
+    assert_eq!(code(&office.rotate(&first, MINUTE).await), "too_large");
+    office.bench.world.clock.advance(MINUTE);
     assert_eq!(code(&third().await), "done", "one has expired");
-    assert_eq!(desk.live().await, 2);
+    assert_eq!(office.live().await, 2);
 }
 
 #[tokio::test]
 async fn a_rotated_key_is_accepted_for_the_overlap_and_not_longer() {
-    let desk = Desk::new().await;
-    let old = desk.key(None).await;
-    let new = desk.rotate(&old, MINUTE).await.expect("rotated");
-    let leaf = desk.bench.world.last_leaf().await;
+    let office = Office::new().await;
+    let old = office.key(None).await;
+    let new = office.rotate(&old, MINUTE).await.expect("rotated");
+    let leaf = office.bench.world.last_leaf().await;
     assert_eq!(leaf.told(), "key.create+key_created+key_revoked done -");
     assert_eq!(leaf.resource.expect("resource").id, new.id);
     assert_eq!(leaf.body.expect("detail")["replaces"], old.id.as_str());
-    assert!(desk.accepts(&old).await && desk.accepts(&new).await);
-    desk.bench.world.clock.advance(MINUTE);
-    assert!(!desk.accepts(&old).await && desk.accepts(&new).await);
-    assert_eq!(code(&desk.rotate(&old, MINUTE).await), "invalid_value");
+    assert!(office.accepts(&old).await && office.accepts(&new).await);
+    office.bench.world.clock.advance(MINUTE);
+    assert!(!office.accepts(&old).await && office.accepts(&new).await);
+    assert_eq!(code(&office.rotate(&old, MINUTE).await), "invalid_value");
 }
 
 #[tokio::test]
 async fn a_rotation_without_overlap_ends_the_old_key_at_once_and_fits_beside_another() {
-    let desk = Desk::new().await;
-    let (old, other) = (desk.key(None).await, desk.key(None).await);
-    let new = desk.rotate(&old, Duration::ZERO).await.expect("rotated");
-    assert!(!desk.accepts(&old).await);
-    assert!(desk.accepts(&new).await && desk.accepts(&other).await);
-    assert_eq!(desk.live().await, 2);
+    let office = Office::new().await;
+    let (old, other) = (office.key(None).await, office.key(None).await);
+    let new = office.rotate(&old, Duration::ZERO).await.expect("rotated");
+    assert!(!office.accepts(&old).await);
+    assert!(office.accepts(&new).await && office.accepts(&other).await);
+    assert_eq!(office.live().await, 2);
 }
 
 #[tokio::test]
 async fn a_rotation_never_lengthens_the_old_key() {
-    let desk = Desk::new().await;
-    let old = desk.key(Some(MINUTE)).await;
-    desk.rotate(&old, MINUTE * 10).await.expect("rotated");
-    desk.bench.world.clock.advance(MINUTE);
-    assert!(!desk.accepts(&old).await);
+    let office = Office::new().await;
+    let old = office.key(Some(MINUTE)).await;
+    office.rotate(&old, MINUTE * 10).await.expect("rotated");
+    office.bench.world.clock.advance(MINUTE);
+    assert!(!office.accepts(&old).await);
 }
 
 #[tokio::test]
 async fn times_out_of_range_are_refused() {
-    let desk = Desk::new().await;
-    let key = desk.key(None).await;
+    let office = Office::new().await;
+    let key = office.key(None).await;
     for lifetime in [Duration::ZERO, Duration::MAX] {
-        let refused = desk
+        let refused = office
             .desk
-            .create(&operator(), TENANT, desk.owner.id, Some(lifetime))
+            .create(&operator(), TENANT, office.owner.id, Some(lifetime))
             .await;
         assert_eq!(code(&refused), "invalid_value");
     }
-    assert_eq!(code(&desk.rotate(&key, Duration::MAX).await), "invalid_value");
+    assert_eq!(code(&office.rotate(&key, Duration::MAX).await), "invalid_value");
 }
 
 #[tokio::test]
 async fn nobody_takes_a_key_of_a_principal_that_may_do_more() {
-    let desk = Desk::new().await;
-    let boss = desk.bench.stored(user(40, [Role::Admin])).await;
-    let key = desk.desk.create(&admin(), TENANT, boss.id, None).await;
+    let office = Office::new().await;
+    let boss = office.bench.stored(user(40, [Role::Admin])).await;
+    let key = office.desk.create(&admin(), TENANT, boss.id, None).await;
     let key = key.expect("an admin makes it").0;
-    let mark = desk.bench.world.mark().await;
-    let create = desk.desk.create(&operator(), TENANT, boss.id, None).await;
+    let mark = office.bench.world.mark().await;
+    let create = office.desk.create(&operator(), TENANT, boss.id, None).await;
     assert_eq!(code(&create), "forbidden");
     let rotation = Rotation::default();
-    let rotate = desk
+    let rotate = office
         .desk
         .rotate(&operator(), TENANT, boss.id, &key.id, rotation)
         .await;
     assert_eq!(code(&rotate), "forbidden");
-    let revoke = desk.desk.revoke(&operator(), TENANT, boss.id, &key.id).await;
+    let revoke = office.desk.revoke(&operator(), TENANT, boss.id, &key.id).await;
     assert_eq!(code(&revoke), "forbidden");
     assert_eq!(
-        desk.bench.world.told(mark).await,
+        office.bench.world.told(mark).await,
         [
             "key.create+rejected refused forbidden",
             "key.create+rejected refused forbidden",
@@ -202,46 +203,49 @@ async fn nobody_takes_a_key_of_a_principal_that_may_do_more() {
         ]
     );
     // Naming a principal beside the key that is not its owner does not help.
-    let revoke = desk
+    let revoke = office
         .desk
-        .revoke(&operator(), TENANT, desk.owner.id, &key.id)
+        .revoke(&operator(), TENANT, office.owner.id, &key.id)
         .await;
     assert_eq!(code(&revoke), "not_found");
-    assert!(desk.accepts(&key).await);
+    assert!(office.accepts(&key).await);
 }
 
 #[tokio::test]
 async fn keys_of_another_tenant_cannot_be_told_from_absent_ones() {
-    let desk = Desk::new().await;
-    let other = desk.bench.stored(in_tenant(2, user(50, [Role::Submitter]))).await;
-    let key = desk.desk.create(&admin(), tenant(2), other.id, None).await;
+    let office = Office::new().await;
+    let other = office
+        .bench
+        .stored(in_tenant(2, user(50, [Role::Submitter])))
+        .await;
+    let key = office.desk.create(&admin(), tenant(2), other.id, None).await;
     let key = key.expect("a key").0;
     for (of, id) in [
         (other.id, key.id.as_str()),
         (principal(77), key.id.as_str()),
-        (desk.owner.id, key.id.as_str()),
-        (desk.owner.id, "0123456789abcdef"),
-        (desk.owner.id, &"y".repeat(300)),
+        (office.owner.id, key.id.as_str()),
+        (office.owner.id, "0123456789abcdef"),
+        (office.owner.id, &"y".repeat(300)),
     ] {
-        let revoked = desk.desk.revoke(&operator(), TENANT, of, id).await;
+        let revoked = office.desk.revoke(&operator(), TENANT, of, id).await;
         assert_eq!(code(&revoked), "not_found");
-        let rotated = desk
+        let rotated = office
             .desk
             .rotate(&operator(), TENANT, of, id, Rotation::default())
             .await;
         assert_eq!(code(&rotated), "not_found");
-        let revoked = desk.desk.revoke(&operator(), tenant(2), of, id).await;
+        let revoked = office.desk.revoke(&operator(), tenant(2), of, id).await;
         assert_eq!(code(&revoked), "forbidden");
     }
     for of in [other.id, principal(77)] {
-        let listed = desk.desk.list(&operator(), TENANT, of).await;
+        let listed = office.desk.list(&operator(), TENANT, of).await;
         assert_eq!(code(&listed), "not_found");
-        let made = desk.desk.create(&operator(), TENANT, of, None).await;
+        let made = office.desk.create(&operator(), TENANT, of, None).await;
         assert_eq!(code(&made), "not_found");
     }
-    assert!(desk.accepts(&key).await);
+    assert!(office.accepts(&key).await);
     assert_eq!(
-        code(&desk.desk.list(&submitter(), TENANT, desk.owner.id).await),
+        code(&office.desk.list(&submitter(), TENANT, office.owner.id).await),
         "forbidden"
     );
 }
@@ -276,7 +280,7 @@ impl Documents for Meeting {
     }
 }
 
-impl Desk {
+impl Office {
     /// The same keys, where two calls read before either writes.
     fn meeting(&self) -> ApiKeys {
         let world = &self.bench.world;
@@ -292,77 +296,77 @@ impl Desk {
 
 #[tokio::test]
 async fn two_creates_at_the_same_time_never_leave_three_live_keys() {
-    let desk = Desk::new().await;
-    desk.key(None).await;
-    let keys = desk.meeting();
-    let create = || keys.create(None, TENANT, desk.owner.id, None);
+    let office = Office::new().await;
+    office.key(None).await;
+    let keys = office.meeting();
+    let create = || keys.create(None, TENANT, office.owner.id, None);
     let (one, other) = join(create(), create()).await;
     let refused = match (one, other) {
         (Ok(_), Err(refused)) | (Err(refused), Ok(_)) => refused,
         both => panic!("one of them: {both:?}"),
     };
     assert!(matches!(refused, KeyError::TooMany), "{refused:?}");
-    assert_eq!(desk.live().await, 2);
+    assert_eq!(office.live().await, 2);
 }
 
 #[tokio::test]
 async fn a_create_and_a_rotation_at_the_same_time_never_leave_three_live_keys() {
-    let desk = Desk::new().await;
-    let old = desk.key(None).await;
-    let keys = desk.meeting();
-    let create = keys.create(None, TENANT, desk.owner.id, None);
+    let office = Office::new().await;
+    let old = office.key(None).await;
+    let keys = office.meeting();
+    let create = keys.create(None, TENANT, office.owner.id, None);
     let rotate = keys.rotate(None, TENANT, &old.id, None, MINUTE);
     let (created, rotated) = join(create, rotate).await;
     assert!(created.is_ok() != rotated.is_ok(), "{created:?} {rotated:?}");
-    assert_eq!(desk.live().await, 2);
+    assert_eq!(office.live().await, 2);
 }
 
 #[tokio::test]
 async fn two_creates_at_the_same_time_both_succeed_when_there_is_room() {
-    let desk = Desk::new().await;
-    let keys = desk.meeting();
-    let create = || keys.create(None, TENANT, desk.owner.id, None);
+    let office = Office::new().await;
+    let keys = office.meeting();
+    let create = || keys.create(None, TENANT, office.owner.id, None);
     let (one, other) = join(create(), create()).await;
     assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
-    assert_eq!(desk.live().await, 2);
+    assert_eq!(office.live().await, 2);
 }
 
 #[tokio::test]
 async fn the_last_use_is_noted_without_a_write_and_written_once_a_minute() {
-    let desk = Desk::new().await;
-    let world = &desk.bench.world;
-    let key = desk.key(None).await;
-    assert_eq!(desk.used().await, None);
+    let office = Office::new().await;
+    let world = &office.bench.world;
+    let key = office.key(None).await;
+    assert_eq!(office.used().await, None);
     let mark = world.mark().await;
-    assert!(desk.accepts(&key).await);
+    assert!(office.accepts(&key).await);
     let first = world.clock.now();
-    assert_eq!(desk.used().await, Some(first));
+    assert_eq!(office.used().await, Some(first));
     assert_eq!(world.mark().await, mark, "authentication is a read");
     assert_eq!(world.keys.flush_uses().await.expect("written"), 1);
     assert_eq!(world.keys.flush_uses().await.expect("nothing new"), 0);
-    world.clock.advance(MINUTE - Duration::from_secs(1));
-    assert!(desk.accepts(&key).await);
+    world.clock.advance(Duration::from_secs(59));
+    assert!(office.accepts(&key).await);
     assert_eq!(world.keys.flush_uses().await.expect("too soon"), 0);
     world.clock.advance(Duration::from_secs(1));
-    assert!(desk.accepts(&key).await);
+    assert!(office.accepts(&key).await);
     assert_eq!(world.keys.flush_uses().await.expect("written"), 1);
-    assert_eq!(desk.used().await, Some(world.clock.now()));
+    assert_eq!(office.used().await, Some(world.clock.now()));
     assert_eq!(world.mark().await, mark + 2);
 }
 
 #[tokio::test]
 async fn uses_that_could_not_be_written_are_written_later_and_refused_keys_are_not_used() {
-    let desk = Desk::new().await;
-    let world = &desk.bench.world;
-    let key = desk.key(None).await;
-    assert!(desk.accepts(&key).await);
+    let office = Office::new().await;
+    let world = &office.bench.world;
+    let key = office.key(None).await;
+    assert!(office.accepts(&key).await);
     let used = world.clock.now();
     world.faults.break_port(Port::Documents);
     assert!(world.keys.flush_uses().await.is_err());
     world.faults.mend();
     world.clock.advance(MINUTE);
     world.keys.revoke(None, TENANT, &key.id).await.expect("revoked");
-    assert!(!desk.accepts(&key).await);
+    assert!(!office.accepts(&key).await);
     assert_eq!(world.keys.flush_uses().await.expect("written"), 1);
-    assert_eq!(desk.used().await, Some(used));
+    assert_eq!(office.used().await, Some(used));
 }

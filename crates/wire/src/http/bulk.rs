@@ -26,7 +26,7 @@ pub struct BulkForm {
     pub submitted_before: Option<String>,
     /// Where to go on: the `next` of the call before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"))]
+    #[schemars(length(min = 1, max = 255))]
     pub cursor: Option<String>,
     /// At most so many tasks in this call; 1000.
     #[serde(default = "thousand")]
