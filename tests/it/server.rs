@@ -1,5 +1,6 @@
 //! The HTTP interface over real sockets.
 
+mod access;
 mod contract;
 mod hooks;
 mod hostile;

@@ -19,10 +19,12 @@ use arbiter_core::ports::{
 };
 use arbiter_core::services::FailureHandler;
 use arbiter_orchestration::PlainRetry;
+use arbiter_queue::policies::PolicySets;
 use arbiter_queue::tenants::{TenantSettings, Tenants};
 use arbiter_queue::traffic::TrafficBoard;
 use arbiter_queue::{ApiKeys, ContentPolicy, FingerprintKey, QueuePorts, SecureQueue};
 
+use crate::access;
 use crate::bootstrap;
 use crate::checkpoint::Checkpointer;
 use crate::config::Config;
@@ -39,6 +41,7 @@ pub(crate) struct App {
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) queue: Arc<SecureQueue>,
     pub(crate) keys: Arc<ApiKeys>,
+    pub(crate) policies: Arc<PolicySets>,
     pub(crate) board: Arc<TrafficBoard>,
     pub(crate) tenants: Arc<Tenants>,
     pub(crate) artifacts: Arc<dyn ArtifactStore>,
@@ -97,12 +100,13 @@ impl App {
             Arc::clone(&entropy),
         ));
         let fingerprints = FingerprintKey::load_or_create(documents.as_ref(), entropy.as_ref()).await?;
+        let authorizer = Arc::new(authorizer(&config)?);
         let ports = QueuePorts {
             store: store.clone(),
             reader: store.clone(),
             audit: store.clone(),
             authenticator: keys.clone(),
-            authorizer: Arc::new(authorizer(&config)?),
+            authorizer: authorizer.clone(),
             limiter: Arc::new(InProcessRateLimiter::new(Arc::clone(&clock))),
             wakeups: Arc::clone(&wakeups),
             metrics: Arc::clone(&metrics),
@@ -129,6 +133,7 @@ impl App {
         ));
         tenants.establish().await?;
         board.refresh().await?;
+        let policies = access::policies(&queue, &documents, authorizer).await?;
         let credential: Credential = bootstrap::operator_key(&config.data_dir, &keys, ids.as_ref()).await?;
         let operator = queue.authenticate(&credential, "local").await.map_err(|error| {
             let path = bootstrap::key_file(&config.data_dir);
@@ -151,6 +156,7 @@ impl App {
             store,
             queue,
             keys,
+            policies,
             board,
             tenants,
             artifacts: artifacts.clone(),

@@ -67,6 +67,12 @@ pub(crate) enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Make, list and change principals
+    #[command(subcommand)]
+    Principal(PrincipalCommand),
+    /// Check, compare and activate policies
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Copy the store, its artifacts and keys into a new folder, also while it is in use by this program
     Backup {
         /// The folder; it must not be there yet
@@ -317,6 +323,109 @@ pub(crate) enum KeyCommand {
     Revoke {
         /// The key's id: the 16 digits after `arb_`
         id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PrincipalCommand {
+    /// List principals, by id
+    List {
+        /// At most so many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+        /// Only those after this principal
+        #[arg(long)]
+        after: Option<String>,
+    },
+    /// Show a principal
+    Get {
+        /// The principal's id
+        id: String,
+    },
+    /// Make a principal; `arbiter key create --principal` makes its key
+    Create {
+        /// A name for people
+        #[arg(long)]
+        name: String,
+        /// What sort it is: user, agent or service
+        #[arg(long, default_value = "service")]
+        kind: String,
+        /// Its roles
+        #[arg(long, required = true)]
+        role: Vec<String>,
+        /// Which agent it is [default: a new one, for agents]
+        #[arg(long, value_name = "ID")]
+        agent: Option<String>,
+        /// The highest band that it may use
+        #[arg(long, default_value_t = 3, value_name = "0-3")]
+        highest_band: u8,
+    },
+    /// Change, disable or enable a principal
+    Update {
+        /// The principal's id
+        id: String,
+        /// Another name
+        #[arg(long)]
+        name: Option<String>,
+        /// Other roles, in the place of all that it has
+        #[arg(long)]
+        role: Vec<String>,
+        /// Another highest band
+        #[arg(long, value_name = "0-3")]
+        highest_band: Option<u8>,
+        /// Refuse its keys from now on
+        #[arg(long, conflicts_with = "enable")]
+        disable: bool,
+        /// Accept its keys again
+        #[arg(long)]
+        enable: bool,
+        /// Refuse unless the principal has this revision
+        #[arg(long, value_name = "N")]
+        if_revision: Option<u64>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Print every problem of policy files, by file and line
+    Check {
+        /// The files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Print which policies would change, by id
+    Diff {
+        /// The files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Show the set that was put into force
+    Show,
+    /// List the stored sets, by number
+    List {
+        /// At most so many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=100))]
+        limit: u16,
+        /// Only those after this number
+        #[arg(long)]
+        after: Option<u64>,
+    },
+    /// Store files as a new set and put it into force
+    Activate {
+        /// The files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Refuse unless what is in force has this revision
+        #[arg(long, value_name = "N")]
+        if_revision: Option<u64>,
+    },
+    /// Put an earlier set into force again; 0 takes all of them back
+    RollBack {
+        /// Its number
+        number: u64,
+        /// Refuse unless what is in force has this revision
+        #[arg(long, value_name = "N")]
+        if_revision: Option<u64>,
     },
 }
 

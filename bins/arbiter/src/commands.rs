@@ -8,6 +8,8 @@ mod demo;
 pub(crate) mod demo_agent;
 pub(crate) mod doctor;
 mod key;
+mod policy;
+mod principal;
 mod run;
 mod schedule;
 mod serve;
@@ -33,6 +35,12 @@ pub(crate) fn run(cli: Cli, config: Config, environment: &dyn Environment) -> Re
         })),
         Command::Audit(command) => block_on(audit::run(config, command, json)),
         Command::Key(command) => block_on(with_app(config, async |app| key::run(app, command, json).await)),
+        Command::Principal(command) => block_on(with_app(config, async |app| {
+            principal::run(app, command, json).await
+        })),
+        Command::Policy(command) => block_on(with_app(config, async |app| {
+            policy::run(app, command, json).await
+        })),
         Command::Backup { folder } => block_on(with_app(config, async |app| {
             backup::take(app, &folder, json).await
         })),

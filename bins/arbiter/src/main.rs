@@ -1,5 +1,6 @@
 //! The `arbiter` binary: parse, read the configuration, start telemetry, run a command, map its error to an exit code.
 
+mod access;
 mod app;
 mod backup;
 mod batch;

@@ -3,7 +3,11 @@
 mod agents;
 mod artifacts;
 mod audit;
+mod bulk;
 mod hooks;
+mod keys;
+mod policies;
+mod principals;
 mod queue;
 mod routing;
 mod schedules;
@@ -18,12 +22,16 @@ use crate::routes::Routes;
 /// Every operation.
 pub(crate) fn all() -> Routes {
     tasks::routes()
+        .join(bulk::routes())
         .join(work::routes())
         .join(agents::routes())
         .join(routing::routes())
         .join(artifacts::routes())
         .join(hooks::routes())
         .join(schedules::routes())
+        .join(principals::routes())
+        .join(keys::routes())
+        .join(policies::routes())
         .join(audit::routes())
         .join(tenants::routes())
         .join(queue::routes())

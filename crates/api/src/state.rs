@@ -11,10 +11,11 @@ use arbiter_core::ports::{
 };
 use arbiter_orchestration::{PullDesk, Stop};
 use arbiter_queue::hooks::Hooks;
+use arbiter_queue::policies::PolicySets;
 use arbiter_queue::schedules::Schedules;
 use arbiter_queue::tenants::Tenants;
 use arbiter_queue::traffic::Pauses;
-use arbiter_queue::{ApiKeys, SecureQueue};
+use arbiter_queue::{ApiKeys, Directory, KeyDesk, SecureQueue};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
@@ -82,6 +83,12 @@ pub struct ApiParts {
     pub work: Arc<PullDesk>,
     /// Keys and principals.
     pub keys: Arc<ApiKeys>,
+    /// What operators do about principals.
+    pub principals: Arc<Directory>,
+    /// What operators do about keys.
+    pub key_desk: Arc<KeyDesk>,
+    /// Policies that operators add.
+    pub policies: Arc<PolicySets>,
     /// Completion webhooks.
     pub hooks: Arc<Hooks>,
     /// Tenants.

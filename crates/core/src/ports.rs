@@ -12,6 +12,7 @@ mod hook_transport;
 mod lease_store;
 mod metrics;
 mod outbox;
+mod policy_engine;
 mod rate_limiter;
 mod signer;
 mod spec_codec;
@@ -40,6 +41,7 @@ pub use hook_transport::{HookAnswer, HookEndpoint, HookMessage, HookTransport, H
 pub use lease_store::{LeaseStore, Turn};
 pub use metrics::{Metrics, NoMetrics};
 pub use outbox::{Outbox, OutboxEntry};
+pub use policy_engine::{NamedPolicy, PolicyEngine, PolicyFile, PolicyProblem, PolicyProblems};
 pub use rate_limiter::{Draw, Drawn, RateLimiter};
 pub use signer::{SignError, Signer};
 pub use spec_codec::SpecCodec;

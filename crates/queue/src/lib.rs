@@ -1,12 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 mod agents;
+mod bulk;
 mod content;
 mod error;
 mod fingerprint;
 pub mod hooks;
 mod keys;
 mod operate;
+pub mod policies;
 mod principals;
 mod rates;
 mod read;
@@ -25,11 +27,12 @@ pub mod traffic;
 mod validate;
 mod work;
 
+pub use bulk::{BulkFilter, BulkOutcome, BulkRequest};
 pub use content::{ContentPolicy, SuspicionPolicy};
 pub use error::QueueError;
 pub use fingerprint::FingerprintKey;
-pub use keys::{ApiKeys, KeyError, KeyInfo, NewKey};
-pub use principals::{PrincipalRecord, Principals};
+pub use keys::{ApiKeys, KeyDesk, KeyError, KeyInfo, NewKey, Rotation};
+pub use principals::{Directory, KnownPrincipal, NewPrincipal, PrincipalChange, PrincipalRecord, Principals};
 pub use rates::RateState;
 pub use records::RecordError;
 pub use service::{QueuePorts, SecureQueue};

@@ -1,4 +1,4 @@
-//! What hooks, policies and schedules share: typed records kept as versioned documents, and their error.
+//! What hooks, policies, principals and schedules share: typed records kept as versioned documents, and their error.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::QueueError;
 use crate::service::SecureQueue;
 
-/// Why an operation on a hook, a policy set or a schedule was refused or failed. The text is meant for the caller.
+/// Why an operation on a hook, a key, a policy set, a principal or a schedule was refused or failed. The text is meant for the caller.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {

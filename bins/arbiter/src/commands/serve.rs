@@ -12,6 +12,7 @@ use arbiter_orchestration::supervisor::Service;
 use arbiter_queue::schedules::Schedules;
 use serde_json::json;
 
+use crate::access;
 use crate::app::App;
 use crate::backup::{self, Source};
 use crate::batch::{AgentEntry, Agents};
@@ -76,6 +77,7 @@ async fn serve(
     })];
     services.extend(webhooks::services(app)?);
     services.push(traffic::service(app));
+    services.push(access::service(app));
     services.push(schedules::service(app, schedules));
     services.push(listening.clone());
     let running = engine.start(app, services).await?;
@@ -114,6 +116,9 @@ fn parts(
         queue: Arc::clone(&app.queue),
         work: Arc::clone(&engine.work),
         keys: Arc::clone(&app.keys),
+        principals: access::directory(app),
+        key_desk: access::key_desk(app),
+        policies: Arc::clone(&app.policies),
         hooks: webhooks::hooks(app),
         tenants: Arc::clone(&app.tenants),
         pauses: traffic::pauses(app),

@@ -1,13 +1,15 @@
 //! The authorizer.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arbiter_core::model::{Operation, Principal, Target};
-use arbiter_core::ports::{AuthorizationError, Authorizer, BoxError, Verdict};
+use arbiter_core::ports::{
+    AuthorizationError, Authorizer, BoxError, NamedPolicy, PolicyEngine, PolicyFile, PolicyProblems, Verdict,
+};
 use cedar_policy::{Decision, PolicySet, Schema};
 
 use crate::cache::{Cache, Class};
-use crate::error::PolicyError;
+use crate::error::problem;
 use crate::policies;
 use crate::request::Names;
 
@@ -15,6 +17,10 @@ use crate::request::Names;
 pub struct CedarAuthorizer {
     schema: Schema,
     names: Names,
+    /// Those of the configuration; they stay.
+    base: Vec<PolicyFile>,
+    /// Held while other policies are put into force, so that reading them does not stop decisions.
+    turn: Mutex<()>,
     /// Swapped whole, so that a decision is made by one set from beginning to end.
     active: RwLock<Arc<Active>>,
 }
@@ -36,35 +42,27 @@ impl std::fmt::Debug for CedarAuthorizer {
 }
 
 impl CedarAuthorizer {
-    /// The default policies with `extra` ones, each a file name and its text.
+    /// The default policies with `extra` ones, each a file name and its text. All of them stay in force for good.
     ///
     /// # Errors
-    /// [`PolicyError`] naming the file and line, or the policies that do not fit the schema.
-    pub fn new(extra: &[(String, String)]) -> Result<Self, PolicyError> {
+    /// [`PolicyProblems`] naming files and lines.
+    pub fn new(extra: &[(String, String)]) -> Result<Self, PolicyProblems> {
         let schema = policies::schema()?;
-        let names = Names::new().map_err(|error| PolicyError::Invalid(vec![error.to_string()]))?;
-        let active = Active::new(&schema, extra, 1)?;
+        let names =
+            Names::new().map_err(|error| PolicyProblems(vec![problem("names", None, error.to_string())]))?;
+        let file = |(name, text): &(String, String)| PolicyFile {
+            name: name.clone(),
+            text: text.clone(),
+        };
+        let base: Vec<PolicyFile> = extra.iter().map(file).collect();
+        let active = Active::new(&schema, &base, &[], 1)?;
         Ok(Self {
             schema,
             names,
+            base,
+            turn: Mutex::new(()),
             active: RwLock::new(Arc::new(active)),
         })
-    }
-
-    /// Replaces the extra policies. Decisions under way are made by the old set. Gives the new version.
-    ///
-    /// # Errors
-    /// [`PolicyError`]; the set in force stays in force.
-    pub fn replace(&self, extra: &[(String, String)]) -> Result<u64, PolicyError> {
-        let mut active = self.active.write().unwrap_or_else(PoisonError::into_inner);
-        let version = active.version + 1;
-        *active = Arc::new(Active::new(&self.schema, extra, version)?);
-        Ok(version)
-    }
-
-    /// Counts the sets of policies that were in force, from 1.
-    pub fn version(&self) -> u64 {
-        self.active().version
     }
 
     /// Decides by the policies themselves, without the cache.
@@ -106,13 +104,49 @@ impl CedarAuthorizer {
 }
 
 impl Active {
-    fn new(schema: &Schema, extra: &[(String, String)], version: u64) -> Result<Self, PolicyError> {
-        let policies = policies::load(schema, extra)?;
+    fn new(
+        schema: &Schema,
+        base: &[PolicyFile],
+        files: &[PolicyFile],
+        version: u64,
+    ) -> Result<Self, PolicyProblems> {
+        let policies = policies::load(schema, base, files)?.set;
         Ok(Self {
             policies,
             version,
-            cache: extra.is_empty().then(Cache::default),
+            cache: (base.is_empty() && files.is_empty()).then(Cache::default),
         })
+    }
+}
+
+impl PolicyEngine for CedarAuthorizer {
+    fn check(&self, files: &[PolicyFile]) -> Result<Vec<NamedPolicy>, PolicyProblems> {
+        policies::load(&self.schema, &self.base, files).map(|loaded| loaded.named)
+    }
+
+    fn trial(
+        &self,
+        files: &[PolicyFile],
+        principal: &Principal,
+        operation: Operation,
+        target: &Target,
+    ) -> Result<Verdict, PolicyProblems> {
+        let tried = Active::new(&self.schema, &self.base, files, 0)?;
+        let decided = self.evaluate(&tried, principal, operation, target);
+        Ok(decided.unwrap_or(Verdict::Denied))
+    }
+
+    fn replace(&self, files: &[PolicyFile]) -> Result<u64, PolicyProblems> {
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = self.version() + 1;
+        let next = Arc::new(Active::new(&self.schema, &self.base, files, version)?);
+        *self.active.write().unwrap_or_else(PoisonError::into_inner) = next;
+        drop(turn);
+        Ok(version)
+    }
+
+    fn version(&self) -> u64 {
+        self.active().version
     }
 }
 

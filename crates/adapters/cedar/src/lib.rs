@@ -9,4 +9,3 @@ mod request;
 mod tests;
 
 pub use authorizer::CedarAuthorizer;
-pub use error::PolicyError;

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use arbiter_core::model::{
     AgentId, Band, Operation, Principal, PrincipalId, PrincipalKind, Role, SecurityLevel, Target, TenantId,
 };
-use arbiter_core::ports::{Authorizer as _, Verdict};
+use arbiter_core::ports::{Authorizer as _, PolicyEngine as _, PolicyFile, PolicyProblems, Verdict};
 
-use crate::{CedarAuthorizer, PolicyError};
+use crate::CedarAuthorizer;
 
 const TABLE: &str = include_str!("../../../../docs/authorization.md");
 
@@ -187,6 +187,23 @@ fn ten_thousand_random_requests_are_decided_alike_by_cache_policies_and_table() 
     );
 }
 
+fn file(text: &str) -> Vec<PolicyFile> {
+    vec![PolicyFile {
+        name: "extra.cedar".to_owned(),
+        text: text.to_owned(),
+    }]
+}
+
+/// Where the problems are.
+fn places(refused: &PolicyProblems) -> Vec<(&str, Option<usize>)> {
+    let problems = refused.0.iter();
+    problems
+        .map(|problem| (problem.file.as_str(), problem.line))
+        .collect()
+}
+
+const FORBID: &str = "forbid(principal, action == Arbiter::Action::\"task.cancel\", resource);";
+
 #[test]
 fn operators_policies_are_validated_and_replaced_whole() {
     let authorizer = CedarAuthorizer::new(&[]).expect("policies");
@@ -197,29 +214,95 @@ fn operators_policies_are_validated_and_replaced_whole() {
             .expect("decided")
     };
     assert_eq!(decide(), Verdict::Allowed);
-    let file = |text: &str| vec![("extra.cedar".to_owned(), text.to_owned())];
-    let broken = authorizer.replace(&file(
-        "permit(principal, action, resource);\n\nforbid(principal action, resource);",
-    ));
-    assert!(
-        matches!(&broken, Err(PolicyError::Syntax { file, line: 3, .. }) if file == "extra.cedar"),
-        "{broken:?}"
-    );
-    let unknown = authorizer.replace(&file(
-        "permit(principal, action, resource) when { principal.colour == \"red\" };",
-    ));
-    assert!(
-        matches!(&unknown, Err(PolicyError::Invalid(problems)) if problems[0].contains("colour")),
-        "{unknown:?}"
-    );
+    let broken = file("permit(principal, action, resource);\n\nforbid(principal action, resource);");
+    let refused = authorizer.replace(&broken).expect_err("no Cedar");
+    assert_eq!(places(&refused), [("extra.cedar", Some(3))]);
+    assert_eq!(authorizer.check(&broken), Err(refused));
+    let unknown = file("\n\npermit(principal, action, resource)\nwhen { principal.colour == \"red\" };");
+    let refused = authorizer.replace(&unknown).expect_err("no such attribute");
+    assert_eq!(places(&refused), [("extra.cedar", Some(4))]);
+    assert!(refused.to_string().contains("colour"), "{refused}");
     assert_eq!((decide(), authorizer.version()), (Verdict::Allowed, 1));
-    let forbid = "forbid(principal, action == Arbiter::Action::\"task.cancel\", resource);";
-    assert_eq!(authorizer.replace(&file(forbid)).expect("valid"), 2);
+    assert_eq!(authorizer.replace(&file(FORBID)).expect("valid"), 2);
     assert_eq!(
         decide(),
         Verdict::Denied,
         "a decision of the old set is not remembered"
     );
+    assert_eq!(authorizer.replace(&broken).is_err(), decide() == Verdict::Denied);
     authorizer.replace(&[]).expect("valid");
-    assert_eq!(decide(), Verdict::Allowed);
+    assert_eq!((decide(), authorizer.version()), (Verdict::Allowed, 3));
+}
+
+#[test]
+fn files_of_the_configuration_stay_whatever_is_put_into_force() {
+    let configured = ("configured.cedar".to_owned(), FORBID.to_owned());
+    let authorizer = CedarAuthorizer::new(&[configured]).expect("policies");
+    let (who, what) = (principal(7, &[Role::Operator]), target(1, 8));
+    let decide = |operation| authorizer.authorize(&who, operation, &what).expect("decided");
+    let retry = "forbid(principal, action == Arbiter::Action::\"task.retry\", resource);";
+    for files in [file(retry), Vec::new()] {
+        authorizer.replace(&files).expect("valid");
+        assert_eq!(decide(Operation::TaskCancel), Verdict::Denied);
+        let retried = decide(Operation::TaskRetry) == Verdict::Allowed;
+        assert_eq!(retried, files.is_empty());
+    }
+    let same_name = vec![PolicyFile {
+        name: "configured.cedar".to_owned(),
+        text: retry.to_owned(),
+    }];
+    let refused = authorizer
+        .check(&same_name)
+        .expect_err("it would take the place of another");
+    assert_eq!(places(&refused), [("configured.cedar", None)]);
+}
+
+#[test]
+fn a_check_names_policies_in_order_and_a_trial_decides_without_any_change() {
+    let authorizer = CedarAuthorizer::new(&[]).expect("policies");
+    let many: String = (0..12).map(|_| FORBID).collect();
+    let named = authorizer
+        .check(&file(&format!("@id(\"no-cancel\") {FORBID} // why\n{many}")))
+        .expect("valid");
+    let ids: Vec<&str> = named.iter().map(|policy| policy.id.as_str()).collect();
+    assert_eq!(
+        (ids[0], ids[1], ids[12]),
+        ("extra.cedar#no-cancel", "extra.cedar#2", "extra.cedar#13")
+    );
+    let spaced = FORBID.replace(' ', "\n  ");
+    let spaced = authorizer.check(&file(&spaced)).expect("valid");
+    assert_eq!(spaced[0].text, named[1].text, "white space makes no difference");
+    let (who, what) = (principal(7, &[Role::Operator]), target(1, 8));
+    let tried = |files: &[PolicyFile]| authorizer.trial(files, &who, Operation::TaskCancel, &what);
+    assert_eq!(tried(&file(FORBID)), Ok(Verdict::Denied));
+    assert_eq!(tried(&[]), Ok(Verdict::Allowed));
+    assert!(tried(&file("forbid(")).is_err());
+    let now = authorizer.authorize(&who, Operation::TaskCancel, &what);
+    assert_eq!((now.ok(), authorizer.version()), (Some(Verdict::Allowed), 1));
+}
+
+#[test]
+fn decisions_while_policies_change_are_made_by_one_set_each() {
+    let authorizer = CedarAuthorizer::new(&[]).expect("policies");
+    let (who, what) = (principal(7, &[Role::Operator]), target(1, 8));
+    std::thread::scope(|scope| {
+        let changes = scope.spawn(|| {
+            for round in 0..20 {
+                let files = if round % 2 == 0 { file(FORBID) } else { Vec::new() };
+                let version = authorizer.replace(&files).expect("valid");
+                // A call that starts now is decided by the new set.
+                let decided = authorizer.authorize(&who, Operation::TaskCancel, &what);
+                let expected = if round % 2 == 0 {
+                    Verdict::Denied
+                } else {
+                    Verdict::Allowed
+                };
+                assert_eq!((decided.ok(), version), (Some(expected), round + 2));
+            }
+        });
+        while !changes.is_finished() {
+            let decided = authorizer.authorize(&who, Operation::TaskRetry, &what);
+            assert_eq!(decided.ok(), Some(Verdict::Allowed), "neither set forbids it");
+        }
+    });
 }

@@ -38,6 +38,9 @@ pub enum AuthenticationError {
     /// It has expired.
     #[error("the credential has expired")]
     Expired,
+    /// The principal that it belongs to is disabled.
+    #[error("the principal is disabled")]
+    Disabled,
     /// This authenticator does not read such credentials.
     #[error("this kind of credential is not accepted here")]
     Unsupported,
@@ -54,6 +57,7 @@ impl AuthenticationError {
             Self::Unknown => "unknown",
             Self::Revoked => "revoked",
             Self::Expired => "expired",
+            Self::Disabled => "disabled",
             Self::Unsupported => "unsupported",
             Self::Backend(_) => "unavailable",
         }

@@ -8,16 +8,20 @@
 
 mod admission;
 mod backlog;
+mod bulk;
 mod denied;
 mod depth;
 mod faults;
 mod fencing;
 mod heartbeats;
 mod hooks;
+mod key_desk;
 mod keys;
 mod limits;
 mod operate;
+mod policies;
 mod policy;
+mod principals;
 mod read;
 mod redaction;
 mod schedules;

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use arbiter_core::model::{Operation, Principal, Role, SecurityLevel, Target};
-use arbiter_core::ports::{AuthorizationError, Authorizer, Verdict};
+use arbiter_core::ports::{
+    AuthorizationError, Authorizer, NamedPolicy, PolicyEngine, PolicyFile, PolicyProblem, PolicyProblems,
+    Verdict,
+};
 
 /// Decides by the published table; a test can make it fail, or forbid an operation to all.
 #[derive(Debug, Default)]
@@ -13,6 +16,8 @@ pub(crate) struct TablePolicy {
     failing: Mutex<bool>,
     careless: Mutex<bool>,
     no_restricted: Mutex<bool>,
+    /// What was put into force, and how often.
+    replaced: Mutex<(u64, BTreeSet<Operation>)>,
 }
 
 impl TablePolicy {
@@ -39,7 +44,8 @@ impl TablePolicy {
 
     fn is_forbidden(&self, operation: Operation) -> bool {
         let forbidden = self.forbidden.lock().unwrap_or_else(PoisonError::into_inner);
-        forbidden.contains(&operation)
+        let replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        forbidden.contains(&operation) || replaced.1.contains(&operation)
     }
 }
 
@@ -71,6 +77,78 @@ impl Authorizer for TablePolicy {
                 Verdict::Denied
             },
         )
+    }
+}
+
+/// A language of one word a line: the operations that nobody may do.
+fn forbidden_by(files: &[PolicyFile]) -> Result<Vec<(NamedPolicy, Operation)>, PolicyProblems> {
+    let mut read = Vec::new();
+    let mut problems = Vec::new();
+    for file in files {
+        for (number, line) in file.text.lines().enumerate() {
+            let (id, word) = line.split_once(' ').unwrap_or(("", line));
+            match Operation::from_word(word) {
+                Some(operation) => read.push((
+                    NamedPolicy {
+                        id: format!("{}#{id}", file.name),
+                        text: word.to_owned(),
+                    },
+                    operation,
+                )),
+                None => problems.push(PolicyProblem {
+                    file: file.name.clone(),
+                    line: Some(number + 1),
+                    message: format!("`{word}` is no operation"),
+                }),
+            }
+        }
+    }
+    if problems.is_empty() {
+        Ok(read)
+    } else {
+        Err(PolicyProblems(problems))
+    }
+}
+
+impl PolicyEngine for TablePolicy {
+    fn check(&self, files: &[PolicyFile]) -> Result<Vec<NamedPolicy>, PolicyProblems> {
+        Ok(forbidden_by(files)?
+            .into_iter()
+            .map(|(policy, _)| policy)
+            .collect())
+    }
+
+    fn trial(
+        &self,
+        files: &[PolicyFile],
+        principal: &Principal,
+        operation: Operation,
+        target: &Target,
+    ) -> Result<Verdict, PolicyProblems> {
+        let is_forbidden = forbidden_by(files)?.iter().any(|(_, word)| *word == operation);
+        let permits = principal
+            .roles
+            .iter()
+            .any(|role| permits(*role, principal, operation, target));
+        Ok(if permits && !is_forbidden {
+            Verdict::Allowed
+        } else {
+            Verdict::Denied
+        })
+    }
+
+    fn replace(&self, files: &[PolicyFile]) -> Result<u64, PolicyProblems> {
+        let words = forbidden_by(files)?;
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        *replaced = (
+            replaced.0 + 1,
+            words.into_iter().map(|(_, operation)| operation).collect(),
+        );
+        Ok(replaced.0 + 1)
+    }
+
+    fn version(&self) -> u64 {
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).0 + 1
     }
 }
 
@@ -118,6 +196,8 @@ pub(crate) fn permits(role: Role, principal: &Principal, operation: Operation, t
                         | Op::AgentList
                         | Op::TenantList
                         | Op::QueueStatus
+                        | Op::PrincipalList
+                        | Op::PolicyRead
                 )
         }
         Role::Admin => !work,

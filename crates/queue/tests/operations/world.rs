@@ -313,7 +313,7 @@ impl World {
     }
 }
 
-fn breakable<P: ?Sized>(faults: &Arc<Faults>, inner: Arc<P>) -> Breakable<P> {
+pub(crate) fn breakable<P: ?Sized>(faults: &Arc<Faults>, inner: Arc<P>) -> Breakable<P> {
     Breakable {
         inner,
         faults: Arc::clone(faults),

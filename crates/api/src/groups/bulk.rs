@@ -1,0 +1,127 @@
+//! One operation on every task that a filter finds.
+
+use arbiter_core::model::{Principal, StateName, TaskId, TaskKind};
+use arbiter_queue::{BulkFilter, BulkOutcome, BulkRequest};
+use arbiter_wire::http::{BulkForm, BulkView};
+use axum::Json;
+use axum::extract::State;
+
+use super::principals::tenant;
+use crate::auth::Caller;
+use crate::body::JsonBody;
+use crate::cursor::Cursors;
+use crate::failure::Failure;
+use crate::routes::{Operation, Routes};
+use crate::state::Api;
+
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .add(
+            many(
+                "/v1/tasks/cancel-many",
+                "task.cancel_many",
+                "Withdraw every open task that a filter finds",
+            ),
+            cancel,
+        )
+        .add(
+            many(
+                "/v1/tasks/requeue-many",
+                "task.requeue_many",
+                "Queue every failed task and dead letter that a filter finds again",
+            ),
+            requeue,
+        )
+}
+
+fn many(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
+    Operation::post(path, id, summary)
+        .body::<BulkForm>()
+        .answers::<BulkView>(200, "How many tasks were found, and what became of them")
+        .errors(&["bad_cursor", "invalid_task"])
+}
+
+async fn cancel(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    JsonBody(form): JsonBody<BulkForm>,
+) -> Result<Json<BulkView>, Failure> {
+    let cursors = cursors("task.cancel_many", &form);
+    let request = request(form, &caller, cursors)?;
+    let dry_run = request.dry_run;
+    let outcome = api.queue().cancel_many(&caller, request).await?;
+    Ok(Json(view(&outcome, dry_run, cursors)))
+}
+
+async fn requeue(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    JsonBody(form): JsonBody<BulkForm>,
+) -> Result<Json<BulkView>, Failure> {
+    let cursors = cursors("task.requeue_many", &form);
+    let request = request(form, &caller, cursors)?;
+    let dry_run = request.dry_run;
+    let outcome = api.queue().requeue_many(&caller, request).await?;
+    Ok(Json(view(&outcome, dry_run, cursors)))
+}
+
+/// The cursors of an operation under these filters.
+fn cursors(operation: &str, form: &BulkForm) -> Cursors {
+    let filters = [
+        &form.tenant,
+        &form.state,
+        &form.kind,
+        &form.label,
+        &form.submitted_before,
+    ];
+    Cursors::of(operation, &filters.map(Option::as_deref))
+}
+
+fn request(form: BulkForm, caller: &Principal, cursors: Cursors) -> Result<BulkRequest, Failure> {
+    let tenant = tenant(form.tenant.as_deref(), caller)?;
+    let state = form.state.map(|word| {
+        StateName::from_word(&word).ok_or_else(|| Failure::invalid("state", "is no state of a task"))
+    });
+    let kind = form
+        .kind
+        .map(|kind| TaskKind::new(&kind).map_err(|error| Failure::invalid("kind", error)));
+    let label = form.label.map(|label| {
+        label
+            .split_once('=')
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .ok_or_else(|| Failure::invalid("label", "is not `name=value`"))
+    });
+    let before = form.submitted_before.map(|text| {
+        text.parse()
+            .map_err(|error| Failure::invalid("submitted_before", error))
+    });
+    let after = cursors.place(form.cursor.as_deref())?;
+    Ok(BulkRequest {
+        filter: BulkFilter {
+            tenant: Some(tenant),
+            state: state.transpose()?,
+            kind: kind.transpose()?,
+            label: label.transpose()?,
+            submitted_before: before.transpose()?,
+        },
+        after: after.map(TaskId::from_bytes),
+        limit: form.limit,
+        dry_run: form.dry_run,
+        why: form.reason,
+    })
+}
+
+fn view(outcome: &BulkOutcome, dry_run: bool, cursors: Cursors) -> BulkView {
+    BulkView {
+        dry_run,
+        matched: outcome.matched,
+        done: outcome.done,
+        refused: outcome
+            .refused
+            .iter()
+            .map(|(code, count)| ((*code).to_owned(), *count))
+            .collect(),
+        sample: outcome.sample.iter().map(ToString::to_string).collect(),
+        next: outcome.next.map(|task| cursors.after(task.as_bytes())),
+    }
+}

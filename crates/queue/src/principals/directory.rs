@@ -1,0 +1,274 @@
+//! What operators do about principals.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arbiter_core::model::{
+    AgentId, Operation, Principal, PrincipalId, PrincipalKind, RecordDraft, Resource, Role, TaskKind,
+    TenantId,
+};
+
+use super::record::{KIND, KnownPrincipal, NewPrincipal, PrincipalChange};
+use super::rights::covers;
+use super::store::Principals;
+use crate::error::QueueError;
+use crate::records::{RecordError, expected};
+use crate::service::SecureQueue;
+
+/// How many principals a tenant may have.
+const PER_TENANT: usize = 10_000;
+const NAME_CHARS: usize = 100;
+const KINDS: usize = 64;
+
+/// Makes, reads and changes principals. Each operation: authorise, limit, act, audit. Nobody makes a principal, or keeps
+/// changing one, that may do more than it may give itself.
+#[derive(Debug)]
+pub struct Directory {
+    queue: Arc<SecureQueue>,
+    principals: Principals,
+}
+
+impl Directory {
+    /// A directory of `principals`; `queue` says who may do what.
+    pub const fn new(queue: Arc<SecureQueue>, principals: Principals) -> Self {
+        Self { queue, principals }
+    }
+
+    /// A page of the principals of a tenant, by id, after `after`. It is the last page when it has less than `limit`.
+    ///
+    /// # Errors
+    /// See [`RecordError`].
+    pub async fn list(
+        &self,
+        by: &Principal,
+        tenant: TenantId,
+        after: Option<PrincipalId>,
+        limit: usize,
+    ) -> Result<Vec<KnownPrincipal>, RecordError> {
+        self.queue.permit_in(by, Operation::PrincipalList, tenant).await?;
+        if !(1..=1_000).contains(&limit) {
+            return Err(RecordError::invalid("limit", "must lie in 1..=1000"));
+        }
+        let after = after.map(|id| (tenant, id.to_string()));
+        Ok(self.principals.page(tenant, after, limit).await?)
+    }
+
+    /// One principal.
+    ///
+    /// # Errors
+    /// See [`RecordError`].
+    pub async fn get(
+        &self,
+        by: &Principal,
+        tenant: TenantId,
+        id: PrincipalId,
+    ) -> Result<KnownPrincipal, RecordError> {
+        self.queue.permit_in(by, Operation::PrincipalList, tenant).await?;
+        self.load(tenant, id).await
+    }
+
+    /// Makes a principal. It has no key yet.
+    ///
+    /// # Errors
+    /// See [`RecordError`]; forbidden when it would be able to do more than `by` may give.
+    pub async fn create(
+        &self,
+        by: &Principal,
+        tenant: TenantId,
+        new: NewPrincipal,
+    ) -> Result<KnownPrincipal, RecordError> {
+        let operation = Operation::PrincipalCreate;
+        self.queue.permit_in(by, operation, tenant).await?;
+        let made = self.made(by, tenant, new).await;
+        self.queue
+            .told(by, operation, Resource::new(KIND, ""), made)
+            .await
+    }
+
+    async fn made(
+        &self,
+        by: &Principal,
+        tenant: TenantId,
+        new: NewPrincipal,
+    ) -> Result<KnownPrincipal, RecordError> {
+        check(Some(&new.name), Some(&new.roles), new.kinds.as_ref())?;
+        let is_agent = new.kind == PrincipalKind::Agent || new.roles.contains(&Role::Agent);
+        if let Some(agent) = new.agent {
+            if !is_agent {
+                let problem = "belongs to principals of the kind or with the role `agent`";
+                return Err(RecordError::invalid("agent", problem));
+            }
+            if self.principals.is_foreign(tenant, agent).await? {
+                return Err(RecordError::invalid(
+                    "agent",
+                    "is taken; leave it out for a new one",
+                ));
+            }
+        }
+        let mut known = KnownPrincipal {
+            principal: Principal {
+                id: self.queue.ports.ids.principal(),
+                tenant,
+                kind: new.kind,
+                roles: new.roles,
+                agent: new.agent,
+                kinds: new.kinds,
+                highest_band: new.highest_band,
+            },
+            name: new.name,
+            disabled_at: None,
+            created_at: Some(self.queue.ports.clock.now()),
+            created_by: Some(by.id),
+            revision: 0,
+        };
+        if !covers(by, &known.principal) {
+            return Err(QueueError::Forbidden.into());
+        }
+        if !self.is_known(by, tenant) {
+            return Err(RecordError::NOT_FOUND);
+        }
+        self.count(tenant).await?;
+        self.complete(&mut known);
+        let draft = RecordDraft::by(by.id, Operation::PrincipalCreate);
+        known.revision = self.principals.put(&known, draft).await?;
+        Ok(known)
+    }
+
+    /// Changes, disables or enables a principal. `revision` is the one that the caller read, if it insists. The keys of
+    /// a disabled principal are refused from then on.
+    ///
+    /// # Errors
+    /// See [`RecordError`]; forbidden when the principal may do more than `by` may give, before the change or after it.
+    pub async fn update(
+        &self,
+        by: &Principal,
+        tenant: TenantId,
+        id: PrincipalId,
+        revision: Option<u64>,
+        change: PrincipalChange,
+    ) -> Result<KnownPrincipal, RecordError> {
+        let operation = Operation::PrincipalUpdate;
+        self.queue.permit_in(by, operation, tenant).await?;
+        let updated = self.updated(by, tenant, id, revision, change).await;
+        let resource = Resource::new(KIND, id.to_string());
+        self.queue.told(by, operation, resource, updated).await
+    }
+
+    async fn updated(
+        &self,
+        by: &Principal,
+        tenant: TenantId,
+        id: PrincipalId,
+        revision: Option<u64>,
+        change: PrincipalChange,
+    ) -> Result<KnownPrincipal, RecordError> {
+        let kinds = change.kinds.as_ref().and_then(Option::as_ref);
+        check(change.name.as_ref(), change.roles.as_ref(), kinds)?;
+        let mut known = self.load(tenant, id).await?;
+        expected(revision, known.revision)?;
+        if by.id == id && change.disabled == Some(true) {
+            return Err(RecordError::invalid("disabled", "is not for the caller itself"));
+        }
+        let may_change = covers(by, &known.principal);
+        self.apply(&mut known, change);
+        if !may_change || !covers(by, &known.principal) {
+            return Err(QueueError::Forbidden.into());
+        }
+        let draft = RecordDraft::by(by.id, Operation::PrincipalUpdate);
+        known.revision = self.principals.put(&known, draft).await?;
+        Ok(known)
+    }
+
+    fn apply(&self, known: &mut KnownPrincipal, change: PrincipalChange) {
+        if let Some(name) = change.name {
+            known.name = name;
+        }
+        if let Some(roles) = change.roles {
+            known.principal.roles = roles;
+        }
+        if let Some(kinds) = change.kinds {
+            known.principal.kinds = kinds;
+        }
+        if let Some(band) = change.highest_band {
+            known.principal.highest_band = band;
+        }
+        match change.disabled {
+            Some(true) => {
+                let now = self.queue.ports.clock.now();
+                known.disabled_at = known.disabled_at.or(Some(now));
+            }
+            Some(false) => known.disabled_at = None,
+            None => {}
+        }
+        self.complete(known);
+    }
+
+    /// Gives an agent that has no id one.
+    fn complete(&self, known: &mut KnownPrincipal) {
+        let principal = &mut known.principal;
+        let is_agent = principal.kind == PrincipalKind::Agent || principal.roles.contains(&Role::Agent);
+        if is_agent && principal.agent.is_none() {
+            principal.agent = Some(self.agent());
+        }
+    }
+
+    fn agent(&self) -> AgentId {
+        self.queue.ports.ids.agent()
+    }
+
+    async fn load(&self, tenant: TenantId, id: PrincipalId) -> Result<KnownPrincipal, RecordError> {
+        let found = self.principals.find(tenant, id).await?;
+        found.ok_or(RecordError::NOT_FOUND)
+    }
+
+    /// Whether there is such a tenant. The system's own is for agents that serve all.
+    fn is_known(&self, by: &Principal, tenant: TenantId) -> bool {
+        tenant == by.tenant
+            || tenant == TenantId::SYSTEM
+            || (self.queue.board.as_ref()).is_none_or(|board| board.terms(tenant).is_some())
+    }
+
+    /// Refuses when the tenant has as many principals as it may have.
+    async fn count(&self, tenant: TenantId) -> Result<(), RecordError> {
+        let mut count = 0;
+        let mut after = None;
+        loop {
+            let page = self.principals.page(tenant, after, 1_000).await?;
+            count += page.len();
+            if count >= PER_TENANT {
+                return Err(RecordError::TooMany {
+                    what: "principals",
+                    limit: PER_TENANT,
+                });
+            }
+            match page.last() {
+                Some(last) if page.len() == 1_000 => after = Some((tenant, last.principal.id.to_string())),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+fn check(
+    name: Option<&String>,
+    roles: Option<&BTreeSet<Role>>,
+    kinds: Option<&BTreeSet<TaskKind>>,
+) -> Result<(), RecordError> {
+    if let Some(name) = name {
+        let is_name = !name.trim().is_empty()
+            && name.chars().count() <= NAME_CHARS
+            && !name.chars().any(char::is_control);
+        if !is_name {
+            let problem = format!("must have 1–{NAME_CHARS} characters, none of them a control character");
+            return Err(RecordError::invalid("name", problem));
+        }
+    }
+    if roles.is_some_and(BTreeSet::is_empty) {
+        return Err(RecordError::invalid("roles", "must name at least one role"));
+    }
+    if kinds.is_some_and(|kinds| kinds.is_empty() || kinds.len() > KINDS) {
+        let problem = format!("must name 1 to {KINDS} kinds, or be absent for those of the tenant");
+        return Err(RecordError::invalid("kinds", problem));
+    }
+    Ok(())
+}

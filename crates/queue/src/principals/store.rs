@@ -1,0 +1,125 @@
+//! Principals as documents.
+
+use std::sync::Arc;
+
+use arbiter_core::model::{AgentId, PrincipalId, RecordDraft, TenantId, TenantScope};
+use arbiter_core::ports::{DocumentError, DocumentWrite, Documents, Effects, Precondition, StoreError};
+
+use super::record::{Body, Cursor, KIND, KnownPrincipal, PrincipalRecord, known};
+use crate::records::Shelf;
+
+/// Keeps principals.
+#[derive(Clone)]
+pub struct Principals {
+    shelf: Shelf,
+}
+
+impl std::fmt::Debug for Principals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Principals").finish_non_exhaustive()
+    }
+}
+
+impl Principals {
+    /// Principals kept in `documents`.
+    pub fn new(documents: Arc<dyn Documents>) -> Self {
+        Self {
+            shelf: Shelf {
+                documents,
+                kind: KIND,
+            },
+        }
+    }
+
+    /// A principal by id, disabled or not; `None` when it is absent.
+    ///
+    /// # Errors
+    /// The store's, and [`StoreError::Corrupt`] when what is stored cannot be read.
+    pub async fn get(
+        &self,
+        tenant: TenantId,
+        id: PrincipalId,
+    ) -> Result<Option<PrincipalRecord>, StoreError> {
+        Ok(self.find(tenant, id).await?.map(PrincipalRecord::from))
+    }
+
+    /// A principal by id with all that is known of it; `None` when it is absent.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub async fn find(
+        &self,
+        tenant: TenantId,
+        id: PrincipalId,
+    ) -> Result<Option<KnownPrincipal>, StoreError> {
+        let kept = self.shelf.get::<Body>(tenant, &id.to_string()).await?;
+        kept.as_ref().map(known).transpose()
+    }
+
+    /// Stores a principal that must not exist yet.
+    ///
+    /// # Errors
+    /// The store's; [`DocumentError::Precondition`] when the id is taken.
+    pub async fn create(&self, record: &PrincipalRecord, draft: RecordDraft) -> Result<(), DocumentError> {
+        let new = KnownPrincipal {
+            principal: record.principal.clone(),
+            name: record.name.clone(),
+            disabled_at: None,
+            created_at: None,
+            created_by: None,
+            revision: 0,
+        };
+        self.put(&new, draft).await.map(|_| ())
+    }
+
+    /// Stores what a principal has become since it had its revision; 0 means that it did not exist. Gives the new
+    /// revision.
+    pub(crate) async fn put(&self, known: &KnownPrincipal, draft: RecordDraft) -> Result<u64, DocumentError> {
+        let write = self.write_of(known)?;
+        let revisions = self
+            .shelf
+            .documents
+            .write(vec![write], Effects::of(draft))
+            .await?;
+        Ok(revisions.first().copied().unwrap_or(known.revision + 1))
+    }
+
+    /// The write that stores a principal if it still has its revision.
+    pub(crate) fn write_of(&self, known: &KnownPrincipal) -> Result<DocumentWrite, StoreError> {
+        let precondition = match known.revision {
+            0 => Precondition::Absent,
+            revision => Precondition::Revision(revision),
+        };
+        let body = Body::of(known);
+        let id = known.principal.id.to_string();
+        let mut write = self.shelf.put(known.principal.tenant, &id, precondition, &body)?;
+        if let (Some(content), Some(agent)) = (&mut write.content, body.agent()) {
+            content.index.push(("agent", agent.to_owned()));
+        }
+        Ok(write)
+    }
+
+    /// A page of a tenant's principals, by id.
+    pub(crate) async fn page(
+        &self,
+        tenant: TenantId,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Vec<KnownPrincipal>, StoreError> {
+        let kept = self
+            .shelf
+            .list::<Body>(TenantScope::Tenant(tenant), None, after, limit)
+            .await?;
+        kept.iter().map(known).collect()
+    }
+
+    /// Whether an agent is a principal of another tenant.
+    pub(crate) async fn is_foreign(&self, tenant: TenantId, agent: AgentId) -> Result<bool, StoreError> {
+        let index = Some(("agent", agent.to_string()));
+        let kept = self
+            .shelf
+            .list::<Body>(TenantScope::All, index, None, 1_000)
+            .await?;
+        Ok(kept.iter().any(|kept| kept.tenant != tenant))
+    }
+}
