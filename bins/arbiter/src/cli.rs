@@ -101,9 +101,9 @@ pub(crate) enum Command {
     /// One of the demo's agents (used by arbiter itself)
     #[command(name = "__demo-agent", hide = true)]
     DemoAgent {
-        /// Crash on the first attempt of some tasks
-        #[arg(long)]
-        crashing: bool,
+        /// Crash on the first attempt of tasks about this document
+        #[arg(long, value_name = "NAME")]
+        crash_on: Vec<String>,
     },
 }
 
@@ -164,6 +164,9 @@ pub(crate) struct DemoArgs {
     /// Keep the store and results, and say where they are
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Changes the order of the tasks, and on which of them an agent crashes
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
 }
 
 /// Which task, and why.

@@ -17,6 +17,7 @@ mod output;
 mod owner;
 mod routing;
 mod schedules;
+mod serving;
 mod signals;
 mod telemetry;
 mod traffic;
@@ -63,7 +64,7 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Launch { arguments } => return arbiter_adapter_process::launcher::main(arguments),
-        Command::DemoAgent { crashing } => return commands::demo_agent::main(crashing),
+        Command::DemoAgent { crash_on } => return commands::demo_agent::main(&crash_on),
         Command::Completions { shell } => {
             commands::completions::run(shell);
             return ExitCode::SUCCESS;

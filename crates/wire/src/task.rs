@@ -316,6 +316,28 @@ impl TaskInput {
 }
 
 impl TaskForm {
+    /// A task with every optional part left out.
+    pub fn new(kind: &str, title: &str, instructions: &str) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            title: title.to_owned(),
+            instructions: instructions.to_owned(),
+            input: None,
+            artifacts: Vec::new(),
+            priority: None,
+            requires: RequiresForm::default(),
+            constraints: ConstraintsForm::default(),
+            not_before: None,
+            after: Vec::new(),
+            on_prerequisite_failure: None,
+            review: ReviewForm::default(),
+            labels: BTreeMap::new(),
+            security: None,
+            idempotency_key: None,
+            traceparent: None,
+        }
+    }
+
     /// Reads the values of the fields.
     ///
     /// # Errors

@@ -1,47 +1,34 @@
-//! `arbiter demo`: the main job on a fresh store, with nothing else installed.
+//! `arbiter demo`: the main job on a fresh store, with nothing else installed. A server is started on a free port of this
+//! machine, and everything is done and shown through its interface.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+mod cast;
+mod table;
+
+use std::io::BufReader;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use arbiter_core::model::{
-    AgentCost, AgentId, AgentProfile, ArtifactRef, Capabilities, SecurityLevel, StoredTask, TaskId, TaskKind,
-    TaskSpec, TenantScope, Transport,
-};
-use arbiter_core::ports::{Bytes, TaskReader as _};
-use arbiter_queue::Submission;
+use arbiter_audit::report::Report;
+use arbiter_audit::verify::verify_export;
+use arbiter_client::{Client, ClientConfig};
+use arbiter_core::model::TaskId;
+use arbiter_wire::http::{AttemptView, SubmitAnswer, SubmitMany, TaskView};
+use serde_json::json;
 
 use crate::app::App;
-use crate::batch::AgentEntry;
-use crate::bootstrap::DEFAULT_TENANT;
 use crate::cli::DemoArgs;
 use crate::config::{Config, Environment};
-use crate::engine::Engine;
 use crate::exit::Failure;
-use crate::output;
+use crate::serving::Serving;
+use crate::{bootstrap, output, reach};
 
-/// Real input, compiled in.
-const DOCUMENTS: [(&str, &str); 4] = [
-    ("README.md", include_str!("../../../../README.md")),
-    ("CONTRIBUTING.md", include_str!("../../../../CONTRIBUTING.md")),
-    (
-        "architecture.md",
-        include_str!("../../../../docs/architecture.md"),
-    ),
-    ("LICENSE-MIT", include_str!("../../../../LICENSE-MIT")),
-];
+use cast::Cast;
+
 /// How often the table is drawn.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 /// The demo gives up after so long.
 const LONGEST: Duration = Duration::from_secs(120);
-
-/// An agent of the demo.
-struct Cast {
-    name: &'static str,
-    kind: &'static str,
-    command: Vec<String>,
-}
 
 /// Runs the demo in a fresh temporary folder.
 pub(crate) async fn run(
@@ -55,13 +42,14 @@ pub(crate) async fn run(
         .tempdir()
         .map_err(|error| Failure::unavailable("a temporary folder could not be made; set TMPDIR", error))?;
     // Agents run as another user when we are root: they must reach the program, which may stand in a private folder.
-    let stage = stage(folder.path())?;
-    let app = App::open(Config {
+    let program = stage(folder.path())?;
+    let mut config = Config {
         data_dir: folder.path().join("data"),
         ..config
-    })
-    .await?;
-    let played = play(&app, &stage, json, environment).await;
+    };
+    config.server.listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let app = App::open(config).await?;
+    let played = play(&app, &program, folder.path(), &arguments, json, environment).await;
     let closed = app.close().await;
     played?;
     closed?;
@@ -92,50 +80,44 @@ fn stage(folder: &Path) -> Result<PathBuf, Failure> {
     copy().map_err(|error| Failure::unavailable("the demo's agents could not be set up", error))
 }
 
-async fn play(app: &App, program: &Path, json: bool, environment: &dyn Environment) -> Result<(), Failure> {
-    let program = program.display().to_string();
-    let cast = [
-        Cast { name: "honest", kind: "analysis", command: vec![program.clone(), "__demo-agent".into()] },
-        Cast {
-            name: "crashing",
-            kind: "testing",
-            command: vec![program, "__demo-agent".into(), "--crashing".into()],
-        },
-        Cast {
-            name: "shell",
-            kind: "script-execution",
-            command: vec![
-                "sh".into(),
-                "-c".into(),
-                "cat >/dev/null; printf '{\"version\":1,\"outcome\":\"succeeded\",\"output\":{\"kernel\":\"%s\"}}' \"$(uname -s)\""
-                    .into(),
-            ],
-        },
-    ];
-    let entries: Vec<AgentEntry> = cast.iter().map(|one| entry(app, one)).collect::<Result<_, _>>()?;
-    let names: BTreeMap<AgentId, &str> = entries
-        .iter()
-        .zip(&cast)
-        .map(|(entry, one)| (entry.profile.id, one.name))
-        .collect();
-    let tasks = submit(app, &cast).await?;
-    let engine = Engine::new(app, entries, environment)
-        .await?
-        .start(app, Vec::new())
-        .await?;
-    tracing::info!(event = "startup_completed", "every service is ready");
-    let watched = watch(app, &tasks, &names, json).await;
-    engine.stop(watched.is_err()).await;
-    let stored = watched?;
-    let report = super::audit::verify_store(app).await?;
-    let succeeded = stored
-        .iter()
-        .filter(|one| one.task.state.name().word() == "succeeded")
-        .count();
-    let recovered = stored.iter().filter(|one| one.task.losses > 0).count();
+async fn play(
+    app: &App,
+    program: &Path,
+    folder: &Path,
+    arguments: &DemoArgs,
+    json: bool,
+    environment: &dyn Environment,
+) -> Result<(), Failure> {
+    let cast = Cast::of(arguments.seed, &program.display().to_string());
+    let serving = Serving::start(app, None, cast.entries(app)?, environment).await?;
+    let shown = show(app, &cast, &serving.url, folder, json).await;
+    serving.stop().await;
+    shown
+}
+
+/// Everything that is seen, through the interface only.
+async fn show(app: &App, cast: &Cast, url: &str, folder: &Path, json: bool) -> Result<(), Failure> {
+    if !json {
+        output::line(&format!("a server answers at {url}"));
+    }
+    let key = bootstrap::read(&bootstrap::key_file(&app.config.data_dir))?;
+    let mut settings = ClientConfig::new(url);
+    settings.key = key;
+    let client = Client::new(&settings, reach::ports())
+        .map_err(|error| Failure::internal("the demo's own client", error))?;
+    let ids = submit(&client, cast).await?;
+    let tasks = watch(app, &client, &ids, json).await?;
+    let mut recovered = 0;
+    for task in &ids {
+        let crashed = |attempt: &AttemptView| attempt.outcome == "crash";
+        recovered += usize::from(client.task_attempts(*task).await?.attempts.iter().any(crashed));
+    }
+    let report = verify(app, &client, folder).await?;
+    let succeeded = tasks.iter().filter(|task| task.state == "succeeded").count();
     if json {
-        output::json(&serde_json::json!({
-            "tasks": stored.len(),
+        output::json(&json!({
+            "server": url,
+            "tasks": tasks.len(),
             "succeeded": succeeded,
             "recovered": recovered,
             "audit": {"entries": report.entries, "sound": report.is_sound(), "root": report.root.to_string()},
@@ -143,7 +125,7 @@ async fn play(app: &App, program: &Path, json: bool, environment: &dyn Environme
     } else {
         output::line(&format!(
             "{succeeded} of {} tasks succeeded; {recovered} were recovered after a crash",
-            stored.len()
+            tasks.len()
         ));
         output::line(&format!(
             "the audit log has {} entries and is {}",
@@ -151,98 +133,59 @@ async fn play(app: &App, program: &Path, json: bool, environment: &dyn Environme
             if report.is_sound() { "sound" } else { "NOT sound" }
         ));
     }
-    if succeeded == stored.len() && report.is_sound() {
+    if succeeded == ids.len() && report.is_sound() {
         Ok(())
     } else {
         Err(Failure::some_failed())
     }
 }
 
-fn entry(app: &App, cast: &Cast) -> Result<AgentEntry, Failure> {
-    let kind = kind(cast.kind)?;
-    Ok(AgentEntry {
-        profile: AgentProfile {
-            id: app.ids.agent(),
-            tenant: Some(DEFAULT_TENANT),
-            name: cast.name.to_owned(),
-            model_family: "none".to_owned(),
-            model_version: None,
-            capabilities: Capabilities {
-                kinds: [kind].into(),
-                ..Capabilities::default()
-            },
-            transport: Transport::Exec,
-            slots: 2,
-            clearance: SecurityLevel::Internal,
-            cost: AgentCost::default(),
-            labels: BTreeMap::new(),
-        },
-        command: cast.command.clone(),
-        env: Vec::new(),
-        memory_bytes: None,
-        output_bytes: None,
-    })
-}
-
-fn kind(word: &str) -> Result<TaskKind, Failure> {
-    TaskKind::new(word).map_err(|error| Failure::internal("the demo's own task", error))
-}
-
-/// Each document for the honest agent and for the crashing one, and one task for the shell.
-async fn submit(app: &App, cast: &[Cast]) -> Result<Vec<TaskId>, Failure> {
-    let mut submissions = Vec::new();
-    for (name, text) in DOCUMENTS {
-        let mut source = Bytes::new(text.as_bytes());
-        let stored = app
-            .artifacts
-            .put(DEFAULT_TENANT, &mut source, 1 << 20)
-            .await
-            .map_err(|error| Failure::unavailable("a document could not be stored", error))?;
-        for one in cast.iter().filter(|one| one.name != "shell") {
-            let mut spec = TaskSpec::new(
-                kind(one.kind)?,
-                format!("Count the words of {name}"),
-                "Count words, lines, bytes.",
-            );
-            spec.artifacts = vec![ArtifactRef {
-                name: "document".into(),
+async fn submit(client: &Client, cast: &Cast) -> Result<Vec<TaskId>, Failure> {
+    let mut tasks = Vec::new();
+    for task in cast.tasks() {
+        let mut form = task.form;
+        if let Some((name, text)) = task.document {
+            let stored = client.artifact_put(text.as_bytes()).await?;
+            form.artifacts.push(arbiter_wire::task::ArtifactForm {
+                name: name.to_owned(),
                 digest: stored.digest,
                 size_bytes: stored.size_bytes,
-            }];
-            submissions.push(Submission::new(spec));
+            });
         }
+        tasks.push(form);
     }
-    let spec = TaskSpec::new(
-        kind("script-execution")?,
-        "Say which kernel this is",
-        "Run uname.",
-    );
-    submissions.push(Submission::new(spec));
-    let answers = app.queue.submit_many(&app.operator, submissions, true).await?;
+    let many = SubmitMany {
+        tasks,
+        all_or_nothing: true,
+    };
+    let answers = client.task_submit_many(many).await?.answers;
     answers
         .into_iter()
-        .map(|answer| answer.map(|one| one.task).map_err(Failure::from))
+        .map(|answer| match answer {
+            SubmitAnswer::Stored(stored) => stored
+                .id
+                .parse()
+                .map_err(|error| Failure::internal("the id of a task", anyhow::Error::from(error))),
+            SubmitAnswer::Refused(problem) => Err(Failure::internal(
+                "the demo's own task was refused",
+                anyhow::anyhow!("{}: {}", problem.code, problem.detail),
+            )),
+        })
         .collect()
 }
 
 /// Shows the tasks until all have ended.
-async fn watch(
-    app: &App,
-    tasks: &[TaskId],
-    names: &BTreeMap<AgentId, &str>,
-    json: bool,
-) -> Result<Vec<StoredTask>, Failure> {
+async fn watch(app: &App, client: &Client, ids: &[TaskId], json: bool) -> Result<Vec<TaskView>, Failure> {
     let started = app.clock.monotonic();
-    let mut lines = 0;
+    let mut table = table::Table::new(client).await?;
     loop {
-        let found = app.store.get(TenantScope::Tenant(DEFAULT_TENANT), tasks).await?;
-        let stored: Vec<StoredTask> = found.into_iter().flatten().collect();
-        let over = stored.iter().all(|one| one.task.state.is_closed());
+        let tasks = client.task_list(&arbiter_client::TaskFilter::default()).await?.tasks;
+        let over = tasks.len() == ids.len() && tasks.iter().all(|task| has_ended(&task.state));
         if !json && (over || output::is_watched()) {
-            lines = draw(&stored, names, lines);
+            table.draw(client, &tasks).await?;
         }
         if over {
-            return Ok(stored);
+            return Ok(tasks);
         }
         if app.clock.monotonic().saturating_sub(started) > LONGEST {
             return Err(Failure::unavailable(
@@ -254,32 +197,22 @@ async fn watch(
     }
 }
 
-/// Draws the table over the one before it. Gives how many lines it has.
-fn draw(stored: &[StoredTask], names: &BTreeMap<AgentId, &str>, above: usize) -> usize {
-    let mut text = String::new();
-    if above > 0 {
-        let _always = write!(text, "\u{1b}[{above}A\u{1b}[J");
+fn has_ended(state: &str) -> bool {
+    ["succeeded", "failed", "cancelled", "dead_lettered"].contains(&state)
+}
+
+/// Takes the whole audit log from the server and verifies it as anybody could who has the public key.
+async fn verify(app: &App, client: &Client, folder: &Path) -> Result<Report, Failure> {
+    let cannot = |error: std::io::Error| Failure::unavailable("the audit log could not be kept", error);
+    let path = folder.join("audit.jsonl");
+    {
+        let mut file = std::fs::File::create(&path).map_err(cannot)?;
+        let mut export = client.audit_export().await?;
+        while let Some(piece) = export.piece().await? {
+            std::io::Write::write_all(&mut file, &piece).map_err(cannot)?;
+        }
     }
-    let _always = writeln!(
-        text,
-        "{:<36} {:<10} {:<9} {:<10}",
-        "TASK", "STATE", "ATTEMPTS", "AGENT"
-    );
-    for one in stored {
-        let agent = one
-            .task
-            .attempt
-            .as_ref()
-            .map(|open| open.agent)
-            .or(one.task.avoid.last().copied());
-        let agent = agent
-            .and_then(|agent| names.get(&agent))
-            .copied()
-            .unwrap_or_default();
-        let tries = one.task.attempts.max(one.task.losses);
-        let state = one.task.state.name().word();
-        let _always = writeln!(text, "{:<36} {state:<10} {tries:<9} {agent:<10}", one.spec.title);
-    }
-    output::error_line(text.trim_end());
-    stored.len() + 1
+    let file = std::fs::File::open(&path).map_err(cannot)?;
+    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    verify_export(BufReader::new(file), &app.trust()?.keyring()?, threads).map_err(cannot)
 }
