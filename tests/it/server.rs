@@ -3,6 +3,8 @@
 mod access;
 mod contract;
 mod hooks;
+mod load;
+mod matrix;
 mod hostile;
 mod schedules;
 mod shutdown;
