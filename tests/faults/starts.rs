@@ -197,9 +197,9 @@ fn a_store_that_cannot_be_opened_leaves_nothing_behind() {
     right(&place);
 
     let database = place.path("data/arbiter.db");
-    set_version(&database, 99);
+    let version = set_version(&database, 99);
     wrong(&place, 4, "unavailable", "schema 99");
-    set_version(&database, 1);
+    set_version(&database, version);
     right(&place);
 
     let kept = std::fs::read(&database).expect("a database");
@@ -209,9 +209,14 @@ fn a_store_that_cannot_be_opened_leaves_nothing_behind() {
     right(&place);
 }
 
-fn set_version(database: &Path, version: i64) {
+/// Sets the version of the schema. Gives the one before.
+fn set_version(database: &Path, version: i64) -> i64 {
     let connection = rusqlite::Connection::open(database).expect("a database");
+    let before = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .expect("the version");
     connection
         .pragma_update(None, "user_version", version)
         .expect("a version");
+    before
 }

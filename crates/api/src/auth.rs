@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use arbiter_core::mechanism::SecretText;
 use arbiter_core::model::Principal;
 use arbiter_core::ports::Credential;
+use arbiter_queue::QueueError;
 use axum::extract::FromRequestParts;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -28,17 +29,43 @@ impl FromRequestParts<Api> for Caller {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Failure> {
-        let credential = credential(parts)?;
-        // A flood is summed by where it comes from; ports of one host are one source.
-        let source = parts
-            .extensions
-            .get::<Peer>()
-            .map_or_else(|| "unknown".to_owned(), |peer| peer.0.ip().to_string());
-        let principal = api.queue().authenticate(&credential, &source).await?;
+        let principal = Shown::of(parts)?.authenticate(api).await?;
         if let Some(by) = parts.extensions.get::<CalledBy>() {
             by.note(&principal);
         }
         Ok(Self(principal))
+    }
+}
+
+/// What a caller showed, for calls that last: it is checked again while they do.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    credential: Credential,
+    source: String,
+}
+
+impl Shown {
+    fn of(parts: &Parts) -> Result<Self, Failure> {
+        Ok(Self {
+            credential: credential(parts)?,
+            // A flood is summed by where it comes from; ports of one host are one source.
+            source: parts
+                .extensions
+                .get::<Peer>()
+                .map_or_else(|| "unknown".to_owned(), |peer| peer.0.ip().to_string()),
+        })
+    }
+
+    pub(crate) async fn authenticate(&self, api: &Api) -> Result<Principal, QueueError> {
+        api.queue().authenticate(&self.credential, &self.source).await
+    }
+}
+
+impl FromRequestParts<Api> for Shown {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Failure> {
+        Self::of(parts)
     }
 }
 

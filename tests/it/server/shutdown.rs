@@ -96,3 +96,61 @@ fn keys_do_not_cross_the_network_in_clear_text() {
     assert_eq!(refused.code(), 3, "{refused:?}");
     assert!(refused.stderr.contains("tls_certificate"), "{refused:?}");
 }
+
+#[test]
+fn what_was_accepted_survives_a_stop_under_load() {
+    let place = Place::new();
+    let key = super::work::agent_key(&place, "puller");
+    let agents = "[[agent]]\nname = \"quick\"\ncommand = [\"sh\", \"-c\", \"cat >/dev/null; echo '{\\\"version\\\":1,\\\"outcome\\\":\\\"succeeded\\\"}'\"]\nmodel_family = \"none\"\nkinds = [\"writing\"]\nslots = 2\n";
+    let file = place.write("agents.toml", agents);
+    let limits = "[queue]\nsubmit_per_principal = { per_second = 10000, burst = 10000 }\nsubmit_per_tenant = { per_second = 10000, burst = 10000 }\n";
+    let arguments = ["--agents", file.to_str().expect("a path")];
+    let served = Served::at(place, limits, &arguments);
+    let agent = Caller::new(&served.serving, Some(&key));
+    let profile = json!({"name": "puller", "model_family": "none", "kinds": ["analysis"], "slots": 4});
+    assert_eq!(agent.post("/v1/agents", &profile).status, 200);
+    let accepted = std::sync::Mutex::new(Vec::new());
+    let address = served.serving.url.trim_start_matches("http://").to_owned();
+    let Served { place, serving, operator } = served;
+    let status = std::thread::scope(|scope| {
+        for kind in ["analysis", "writing", "research"] {
+            let (operator, accepted, address) = (&operator, &accepted, &address);
+            scope.spawn(move || {
+                let body = json!({"kind": kind, "title": "one of many"}).to_string();
+                let headers = [("content-type", "application/json")];
+                // Until nobody answers any more.
+                while TcpStream::connect(address).is_ok() {
+                    let asked = std::panic::catch_unwind(|| operator.call("POST", "/v1/tasks", &headers, body.as_bytes()));
+                    if let Ok(answer) = asked
+                        && answer.status == 201
+                    {
+                        let id = answer.json()["id"].as_str().expect("an id").to_owned();
+                        accepted.lock().expect("a lock").push(id);
+                    }
+                }
+            });
+        }
+        let (agent, address) = (&agent, &address);
+        scope.spawn(move || {
+            let claim = json!({"slots": 2, "wait_seconds": 5}).to_string();
+            let headers = [("content-type", "application/json")];
+            while TcpStream::connect(address).is_ok() {
+                let _cut_off_at_the_end =
+                    std::panic::catch_unwind(|| agent.call("POST", "/v1/work/claim", &headers, claim.as_bytes()));
+            }
+        });
+        arbiter_tests::wait_until("there is load", || accepted.lock().expect("a lock").len() > 100);
+        serving.stop()
+    });
+    assert_eq!(status.code(), Some(0));
+    let served = Served::at(place, limits, &arguments);
+    for id in accepted.into_inner().expect("a lock") {
+        let told = served.operator.get(&format!("/v1/tasks/{id}"));
+        assert_eq!(told.status, 200, "{id} was accepted: {told:?}");
+    }
+    let told = served.operator.get("/v1/audit/head");
+    assert_eq!(told.status, 200, "{told:?}");
+    assert_eq!(served.serving.stop().code(), Some(0));
+    let verified = served.place.run(&["audit", "verify"]);
+    assert_eq!(verified.code(), 0, "{verified:?}");
+}

@@ -87,3 +87,26 @@ fn files_are_kept_by_their_digest() {
     assert_eq!(served.operator.call("DELETE", &path, &[], b"").status, 204);
     refused(&served.operator.get(&path), 404, "not_found");
 }
+
+#[test]
+fn a_stream_ends_when_its_key_is_revoked() {
+    let served = Served::new();
+    let id = served.submit(&task());
+    let made = served
+        .operator
+        .post("/v1/principals", &json!({"name": "reader", "roles": ["auditor"]}));
+    let principal = made.json()["id"].as_str().expect("an id").to_owned();
+    let made = served
+        .operator
+        .post(&format!("/v1/principals/{principal}/keys"), &json!({}));
+    let key = made.json();
+    let reader = http::Caller::new(&served.serving, key["secret"].as_str());
+    let mut stream = reader.open("GET", &format!("/v1/tasks/{id}/watch"), &[], Some(0));
+    assert_eq!(http::head(&mut stream).0, 200);
+    assert!(event(&mut stream).is_some());
+    let path = format!("/v1/principals/{principal}/keys/{}", key["key"]["id"].as_str().expect("an id"));
+    let revoked = served.operator.call("DELETE", &path, &[], b"");
+    assert!((200..300).contains(&revoked.status), "{revoked:?}");
+    assert_eq!(event(&mut stream), None, "nothing more is told");
+    refused(&reader.get(&format!("/v1/tasks/{id}")), 401, "auth_failed");
+}

@@ -3,8 +3,9 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use arbiter_core::model::{StoredTask, TaskId, TenantScope, Timestamp, Version};
+use arbiter_core::model::{StoredTask, TaskId, Timestamp, Version};
 use arbiter_core::ports::{Hint, HintStream};
+use arbiter_queue::QueueError;
 use axum::extract::{Path, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -12,20 +13,21 @@ use futures_util::{FutureExt as _, select_biased, stream};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::tasks::task_id;
-use crate::auth::Caller;
+use crate::auth::{Caller, Shown};
 use crate::failure::Failure;
 use crate::state::Api;
 use crate::view;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Hints may be lost: the task is looked at this often without one.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A comment this often keeps the connection alive through proxies.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub(super) async fn watch(
     State(api): State<Api>,
     Caller(caller): Caller,
+    shown: Shown,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
@@ -39,6 +41,7 @@ pub(super) async fn watch(
     }
     let mut following = Following {
         api,
+        shown,
         hints,
         told: None,
         task: id,
@@ -70,8 +73,18 @@ fn seen(headers: &HeaderMap) -> Option<Version> {
     text.trim().parse().ok().map(Version)
 }
 
+/// Whether a look failed for a reason that does not last.
+fn is_passing(error: &QueueError) -> bool {
+    matches!(
+        error,
+        QueueError::RateLimited { .. } | QueueError::Unavailable { .. } | QueueError::Internal { .. }
+    )
+}
+
 struct Following {
     api: Api,
+    /// What the caller showed: a stream ends when it would not be let in any more.
+    shown: Shown,
     hints: Box<dyn HintStream>,
     /// The version and progress that were told last.
     told: Option<(Version, Option<Timestamp>, bool)>,
@@ -103,14 +116,23 @@ impl Following {
                 }
                 () = clock.sleep_until(until).fuse() => {}
             }
-            let found = self.api.parts().reader.get(TenantScope::All, &[id]).await;
-            let Ok(mut found) = found else { continue };
-            let stored = found.pop().flatten()?;
+            let stored = match self.look().await {
+                Ok(stored) => stored,
+                Err(error) if is_passing(&error) => continue,
+                Err(_) => return None,
+            };
             let told_at = stored.task.progress.as_ref().map(|told| told.at);
             if stored.task.version != version || told_at != progress {
                 return Some(self.tell(stored));
             }
         }
+    }
+
+    /// The task as it is now, if the caller would still be let in: its key may have been revoked, its tenant suspended,
+    /// its rights taken.
+    async fn look(&self) -> Result<StoredTask, QueueError> {
+        let caller = self.shown.authenticate(&self.api).await?;
+        self.api.queue().watch(&caller, self.task).await
     }
 
     fn tell(&mut self, stored: StoredTask) -> StoredTask {
