@@ -26,6 +26,7 @@ const LISTS: &[&str] = &[
     "artifact.list",
     "audit.query",
     "routing.decisions",
+    "schedule.list",
     "task.events",
     "task.list",
 ];

@@ -182,7 +182,7 @@ pub struct Schedule {
 /// Why a schedule is paused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paused {
-    /// `requested`, or what the runner found: `principal_gone`.
+    /// `requested`, or what the runner found: `principal_disabled` or `principal_gone`.
     pub reason: String,
     /// What the person who paused it said.
     pub note: Option<String>,
@@ -195,6 +195,8 @@ pub struct Paused {
 impl Paused {
     /// The reason when a person paused it.
     pub const REQUESTED: &'static str = "requested";
+    /// The reason when the principal that it acts as was disabled.
+    pub const PRINCIPAL_DISABLED: &'static str = "principal_disabled";
     /// The reason when the principal that it acts as is no more.
     pub const PRINCIPAL_GONE: &'static str = "principal_gone";
 }

@@ -102,10 +102,12 @@ impl<'a> Turn<'a> {
             }
         }
         let actor = self.state.pending_as()?;
-        let Some(found) = self.principals.get(self.tenant, actor).await? else {
-            return self.pause(Paused::PRINCIPAL_GONE, now).await;
+        let known = match self.principals.find(self.tenant, actor).await? {
+            Some(known) if known.disabled_at.is_none() => known,
+            Some(_) => return self.pause(Paused::PRINCIPAL_DISABLED, now).await,
+            None => return self.pause(Paused::PRINCIPAL_GONE, now).await,
         };
-        self.submit(&found.principal).await?;
+        self.submit(&known.principal).await?;
         if self.write().await? {
             Ok(Ended::Until(self.state.due()))
         } else {

@@ -16,7 +16,7 @@ use arbiter_queue::schedules::{
     CatchUp, NewSchedule, Overlap, RunnerSettings, Schedule, ScheduleChange, ScheduleRunner,
     ScheduleSettings, Schedules,
 };
-use arbiter_queue::{PrincipalRecord, Principals, RateLimit, RecordError};
+use arbiter_queue::{Directory, PrincipalChange, PrincipalRecord, Principals, RateLimit, RecordError};
 use arbiter_testkit::builders::{node, user};
 use arbiter_testkit::faulty::Fault;
 use arbiter_testkit::{ManualClock, Stop, StoredSpecs};

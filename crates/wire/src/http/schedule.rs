@@ -168,7 +168,7 @@ pub struct ScheduleView {
 /// Why a schedule is paused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SchedulePausedView {
-    /// `requested`, or `principal_gone`: the principal that it acts as is no more.
+    /// `requested`, or `principal_disabled` or `principal_gone`: the principal that it acts as may not act any more.
     pub reason: String,
     /// What the person who paused it said.
     #[serde(default, skip_serializing_if = "Option::is_none")]

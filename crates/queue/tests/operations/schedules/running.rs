@@ -331,6 +331,28 @@ async fn a_schedule_without_its_principal_is_paused_on_record_until_somebody_tak
 }
 
 #[tokio::test]
+async fn a_disabled_principal_makes_no_tasks() {
+    let bench = Bench::new().await;
+    let id = bench.make(every("0 * * * *")).await.id;
+    let principals = Principals::new(Arc::clone(&bench.documents));
+    let directory = Directory::new(Arc::clone(&bench.world.queue), principals);
+    let admin = user(9, [Role::Admin]);
+    let disable = PrincipalChange {
+        disabled: Some(true),
+        ..PrincipalChange::default()
+    };
+    let disabled = directory.update(&admin, TENANT, operator().id, None, disable);
+    disabled.await.expect("disabled");
+    assert_eq!(bench.at("01:00:00").await, 0);
+    let paused = bench.read(id).await.paused;
+    assert_eq!(
+        paused.map(|paused| paused.reason).as_deref(),
+        Some("principal_disabled")
+    );
+    assert!(bench.tasks().await.is_empty());
+}
+
+#[tokio::test]
 async fn tasks_act_with_the_rights_and_limits_that_their_principal_has_by_then() {
     let bench = Bench::with(|plan| {
         plan.settings.submit_per_principal = RateLimit {
