@@ -4,7 +4,7 @@
 pub(crate) fn describe(name: &str) -> &'static str {
     match name {
         "agent_registry.available_agents" => "Agents that may take work, by kind of task",
-        "agent_registry.removed_total" => "Agents that were removed because they were silent",
+        "agent_registry.removed_total" => "Agents that were removed because they were silent for too long",
         "attempt.duration_seconds" => "How long attempts ran on agents that this node hosts",
         "attempt.refused_total" => "Hand-ins of attempts that were refused",
         "dispatcher.assigned_total" => "Tasks and reviews that were assigned",
@@ -31,9 +31,11 @@ pub(crate) fn describe(name: &str) -> &'static str {
         "queue.submitted_total" => "Tasks that passed admission, by kind",
         "routing.explored_total" => "Choices that explored, by strategy and kind",
         "routing.reward" => "Rewards of finished attempts, by strategy and kind",
-        "schedules.delay_seconds" => "From the instant of a schedule to its submit, jitter included",
+        "schedules.delay_seconds" => {
+            "How long after its instant the task of a schedule was submitted, jitter included"
+        }
         "schedules.paused_total" => "Schedules that the server paused, by reason",
-        "schedules.runs_total" => "Runs of schedules, by outcome",
+        "schedules.runs_total" => "Instants of schedules that were served, by outcome",
         "schedules.skipped_total" => "Instants of schedules that were passed over, by reason",
         "supervisor.restarts_total" => "Services that ended by themselves and were started again",
         "work.given_again_total" => "Assignments given again to an agent that did not know of them",
