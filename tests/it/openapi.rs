@@ -25,10 +25,15 @@ const LISTS: &[&str] = &[
     "agent.list",
     "artifact.list",
     "audit.query",
+    "policy.list",
+    "principal.list",
     "routing.decisions",
     "schedule.list",
+    "task.cancel_many",
     "task.events",
     "task.list",
+    "task.requeue_many",
+    "tenant.list",
 ];
 
 /// The configuration of the fuzz.

@@ -3,9 +3,9 @@
 mod access;
 mod contract;
 mod hooks;
+mod hostile;
 mod load;
 mod matrix;
-mod hostile;
 mod schedules;
 mod shutdown;
 mod streams;
@@ -48,6 +48,18 @@ impl Served {
             serving,
             operator,
         }
+    }
+
+    /// An operator of the default tenant who is no admin.
+    pub(crate) fn plain_operator(&self) -> Caller {
+        let form = json!({"name": "plain", "roles": ["operator", "submitter", "reviewer"]});
+        let made = self.operator.post("/v1/principals", &form);
+        assert_eq!(made.status, 201, "{made:?}");
+        let id = made.json()["id"].as_str().expect("an id").to_owned();
+        let key = self
+            .operator
+            .post(&format!("/v1/principals/{id}/keys"), &json!({}));
+        Caller::new(&self.serving, key.json()["secret"].as_str())
     }
 
     pub(crate) fn submit(&self, task: &Value) -> String {

@@ -7,6 +7,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::groups;
+use crate::outer;
 use crate::routes::{Answer, Operation};
 
 /// Codes that every operation may answer with.
@@ -61,7 +62,7 @@ pub fn document() -> Value {
 fn described(operation: &Operation, generator: &mut SchemaGenerator, problem: &Value) -> Value {
     let mut parameters = path_parameters(operation.path);
     parameters.extend(operation.headers.iter().map(|name| {
-        json!({"name": name, "in": "header", "required": false, "schema": {"type": "string", "maxLength": 255}})
+        json!({"name": name, "in": "header", "required": false, "schema": {"type": "string", "maxLength": outer::HEADER_CHARS}})
     }));
     if let Some(query) = operation.query {
         parameters.extend(query_parameters(&query(generator).to_value()));
@@ -124,6 +125,9 @@ fn refusals(operation: &Operation) -> Vec<(u16, Vec<&'static str>)> {
     if operation.query.is_some() {
         words.extend(WITH_QUERY);
     }
+    if !operation.headers.is_empty() {
+        words.push("invalid_request");
+    }
     if operation.path.contains('{') {
         words.push("not_found");
     }
@@ -144,7 +148,7 @@ fn path_parameters(path: &str) -> Vec<Value> {
     path.split('/')
         .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
         .map(|name| {
-            json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "minLength": 1, "maxLength": 200}})
+            json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "minLength": 1, "maxLength": outer::SEGMENT_CHARS}})
         })
         .collect()
 }

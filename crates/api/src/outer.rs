@@ -25,6 +25,13 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// W3C Trace Context.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// The longest header that an operation looks at, in bytes.
+pub(crate) const HEADER_CHARS: usize = 255;
+/// The longest part of a path, in characters.
+pub(crate) const SEGMENT_CHARS: usize = 200;
+/// Headers that operations look at.
+const LOOKED_AT: [&str; 3] = ["if-match", "idempotency-key", "last-event-id"];
+
 /// Headers of every answer: nothing here is meant to be framed, sniffed, cached or referred to.
 const SECURITY: [(HeaderName, &str); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -145,11 +152,52 @@ pub(crate) async fn bounded(State(pace): State<Pace>, request: Request, next: Ne
     let Some(api) = request.extensions().get::<Api>().cloned() else {
         return Failure::new("internal", "internal error; the server's log says more").into_response();
     };
-    let mut response = limited(&api, pace, request, next).await;
+    let mut response = match well_sized(&request) {
+        Ok(()) => limited(&api, pace, request, next).await,
+        Err(failure) => failure.into_response(),
+    };
     if let Some(operation) = operation {
         response.extensions_mut().insert(operation);
     }
     response
+}
+
+/// Refuses what the document calls too long, before anybody looks at it.
+fn well_sized(request: &Request) -> Result<(), Failure> {
+    let long_segment = |segment: &str| {
+        // An escaped byte takes three characters, and a character up to four bytes.
+        segment.len() > SEGMENT_CHARS && percent_decoded_chars(segment) > SEGMENT_CHARS
+    };
+    if request.uri().path().split('/').any(long_segment) {
+        return Err(Failure::not_found());
+    }
+    let long = LOOKED_AT.iter().find(|name| {
+        let values = request.headers().get_all(**name);
+        values.iter().any(|value| value.len() > HEADER_CHARS)
+    });
+    match long {
+        Some(name) => Err(Failure::new(
+            "invalid_request",
+            format!("the header `{name}` has more than {HEADER_CHARS} bytes"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// How many characters an escaped text has: those bytes that begin one.
+fn percent_decoded_chars(text: &str) -> usize {
+    let (mut count, mut bytes) = (0, text.bytes());
+    while let Some(byte) = bytes.next() {
+        let byte = if byte == b'%' {
+            let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16)).unwrap_or(0);
+            let (high, low) = (digit(bytes.next()), digit(bytes.next()));
+            (high * 16 + low) as u8
+        } else {
+            byte
+        };
+        count += usize::from(byte & 0b1100_0000 != 0b1000_0000);
+    }
+    count
 }
 
 async fn limited(api: &Api, pace: Pace, request: Request, next: Next) -> Response {

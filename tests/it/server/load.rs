@@ -12,7 +12,11 @@ use super::{Served, task};
 /// Resident memory of the server in MiB (proc(5), `statm`).
 fn resident_mib(served: &Served) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{}/statm", served.serving.pid())).expect("it runs");
-    let pages: f64 = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("pages");
+    let pages: f64 = text
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse().ok())
+        .expect("pages");
     pages * 4096.0 / 1_048_576.0
 }
 
@@ -41,7 +45,10 @@ fn ten_times_what_is_let_through_is_refused_and_what_was_accepted_ends() {
                             refused.fetch_add(1, Ordering::Relaxed);
                             let told = answer.json();
                             assert_eq!(told["code"], "rate_limited");
-                            assert!(told["retry_after_ms"].as_u64().is_some_and(|after| after > 0), "{told}");
+                            assert!(
+                                told["retry_after_ms"].as_u64().is_some_and(|after| after > 0),
+                                "{told}"
+                            );
                             assert!(answer.header("retry-after").is_some(), "{answer:?}");
                         }
                         _ => panic!("{answer:?}"),
@@ -57,7 +64,11 @@ fn ten_times_what_is_let_through_is_refused_and_what_was_accepted_ends() {
     });
     let accepted = accepted.into_inner().expect("a lock");
     let refused = refused.into_inner();
-    assert!(refused >= 9 * accepted.len(), "{refused} refused, {} accepted", accepted.len());
+    assert!(
+        refused >= 9 * accepted.len(),
+        "{refused} refused, {} accepted",
+        accepted.len()
+    );
     for id in &accepted {
         let path = format!("/v1/tasks/{id}");
         wait_until("an accepted task has ended", || {
@@ -65,12 +76,18 @@ fn ten_times_what_is_let_through_is_refused_and_what_was_accepted_ends() {
         });
     }
     let after = resident_mib(&served);
-    assert!(after < before + 64.0, "{before:.0} MiB before, {after:.0} MiB after");
+    assert!(
+        after < before + 64.0,
+        "{before:.0} MiB before, {after:.0} MiB after"
+    );
     println!(
         "report: {} accepted, {refused} refused, {before:.0} MiB before, {after:.0} MiB after",
         accepted.len()
     );
-    let log = served.operator.get("/v1/audit/entries?action=rate_limited&limit=100").json();
+    let log = served
+        .operator
+        .get("/v1/audit/entries?action=rate_limited&limit=100")
+        .json();
     let entries = log["entries"].as_array().expect("entries").len();
     assert!(entries < 20, "refusals are summed: {entries} entries");
     assert_eq!(served.serving.stop().code(), Some(0));
@@ -109,7 +126,9 @@ fn ten_thousand_connections_that_say_nothing_keep_nobody_out() {
     let memory = resident_mib(&served);
     assert!(memory < 400.0, "{memory:.0} MiB for {} connections", idle.len());
     drop(idle);
-    let told = served.operator.post("/v1/tasks", &json!({"kind": "analysis", "title": "after"}));
+    let told = served
+        .operator
+        .post("/v1/tasks", &json!({"kind": "analysis", "title": "after"}));
     assert_eq!(told.status, 201, "{told:?}");
     assert_eq!(served.serving.stop().code(), Some(0));
 }

@@ -26,14 +26,22 @@ fn furnish(served: &Served, agent: &Caller) -> Owned {
     one["title"] = json!(CANARY);
     one["labels"] = json!({"canary": CANARY});
     let profile = json!({"name": CANARY, "model_family": "none", "kinds": ["analysis"]});
-    let hook = operator.post("/v1/hooks", &json!({"url": "https://example.com/canary", "events": ["closed"]}));
+    let hook = operator.post(
+        "/v1/hooks",
+        &json!({"url": "https://example.com/canary", "events": ["closed"]}),
+    );
     let hook = hook.json()["hook"]["id"].as_str().expect("a hook").to_owned();
     let schedule = json!({"name": CANARY, "cron": "0 3 * * *", "time_zone": "UTC", "task": task()});
     let principal = operator.post("/v1/principals", &json!({"name": CANARY, "roles": ["submitter"]}));
     let principal = id(&principal);
     let key = operator.post(&format!("/v1/principals/{principal}/keys"), &json!({}));
     assert_eq!(key.status, 201, "{key:?}");
-    let stored = operator.call("PUT", &format!("/v1/artifacts/{}", digest_of(CANARY)), &[], CANARY.as_bytes());
+    let stored = operator.call(
+        "PUT",
+        &format!("/v1/artifacts/{}", digest_of(CANARY)),
+        &[],
+        CANARY.as_bytes(),
+    );
     assert!((200..300).contains(&stored.status), "{stored:?}");
     BTreeMap::from([
         ("tasks", id(&operator.post("/v1/tasks", &one))),
@@ -66,17 +74,36 @@ fn neighbour(served: &Served) -> Caller {
         &json!({}),
     );
     assert_eq!(key.status, 201, "{key:?}");
-    Caller::new(&served.serving, Some(key.json()["secret"].as_str().expect("the key")))
+    Caller::new(
+        &served.serving,
+        Some(key.json()["secret"].as_str().expect("the key")),
+    )
 }
 
 /// Values that are no id of anything, to be sent in the place of one.
 fn hostile(id: &str) -> Vec<String> {
     let mut values: Vec<String> = [
-        "*", "%2A", "%25", "_", "..", "%2e%2e", "%00", "null", "undefined", "' OR '1'='1", "1;DROP TABLE task",
-        "..%2f..%2fetc%2fpasswd", "%7B%22%24ne%22%3Anull%7D", "\u{ff10}",
+        "*",
+        "%2A",
+        "%25",
+        "_",
+        "..",
+        "%2e%2e",
+        "%00",
+        "null",
+        "undefined",
+        "' OR '1'='1",
+        "1;DROP TABLE task",
+        "..%2f..%2fetc%2fpasswd",
+        "%7B%22%24ne%22%3Anull%7D",
+        "\u{ff10}",
     ]
     .iter()
-    .map(|text| text.replace(' ', "%20").replace('\'', "%27").replace('\u{ff10}', "%EF%BC%90"))
+    .map(|text| {
+        text.replace(' ', "%20")
+            .replace('\'', "%27")
+            .replace('\u{ff10}', "%EF%BC%90")
+    })
     .collect();
     values.push(id.to_uppercase());
     values.push(format!("{id}%20"));
@@ -121,7 +148,11 @@ fn nothing_of_a_tenant_is_told_to_another_and_absent_and_denied_look_alike() {
     let document = served.operator.get("/openapi.json").json();
     let (mut operations, mut calls) = (0, 0);
     for (path, methods) in document["paths"].as_object().expect("paths") {
-        let group = path.trim_start_matches("/v1/").split('/').next().unwrap_or_default();
+        let group = path
+            .trim_start_matches("/v1/")
+            .split('/')
+            .next()
+            .unwrap_or_default();
         for (method, described) in methods.as_object().expect("methods") {
             let operation = described["operationId"].as_str().expect("an id");
             // A stream is watched by its first answer only; the others answer whole.
@@ -143,7 +174,9 @@ fn nothing_of_a_tenant_is_told_to_another_and_absent_and_denied_look_alike() {
                 }
             };
             if !path.contains('{') {
-                if method == "GET" && !["system.document", "system.metrics", "audit.export"].contains(&operation) {
+                if method == "GET"
+                    && !["system.document", "system.metrics", "audit.export"].contains(&operation)
+                {
                     let answer = call("", "");
                     let text = String::from_utf8_lossy(&answer.body).into_owned();
                     assert!(!text.contains(CANARY), "{operation}: {text}");
@@ -164,7 +197,11 @@ fn nothing_of_a_tenant_is_told_to_another_and_absent_and_denied_look_alike() {
             let key = owned.get("key").map_or("", String::as_str);
             let (theirs, none) = (call(id, key), call(&absent, "0123456789abcdef"));
             assert!(theirs.status >= 400, "{operation} of another tenant: {theirs:?}");
-            assert_eq!(shape(&theirs), shape(&none), "{operation}: other and absent differ");
+            assert_eq!(
+                shape(&theirs),
+                shape(&none),
+                "{operation}: other and absent differ"
+            );
             for value in hostile(id) {
                 let answer = call(&value, key);
                 assert!(
@@ -177,8 +214,15 @@ fn nothing_of_a_tenant_is_told_to_another_and_absent_and_denied_look_alike() {
             }
         }
     }
-    assert!(operations >= 40 && calls >= 400, "{operations} operations, {calls} calls");
-    for (group, path) in [("tasks", "tasks"), ("agents", "agents"), ("schedules", "schedules")] {
+    assert!(
+        operations >= 40 && calls >= 400,
+        "{operations} operations, {calls} calls"
+    );
+    for (group, path) in [
+        ("tasks", "tasks"),
+        ("agents", "agents"),
+        ("schedules", "schedules"),
+    ] {
         let own = served.operator.get(&format!("/v1/{path}/{}", owned[group]));
         assert_eq!(own.status, 200, "{group} is as it was: {own:?}");
     }

@@ -111,7 +111,11 @@ fn what_was_accepted_survives_a_stop_under_load() {
     assert_eq!(agent.post("/v1/agents", &profile).status, 200);
     let accepted = std::sync::Mutex::new(Vec::new());
     let address = served.serving.url.trim_start_matches("http://").to_owned();
-    let Served { place, serving, operator } = served;
+    let Served {
+        place,
+        serving,
+        operator,
+    } = served;
     let status = std::thread::scope(|scope| {
         for kind in ["analysis", "writing", "research"] {
             let (operator, accepted, address) = (&operator, &accepted, &address);
@@ -120,7 +124,9 @@ fn what_was_accepted_survives_a_stop_under_load() {
                 let headers = [("content-type", "application/json")];
                 // Until nobody answers any more.
                 while TcpStream::connect(address).is_ok() {
-                    let asked = std::panic::catch_unwind(|| operator.call("POST", "/v1/tasks", &headers, body.as_bytes()));
+                    let asked = std::panic::catch_unwind(|| {
+                        operator.call("POST", "/v1/tasks", &headers, body.as_bytes())
+                    });
                     if let Ok(answer) = asked
                         && answer.status == 201
                     {
@@ -135,8 +141,9 @@ fn what_was_accepted_survives_a_stop_under_load() {
             let claim = json!({"slots": 2, "wait_seconds": 5}).to_string();
             let headers = [("content-type", "application/json")];
             while TcpStream::connect(address).is_ok() {
-                let _cut_off_at_the_end =
-                    std::panic::catch_unwind(|| agent.call("POST", "/v1/work/claim", &headers, claim.as_bytes()));
+                let _cut_off_at_the_end = std::panic::catch_unwind(|| {
+                    agent.call("POST", "/v1/work/claim", &headers, claim.as_bytes())
+                });
             }
         });
         arbiter_tests::wait_until("there is load", || accepted.lock().expect("a lock").len() > 100);

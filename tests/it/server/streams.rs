@@ -104,7 +104,10 @@ fn a_stream_ends_when_its_key_is_revoked() {
     let mut stream = reader.open("GET", &format!("/v1/tasks/{id}/watch"), &[], Some(0));
     assert_eq!(http::head(&mut stream).0, 200);
     assert!(event(&mut stream).is_some());
-    let path = format!("/v1/principals/{principal}/keys/{}", key["key"]["id"].as_str().expect("an id"));
+    let path = format!(
+        "/v1/principals/{principal}/keys/{}",
+        key["key"]["id"].as_str().expect("an id")
+    );
     let revoked = served.operator.call("DELETE", &path, &[], b"");
     assert!((200..300).contains(&revoked.status), "{revoked:?}");
     assert_eq!(event(&mut stream), None, "nothing more is told");

@@ -10,19 +10,16 @@ const OTHER: &str = "00000000-0000-7000-8000-000000000002";
 #[test]
 fn an_operator_reads_its_tenant_and_changes_none() {
     let served = Served::new();
-    let listed = served.operator.get("/v1/tenants").json();
+    let operator = served.plain_operator();
+    let listed = operator.get("/v1/tenants").json();
     assert_eq!(listed["tenants"][0]["id"], HOME);
     assert_eq!(listed["tenants"].as_array().map(Vec::len), Some(1));
-    let home = served.operator.get(&format!("/v1/tenants/{HOME}"));
+    let home = operator.get(&format!("/v1/tenants/{HOME}"));
     assert_eq!((home.status, home.header("etag")), (200, Some("\"1\"")));
     assert_eq!(home.json()["name"], "default");
     for absent in [OTHER, "no-id", "00000000-0000-0000-0000-000000000000"] {
-        refused(
-            &served.operator.get(&format!("/v1/tenants/{absent}")),
-            404,
-            "not_found",
-        );
-        let change = served.operator.send(
+        refused(&operator.get(&format!("/v1/tenants/{absent}")), 404, "not_found");
+        let change = operator.send(
             "PATCH",
             &format!("/v1/tenants/{absent}"),
             &[],
@@ -30,7 +27,7 @@ fn an_operator_reads_its_tenant_and_changes_none() {
         );
         refused(&change, 404, "not_found");
     }
-    let change = served.operator.send(
+    let change = operator.send(
         "PATCH",
         &format!("/v1/tenants/{HOME}"),
         &[],
@@ -38,37 +35,32 @@ fn an_operator_reads_its_tenant_and_changes_none() {
     );
     refused(&change, 403, "forbidden");
     let because = json!({"reason": "why"});
-    let suspend = served
-        .operator
-        .post(&format!("/v1/tenants/{HOME}/suspend"), &because);
+    let suspend = operator.post(&format!("/v1/tenants/{HOME}/suspend"), &because);
     refused(&suspend, 403, "forbidden");
-    let made = served.operator.post("/v1/tenants", &json!({"name": "mine"}));
+    let made = operator.post("/v1/tenants", &json!({"name": "mine"}));
     refused(&made, 403, "forbidden");
-    refused(&served.operator.get("/v1/tenants?cursor=x"), 400, "bad_cursor");
+    refused(&operator.get("/v1/tenants?cursor=x"), 400, "bad_cursor");
 }
 
 #[test]
 fn an_operator_pauses_its_tenant_until_it_resumes_it() {
     let served = Served::new();
-    let pause = |form| served.operator.post("/v1/queue/pause", &form);
+    let operator = served.plain_operator();
+    let pause = |form| operator.post("/v1/queue/pause", &form);
     let paused = pause(json!({"what": "tenant", "reason": "upkeep"}));
     assert_eq!(paused.status, 200, "{paused:?}");
     assert_eq!(paused.json()["tenant"], HOME);
     let kind = pause(json!({"what": "kind", "kind": "writing", "reason": "upkeep"}));
     assert_eq!(kind.json()["kind"], "writing");
-    let status = served.operator.get("/v1/queue").json();
+    let status = operator.get("/v1/queue").json();
     assert_eq!(status["pauses"].as_array().map(Vec::len), Some(2), "{status}");
     assert_eq!(
         (&status["tenant"], &status["tasks"]["open"]),
         (&json!(HOME), &json!(0))
     );
     let resume = json!({"what": "tenant", "reason": "done"});
-    assert_eq!(served.operator.post("/v1/queue/resume", &resume).status, 204);
-    refused(
-        &served.operator.post("/v1/queue/resume", &resume),
-        404,
-        "not_found",
-    );
+    assert_eq!(operator.post("/v1/queue/resume", &resume).status, 204);
+    refused(&operator.post("/v1/queue/resume", &resume), 404, "not_found");
 
     refused(&pause(json!({"what": "queue", "reason": "x"})), 403, "forbidden");
     let everywhere = json!({"what": "kind", "kind": "writing", "everywhere": true, "reason": "x"});

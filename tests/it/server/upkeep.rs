@@ -140,7 +140,8 @@ fn the_node_tells_how_it_stands() {
     );
     assert!(status["audit"]["entries"].as_u64().expect("entries") >= 1);
     assert_eq!(status["calls"]["taken"], 1, "this one");
-    refused(&served.operator.get("/v1/audit/export"), 403, "forbidden");
-    let backup = served.operator.post("/v1/system/backup", &json!(null));
+    let operator = served.plain_operator();
+    refused(&operator.get("/v1/audit/export"), 403, "forbidden");
+    let backup = operator.post("/v1/system/backup", &json!(null));
     refused(&backup, 403, "forbidden");
 }

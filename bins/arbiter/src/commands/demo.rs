@@ -179,7 +179,10 @@ async fn watch(app: &App, client: &Client, ids: &[TaskId], json: bool) -> Result
     let started = app.clock.monotonic();
     let mut table = table::Table::new(client).await?;
     loop {
-        let tasks = client.task_list(&arbiter_client::TaskFilter::default()).await?.tasks;
+        let tasks = client
+            .task_list(&arbiter_client::TaskFilter::default())
+            .await?
+            .tasks;
         let over = tasks.len() == ids.len() && tasks.iter().all(|task| has_ended(&task.state));
         if !json && (over || output::is_watched()) {
             table.draw(client, &tasks).await?;

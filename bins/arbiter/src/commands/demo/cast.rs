@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arbiter_core::model::{
-    AgentCost, AgentProfile, Capabilities, SecurityLevel, TaskKind, Transport,
-};
+use arbiter_core::model::{AgentCost, AgentProfile, Capabilities, SecurityLevel, TaskKind, Transport};
 use arbiter_wire::task::TaskForm;
 
 use crate::app::App;
@@ -132,7 +130,10 @@ mod tests {
     #[test]
     fn seeds_change_order_and_crashes_and_some_crash_in_each() {
         let casts: Vec<Cast> = (0..200).map(|seed| Cast::of(seed, "arbiter")).collect();
-        let kinds: BTreeSet<_> = casts.iter().map(|cast| (cast.order.clone(), cast.crashes.clone())).collect();
+        let kinds: BTreeSet<_> = casts
+            .iter()
+            .map(|cast| (cast.order.clone(), cast.crashes.clone()))
+            .collect();
         assert_eq!(kinds.len(), 72, "24 orders, three counts of crashes");
         assert!(casts.iter().all(|cast| (1..4).contains(&cast.crashes.len())));
         assert_eq!(casts[7].order, Cast::of(7, "other").order, "a seed replays");

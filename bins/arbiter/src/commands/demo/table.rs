@@ -32,11 +32,19 @@ impl Table {
         if self.lines > 0 {
             let _always = write!(text, "\u{1b}[{}A\u{1b}[J", self.lines);
         }
-        let _always = writeln!(text, "{:<36} {:<10} {:<9} {:<10}", "TASK", "STATE", "ATTEMPTS", "AGENT");
+        let _always = writeln!(
+            text,
+            "{:<36} {:<10} {:<9} {:<10}",
+            "TASK", "STATE", "ATTEMPTS", "AGENT"
+        );
         for task in tasks {
             let agent = self.agent(client, task).await?;
             let name = self.names.get(&agent).map_or("", String::as_str);
-            let _always = writeln!(text, "{:<36} {:<10} {:<9} {name:<10}", task.title, task.state, task.attempts);
+            let _always = writeln!(
+                text,
+                "{:<36} {:<10} {:<9} {name:<10}",
+                task.title, task.state, task.attempts
+            );
         }
         output::error_line(text.trim_end());
         self.lines = tasks.len() + 1;
