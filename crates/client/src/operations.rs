@@ -4,8 +4,11 @@ mod agents;
 mod artifacts;
 mod audit;
 mod hooks;
+mod queue;
+mod schedules;
 mod system;
 mod tasks;
+mod tenants;
 mod work;
 
 pub use artifacts::ArtifactReader;
@@ -56,6 +59,22 @@ pub const OPERATIONS: &[Operation] = &[
     hooks::ROTATE,
     hooks::DELIVERIES,
     hooks::REPLAY,
+    queue::STATUS,
+    queue::PAUSE,
+    queue::RESUME,
+    schedules::CREATE,
+    schedules::LIST,
+    schedules::PREVIEW,
+    schedules::GET,
+    schedules::NEXT,
+    schedules::UPDATE,
+    schedules::DELETE,
+    tenants::CREATE,
+    tenants::LIST,
+    tenants::GET,
+    tenants::UPDATE,
+    tenants::SUSPEND,
+    tenants::RESUME,
     audit::QUERY,
     audit::HEAD,
     audit::PROOF,
