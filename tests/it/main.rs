@@ -1,15 +1,18 @@
 //! End to end, through the binary.
 #![expect(clippy::expect_used, reason = "helpers of tests fail the test")]
 
+mod agent_run;
 mod audit;
 mod backup;
 mod batch;
+mod client;
 mod command_line;
 mod demo;
 mod doctor;
 mod examples;
 mod merkle;
 mod openapi;
+mod remote;
 mod secrets;
 mod server;
 mod tamper;

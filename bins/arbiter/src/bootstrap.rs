@@ -82,7 +82,11 @@ pub(crate) async fn create_principal(
         })
 }
 
-fn read(path: &Path) -> Result<Option<SecretText>, Failure> {
+/// Reads a key's file; none when it does not exist.
+///
+/// # Errors
+/// When it can be read by others, or not at all.
+pub(crate) fn read(path: &Path) -> Result<Option<SecretText>, Failure> {
     let mut file = match std::fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

@@ -1,11 +1,13 @@
 //! The command line.
 
+mod agent;
 mod schedule;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use agent::{AgentCommand, AgentOperate, AgentRunArgs, HookCommand};
 pub(crate) use schedule::{CatchUpWord, OverlapWord, ScheduleArgs, ScheduleCommand};
 
 /// The control plane for fleets of AI agents.
@@ -27,6 +29,21 @@ pub(crate) struct Global {
     /// Folder of the store [default: $ARBITER_DATA_DIR, else $XDG_DATA_HOME/arbiter]
     #[arg(long, global = true, value_name = "FOLDER")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// Work against this server [default: $ARBITER_SERVER, else the process that serves this machine's store, if one does]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// File of the key for the server [default: $ARBITER_TOKEN_FILE; the operator's for this machine's server]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// PEM file of further authorities that may vouch for the server [default: $ARBITER_CA_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Refuse to act in another tenant of this machine's store
+    #[arg(long, global = true, value_name = "ID")]
+    pub(crate) tenant: Option<String>,
+    /// Work on the store of this machine, whoever serves it
+    #[arg(long, global = true, conflicts_with = "server")]
+    pub(crate) local: bool,
     /// Print JSON instead of text for people
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -58,6 +75,12 @@ pub(crate) enum Command {
     /// Look at tasks and operate on them
     #[command(subcommand)]
     Task(TaskCommand),
+    /// Run an agent, look at agents and operate on them
+    #[command(subcommand)]
+    Agent(AgentCommand),
+    /// Look at completion webhooks
+    #[command(subcommand)]
+    Hook(HookCommand),
     /// Make tasks at given times, again and again
     #[command(subcommand)]
     Schedule(ScheduleCommand),
@@ -225,6 +248,11 @@ pub(crate) enum TaskCommand {
         /// Only those after this task
         #[arg(long)]
         after: Option<String>,
+    },
+    /// Follow a task until it has ended
+    Watch {
+        /// The task's id
+        id: String,
     },
     /// Withdraw a task
     Cancel(Operate),

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod agent;
 pub(crate) mod audit;
 mod backup;
 pub(crate) mod completions;
@@ -7,6 +8,7 @@ mod config;
 mod demo;
 pub(crate) mod demo_agent;
 pub(crate) mod doctor;
+mod hook;
 mod key;
 mod policy;
 mod principal;
@@ -21,31 +23,77 @@ use crate::app::App;
 use crate::cli::{Cli, Command};
 use crate::config::{Config, Environment};
 use crate::exit::Failure;
+use crate::reach::{self, Choice};
+use crate::{cli, pulling};
+
+pub(crate) use task::submission;
 
 /// Runs the command of a command line.
 pub(crate) fn run(cli: Cli, config: Config, environment: &dyn Environment) -> Result<(), Failure> {
     let json = cli.global.json;
+    let choice = Choice::of(&cli.global, environment);
     match cli.command {
-        Command::Run(arguments) => block_on(run::run(config, arguments, json, environment)),
-        Command::Serve(arguments) => block_on(serve::run(config, arguments, json, environment)),
-        Command::Demo(arguments) => block_on(demo::run(config, arguments, json, environment)),
-        Command::Task(command) => block_on(with_app(config, async |app| task::run(app, command, json).await)),
-        Command::Schedule(command) => block_on(with_app(config, async |app| {
-            schedule::run(app, command, json).await
+        Command::Run(arguments) => {
+            choice.only_here("arbiter run")?;
+            block_on(run::run(config, arguments, json, environment))
+        }
+        Command::Serve(arguments) => {
+            choice.only_here("arbiter serve")?;
+            block_on(serve::run(config, arguments, json, environment))
+        }
+        Command::Demo(arguments) => {
+            choice.only_here("arbiter demo")?;
+            block_on(demo::run(config, arguments, json, environment))
+        }
+        Command::Task(command) => block_on(reach::with(&choice, config, async |reach| {
+            task::run(reach, command, json).await
         })),
-        Command::Audit(command) => block_on(audit::run(config, command, json)),
-        Command::Key(command) => block_on(with_app(config, async |app| key::run(app, command, json).await)),
-        Command::Principal(command) => block_on(with_app(config, async |app| {
-            principal::run(app, command, json).await
+        Command::Agent(cli::AgentCommand::Run(arguments)) => {
+            block_on(pulling::run(&choice, &config, &arguments, json, environment))
+        }
+        Command::Agent(command) => block_on(reach::with(&choice, config, async |reach| {
+            agent::run(reach, command, json).await
         })),
-        Command::Policy(command) => block_on(with_app(config, async |app| {
-            policy::run(app, command, json).await
+        Command::Hook(command) => block_on(reach::with(&choice, config, async |reach| {
+            hook::run(reach, command, json).await
         })),
-        Command::Backup { folder } => block_on(with_app(config, async |app| {
-            backup::take(app, &folder, json).await
-        })),
-        Command::Restore(arguments) => block_on(backup::restore(config, arguments, json)),
-        Command::Doctor(arguments) => block_on(doctor::run(config, arguments, json)),
+        Command::Schedule(command) => {
+            choice.only_here("arbiter schedule")?;
+            block_on(with_app(config, async |app| {
+                schedule::run(app, command, json).await
+            }))
+        }
+        Command::Audit(command) => block_on(audit::run(&choice, config, command, json)),
+        Command::Key(command) => {
+            choice.only_here("arbiter key")?;
+            block_on(with_app(config, async |app| key::run(app, command, json).await))
+        }
+        Command::Principal(command) => {
+            choice.only_here("arbiter principal")?;
+            block_on(with_app(config, async |app| {
+                principal::run(app, command, json).await
+            }))
+        }
+        Command::Policy(command) => {
+            choice.only_here("arbiter policy")?;
+            block_on(with_app(config, async |app| {
+                policy::run(app, command, json).await
+            }))
+        }
+        Command::Backup { folder } => {
+            choice.only_here("arbiter backup")?;
+            block_on(with_app(config, async |app| {
+                backup::take(app, &folder, json).await
+            }))
+        }
+        Command::Restore(arguments) => {
+            choice.only_here("arbiter restore")?;
+            block_on(backup::restore(config, arguments, json))
+        }
+        Command::Doctor(arguments) => {
+            choice.only_here("arbiter doctor")?;
+            block_on(doctor::run(config, arguments, json))
+        }
         Command::Config(command) => config::run(&config, &command, json),
         // Handled before the configuration is read.
         Command::Completions { .. } | Command::Launch { .. } | Command::DemoAgent { .. } => Ok(()),

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arbiter_adapter_process::{AgentCommand, Enforced, ExecTransport, Launcher, Limits};
+use arbiter_adapter_process::Enforced;
 use arbiter_allocation::Allocation;
-use arbiter_core::mechanism::Redactor;
 use arbiter_core::model::{Band, NodeId, Principal, PrincipalId, PrincipalKind, Role, TenantId};
-use arbiter_core::ports::{AgentRegistry, AgentTransport, BoxError, Spawner, TaskReader, TaskStore};
+use arbiter_core::ports::{AgentRegistry, BoxError, Spawner, TaskReader, TaskStore};
 use arbiter_core::services::{Allocator, Traffic, WorkDesk};
 use arbiter_orchestration::fair::{FairScheduler, FairSettings};
 use arbiter_orchestration::supervisor::{
@@ -27,6 +26,7 @@ use serde_json::{Map, Value};
 use crate::app::App;
 use crate::batch::AgentEntry;
 use crate::config::{Config, Environment};
+use crate::exec;
 use crate::exit::Failure;
 
 /// The name of the audit log in checkpoints and keys.
@@ -293,7 +293,7 @@ async fn host(
     agents: Vec<AgentEntry>,
     environment: &dyn Environment,
 ) -> Result<Vec<HostedAgent>, Failure> {
-    let left = arbiter_adapter_process::sweep(&work_root(&app.config));
+    let left = arbiter_adapter_process::sweep(&exec::work_root(&app.config));
     match left {
         Ok(0) => {}
         Ok(count) => {
@@ -307,6 +307,12 @@ async fn host(
             tracing::warn!(event = "work_folders_left", error = %error, "folders of dead attempts could not be removed");
         }
     }
+    let around = exec::Surroundings {
+        config: &app.config,
+        artifacts: &app.artifacts,
+        clock: &app.clock,
+        environment,
+    };
     let mut hosted = Vec::new();
     for entry in agents {
         let tenant = entry.profile.tenant.unwrap_or(app.operator.tenant);
@@ -323,7 +329,7 @@ async fn host(
         hosted.push(HostedAgent {
             agent: entry.profile.id,
             slots: entry.profile.slots,
-            transport: transport(app, &entry, environment)?,
+            transport: exec::transport(&around, &entry)?,
             principal,
         });
     }
@@ -341,59 +347,6 @@ fn agent_principal(tenant: TenantId, entry: &AgentEntry) -> Principal {
         kinds: None,
         highest_band: Band::HIGHEST,
     }
-}
-
-/// Runs an agent's command through this binary as its launcher.
-fn transport(
-    app: &App,
-    entry: &AgentEntry,
-    environment: &dyn Environment,
-) -> Result<Arc<dyn AgentTransport>, Failure> {
-    let mut env = std::collections::BTreeMap::new();
-    for name in &entry.env {
-        let value = environment.get(name).ok_or_else(|| {
-            let agent = &entry.profile.name;
-            Failure::configuration(format!(
-                "the agent `{agent}` wants the variable `{name}`, which is not set"
-            ))
-        })?;
-        env.insert(name.clone(), value);
-    }
-    let exec = app.config.exec;
-    let limits = Limits {
-        memory_bytes: entry.memory_bytes.unwrap_or(exec.memory_bytes),
-        output_bytes: entry.output_bytes.unwrap_or(exec.output_bytes),
-        processes: exec.processes,
-        uid: Some(exec.uid),
-    };
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::internal("this program's own file was not found", error))?;
-    let redactor = Redactor::new(&app.config.redaction)
-        .map_err(|error| Failure::configuration(format!("redaction: {error}")))?;
-    Ok(Arc::new(ExecTransport::new(
-        AgentCommand {
-            agent: entry.profile.id,
-            command: entry.command.clone(),
-            env,
-            limits,
-        },
-        Launcher {
-            program,
-            arguments: vec!["__launch".into()],
-        },
-        Arc::clone(&app.artifacts),
-        Arc::clone(&app.clock),
-        Arc::new(redactor),
-        work_root(&app.config),
-    )))
-}
-
-/// Where attempts work: outside of the data folder, which commands must not enter.
-pub(crate) fn work_root(config: &Config) -> std::path::PathBuf {
-    let owner = nix::unistd::Uid::effective();
-    let place = arbiter_core::model::Digest::of(config.data_dir.as_os_str().as_encoded_bytes());
-    let place: String = place.to_string().chars().take(16).collect();
-    std::env::temp_dir().join(format!("arbiter-work-{owner}-{place}"))
 }
 
 /// Which limits of commands hold on this machine.

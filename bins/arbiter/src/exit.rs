@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use arbiter_adapter_sqlite::OpenError;
+use arbiter_client::ClientError;
 use arbiter_core::ports::StoreError;
 use arbiter_queue::{KeyError, QueueError, RecordError};
 use arbiter_wire::codes;
@@ -124,6 +125,24 @@ impl From<RecordError> for Failure {
                 message: error.to_string(),
                 source: None,
             },
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let meaning = codes::meaning(error.code());
+        let request = error
+            .request_id()
+            .filter(|_| error.status().is_some_and(|status| status >= 500));
+        Self {
+            code: meaning.word,
+            exit: meaning.exit,
+            message: match request {
+                Some(id) => format!("{error} (request {id})"),
+                None => error.to_string(),
+            },
+            source: source_of(&error),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use crate::exit::Failure;
+
 /// Prints one line of a command's result. A reader that went away is no error of ours.
 pub(crate) fn line(text: &str) {
     let _reader_may_be_gone = writeln!(io::stdout().lock(), "{text}");
@@ -15,6 +17,18 @@ pub(crate) fn error_line(text: &str) {
 /// Prints a JSON value on one line.
 pub(crate) fn json(value: &serde_json::Value) {
     line(&value.to_string());
+}
+
+/// Prints a JSON object: on one line, or indented for people.
+pub(crate) fn object(value: &serde_json::Value, json_wanted: bool) -> Result<(), Failure> {
+    if json_wanted {
+        json(value);
+        return Ok(());
+    }
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::internal("it could not be shown", error))?;
+    line(&text);
+    Ok(())
 }
 
 /// Whether a person watches standard error.

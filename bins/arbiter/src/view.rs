@@ -1,60 +1,65 @@
-//! Tasks as people and `--json` see them.
+//! Tasks and agents as people and `--json` see them, whether they come from the local store or from a server.
 
-use arbiter_core::model::{Attempt, AttemptEnd, State, StoredTask, Wait};
-use arbiter_core::ports::TaskHistory;
+use arbiter_wire::http::{AgentView, HistoryView, TaskView};
 use serde_json::{Value, json};
 
-/// A task as JSON.
-pub(crate) fn task(stored: &StoredTask) -> Value {
-    let task = &stored.task;
+/// A task as JSON. What is absent is null.
+pub(crate) fn task(task: &TaskView) -> Value {
     json!({
-        "id": task.id.to_string(),
-        "tenant": task.tenant.to_string(),
-        "submitter": task.submitter.to_string(),
-        "kind": stored.spec.kind.as_str(),
-        "title": stored.spec.title,
-        "priority": stored.spec.priority.get(),
-        "labels": stored.spec.labels,
-        "state": task.state.name().word(),
-        "reason": task.state.reason(),
-        "waits_for": waits_for(&task.state),
-        "version": task.version.0,
+        "id": task.id,
+        "tenant": task.tenant,
+        "submitter": task.submitter,
+        "kind": task.kind,
+        "title": task.title,
+        "priority": task.priority,
+        "security": task.security,
+        "labels": task.labels,
+        "state": task.state,
+        "reason": task.reason,
+        "waits_for": task.waits_for,
+        "version": task.version,
         "attempts": task.attempts,
-        "submitted_at": task.submitted_at.to_string(),
-        "changed_at": task.changed_at.to_string(),
-        "deadline": task.terms.deadline.map(|at| at.to_string()),
+        "agent": task.agent,
+        "submitted_at": task.submitted_at,
+        "changed_at": task.changed_at,
+        "deadline": task.deadline,
         "progress": task.progress.as_ref().map(|told| json!({
-            "at": told.at.to_string(),
-            "fraction": told.fraction.map(arbiter_core::model::Ratio::get),
+            "at": told.at,
+            "fraction": told.fraction,
             "message": told.message,
         })),
     })
 }
 
-fn waits_for(state: &State) -> Option<String> {
-    match state {
-        State::Queued {
-            wait: Wait::Until(at),
-        } => Some(format!("until {at}")),
-        State::Queued {
-            wait: Wait::Prerequisites(count),
-        } => Some(format!("{count} prerequisites")),
-        _ => None,
-    }
-}
-
 /// Attempts and stage reports as JSON.
-pub(crate) fn history(history: &TaskHistory) -> Value {
-    let attempts: Vec<Value> = history.attempts.iter().map(attempt).collect();
+pub(crate) fn history(history: &HistoryView) -> Value {
+    let attempts: Vec<Value> = history
+        .attempts
+        .iter()
+        .map(|attempt| {
+            json!({
+                "number": attempt.number,
+                "agent": attempt.agent,
+                "fence": attempt.fence,
+                "assigned_at": attempt.assigned_at,
+                "ended_at": attempt.ended_at,
+                "chosen_because": attempt.chosen_because,
+                "outcome": attempt.outcome,
+                "message": attempt.message,
+                "output": attempt.output,
+                "artifacts": attempt.artifacts,
+            })
+        })
+        .collect();
     let stages: Vec<Value> = history
         .stages
         .iter()
         .map(|report| {
             json!({
-                "stage": report.stage.word(),
-                "fence": report.fence.0,
-                "at": report.at.to_string(),
-                "outcome": format!("{:?}", report.outcome),
+                "stage": report.stage,
+                "fence": report.fence,
+                "at": report.at,
+                "outcome": report.outcome,
                 "schema": report.schema,
             })
         })
@@ -62,31 +67,28 @@ pub(crate) fn history(history: &TaskHistory) -> Value {
     json!({"attempts": attempts, "stages": stages})
 }
 
-fn attempt(attempt: &Attempt) -> Value {
-    let (outcome, message, output) = match &attempt.outcome {
-        AttemptEnd::Reported(report) => (
-            "reported",
-            None,
-            report.output.as_ref().map(arbiter_core::model::Json::value),
-        ),
-        AttemptEnd::Failed(failure) => (failure.class.word(), Some(failure.message.clone()), None),
-        AttemptEnd::Lost => (
-            "lost",
-            Some("the lease ended without a word from the agent".to_owned()),
-            None,
-        ),
-        AttemptEnd::Returned { why } => ("returned", Some(why.clone()), None),
-        AttemptEnd::Ended { why } => ("ended", Some(why.clone()), None),
-    };
-    json!({
-        "number": attempt.open.number,
-        "agent": attempt.open.agent.to_string(),
-        "fence": attempt.open.fence.0,
-        "assigned_at": attempt.open.assigned_at.to_string(),
-        "ended_at": attempt.ended_at.to_string(),
-        "chosen_because": attempt.open.rationale.as_ref(),
-        "outcome": outcome,
-        "message": message,
-        "output": output,
-    })
+/// A line of a table of tasks.
+pub(crate) fn task_row(task: &TaskView) -> Vec<String> {
+    vec![
+        task.id.clone(),
+        task.state.clone(),
+        task.reason.clone().unwrap_or_default(),
+        task.kind.clone(),
+        task.attempts.to_string(),
+        task.title.clone(),
+    ]
+}
+
+/// A line of a table of agents.
+pub(crate) fn agent_row(agent: &AgentView) -> Vec<String> {
+    let kinds: Vec<&str> = agent.kinds.iter().map(String::as_str).collect();
+    vec![
+        agent.id.clone(),
+        agent.name.clone(),
+        agent.mode.clone(),
+        agent.health.clone(),
+        agent.transport.clone(),
+        agent.slots.to_string(),
+        kinds.join(","),
+    ]
 }

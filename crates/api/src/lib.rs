@@ -16,7 +16,7 @@ mod server;
 mod settings;
 mod state;
 mod tls;
-mod view;
+pub mod view;
 
 pub use export::{AuditExport, AuditExportError, audit_detail, audit_page};
 pub use openapi::document;

@@ -1,4 +1,6 @@
-//! From the model to its JSON form.
+//! From the model to its JSON form: the same for the interface and for commands on the local store.
+
+mod hooks;
 
 mod spec;
 
@@ -15,10 +17,13 @@ use arbiter_wire::http::{
 use arbiter_wire::task::ArtifactForm;
 use serde_json::value::RawValue;
 
+pub use hooks::{delivery, hook};
+
 /// How often an agent should be heard of.
 pub(crate) const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(15);
 
-pub(crate) fn task(stored: &StoredTask) -> TaskView {
+/// A task as it stands.
+pub fn task(stored: &StoredTask) -> TaskView {
     let (task, spec) = (&stored.task, &stored.spec);
     TaskView {
         id: task.id.to_string(),
@@ -78,7 +83,8 @@ pub(crate) fn security(level: SecurityLevel) -> &'static str {
     level.word()
 }
 
-pub(crate) fn history(history: &TaskHistory) -> HistoryView {
+/// The finished attempts and stage reports of a task.
+pub fn history(history: &TaskHistory) -> HistoryView {
     HistoryView {
         attempts: history.attempts.iter().map(attempt).collect(),
         stages: history
@@ -174,7 +180,8 @@ pub(crate) fn work(pulled: &Pulled) -> WorkView {
     }
 }
 
-pub(crate) fn agent(agent: &RegisteredAgent, now: Timestamp) -> AgentView {
+/// A registered agent, as it is at `now`.
+pub fn agent(agent: &RegisteredAgent, now: Timestamp) -> AgentView {
     let profile = &agent.profile;
     AgentView {
         id: profile.id.to_string(),

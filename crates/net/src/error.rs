@@ -31,6 +31,12 @@ pub enum NetError {
         /// The limit.
         limit_bytes: u64,
     },
+    /// The content to send cannot be read.
+    #[error("the content to send cannot be read")]
+    Content {
+        /// Why.
+        source: BoxError,
+    },
     /// The headers are larger than allowed.
     #[error("the headers to send are larger than {limit_bytes} bytes")]
     RequestHeadersTooLarge {
@@ -126,6 +132,7 @@ impl NetError {
             Self::Url(_)
             | Self::Header { .. }
             | Self::RequestTooLarge { .. }
+            | Self::Content { .. }
             | Self::RequestHeadersTooLarge { .. }
             | Self::Denied(_)
             | Self::Connect { .. } => Applied::No,

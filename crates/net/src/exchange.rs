@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use arbiter_core::ports::{BoxFuture, Spawner};
-use bytes::Bytes;
 use http::HeaderValue;
-use http::header::USER_AGENT;
-use http_body_util::Full;
+use http::header::{CONTENT_LENGTH, USER_AGENT};
 use hyper::rt::Executor;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioTimer;
 
+use crate::body::{Payload, SentBody};
 use crate::client::HttpPorts;
 use crate::config::{HttpClientConfig, InvalidConfig};
 use crate::connect::{Connector, Parts};
@@ -34,7 +33,7 @@ impl Executor<BoxFuture> for OnSpawner {
 
 /// The pool with the checks around it.
 pub(crate) struct Exchange {
-    pool: Client<Connector, Full<Bytes>>,
+    pool: Client<Connector, SentBody>,
     egress: Egress,
     redirects: u8,
     user_agent: HeaderValue,
@@ -78,7 +77,7 @@ impl Exchange {
 
     /// What can be said without asking anybody.
     pub(crate) fn check(&self, request: &Request) -> Result<(), NetError> {
-        if request.body.len() as u64 > self.max_request_bytes {
+        if request.body.size_bytes() > self.max_request_bytes {
             return Err(NetError::RequestTooLarge {
                 limit_bytes: self.max_request_bytes,
             });
@@ -134,10 +133,15 @@ impl Exchange {
 
     async fn step(&self, step: &Step) -> Result<Response, NetError> {
         let origin = step.url.origin();
-        let mut request = http::Request::new(Full::new(step.body.clone()));
+        let body = step.body.open().map_err(|source| NetError::Content { source })?;
+        let mut request = http::Request::new(body);
         *request.method_mut() = step.method.clone();
         *request.uri_mut() = step.url.uri().clone();
         *request.headers_mut() = step.headers.clone();
+        if matches!(step.body, Payload::Pieces(_)) {
+            let length = HeaderValue::from(step.body.size_bytes());
+            request.headers_mut().insert(CONTENT_LENGTH, length);
+        }
         match self.pool.request(request).await {
             Ok(answer) => Ok(Response::new(answer, origin, self.limits.clone())),
             Err(error) => Err(from_client(&origin, error)),

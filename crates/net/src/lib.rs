@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod body;
 mod client;
 mod config;
 mod connect;
@@ -14,6 +15,8 @@ mod retry_after;
 mod tls;
 mod url;
 
+pub use arbiter_layers::{BulkheadSettings, Classify, GuardSettings, RetrySettings};
+pub use body::Content;
 pub use bytes::Bytes;
 pub use client::{HttpClient, HttpPorts};
 pub use config::{HttpClientConfig, InvalidConfig};

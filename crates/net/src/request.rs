@@ -1,6 +1,7 @@
 //! Requests.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_core::mechanism::SecretText;
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+use crate::body::{Content, Payload};
 use crate::error::NetError;
 use crate::url::HttpUrl;
 
@@ -20,7 +22,7 @@ pub struct Request {
     pub(crate) method: Method,
     pub(crate) url: HttpUrl,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
+    pub(crate) body: Payload,
     pub(crate) repeatable: bool,
     pub(crate) timeout: Option<Duration>,
     pub(crate) operation: &'static str,
@@ -35,7 +37,7 @@ impl Request {
             method,
             url,
             headers: HeaderMap::new(),
-            body: Bytes::new(),
+            body: Bytes::new().into(),
             timeout: None,
             operation: "http.request",
             path_is_secret: false,
@@ -54,7 +56,13 @@ impl Request {
 
     /// With this body.
     pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
-        self.body = body.into();
+        self.body = Payload::Whole(body.into());
+        self
+    }
+
+    /// With a body that is sent piece by piece; each attempt reads it from its beginning.
+    pub fn with_content(mut self, content: Arc<dyn Content>) -> Self {
+        self.body = Payload::Pieces(content);
         self
     }
 
@@ -95,6 +103,12 @@ impl Request {
     /// May be sent again, because the other side recognises repeats.
     pub const fn repeatable(mut self) -> Self {
         self.repeatable = true;
+        self
+    }
+
+    /// Is sent once, because the caller tries again itself.
+    pub const fn once(mut self) -> Self {
+        self.repeatable = false;
         self
     }
 
@@ -143,7 +157,7 @@ impl fmt::Debug for Request {
             .field("method", &self.method)
             .field("url", &self.shown_url())
             .field("headers", &self.headers.keys().collect::<Vec<_>>())
-            .field("body_bytes", &self.body.len())
+            .field("body_bytes", &self.body.size_bytes())
             .finish_non_exhaustive()
     }
 }

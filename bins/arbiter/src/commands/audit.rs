@@ -17,7 +17,7 @@ use arbiter_audit::proof::InclusionProof;
 use arbiter_audit::report::Report;
 use arbiter_audit::tile::{Tile, TileMap};
 use arbiter_audit::verify::verify_export;
-use arbiter_core::model::{Operation, Role, Target, TenantScope};
+use arbiter_core::model::{Operation, Target};
 use arbiter_core::ports::{AuditLog as _, AuditQuery, AuditTree as _, TreeHead};
 use serde_json::{Value, json};
 
@@ -27,10 +27,16 @@ use crate::config::Config;
 use crate::engine::LOG_ORIGIN;
 use crate::exit::Failure;
 use crate::output;
+use crate::reach::{self, Choice, Reach};
 use crate::trust::Trust;
 
 /// Runs an audit command. Verifying an export needs no store.
-pub(crate) async fn run(config: Config, command: AuditCommand, json: bool) -> Result<(), Failure> {
+pub(crate) async fn run(
+    choice: &Choice,
+    config: Config,
+    command: AuditCommand,
+    json: bool,
+) -> Result<(), Failure> {
     if let AuditCommand::Verify {
         file: Some(file),
         key,
@@ -38,6 +44,30 @@ pub(crate) async fn run(config: Config, command: AuditCommand, json: bool) -> Re
         && !key.is_empty()
     {
         return verify_file(file, &trusted(key)?, json);
+    }
+    // What can be read through a server as well.
+    match command {
+        AuditCommand::Search {
+            resource,
+            action,
+            outcome,
+            limit,
+            before,
+        } => {
+            let query = AuditQuery {
+                resource,
+                action,
+                outcome,
+                before,
+                limit: usize::from(limit),
+                ..AuditQuery::default()
+            };
+            return reach::with(choice, config, async |reach| search(reach, query, json).await).await;
+        }
+        AuditCommand::Proof { index } => {
+            return reach::with(choice, config, async |reach| proof(reach, index).await).await;
+        }
+        _ => choice.only_here("this command of arbiter audit")?,
     }
     let app = App::open(config).await?;
     let done = with_store(&app, command, json).await;
@@ -52,32 +82,12 @@ async fn with_store(app: &App, command: AuditCommand, json: bool) -> Result<(), 
             whole_log(app, Operation::AuditQuery).await?;
             show_report(&verify_store(app).await?, json)
         }
-        AuditCommand::Proof { index } => {
-            whole_log(app, Operation::AuditProof).await?;
-            proof(app, index).await
-        }
         AuditCommand::Export { file } => {
             whole_log(app, Operation::AuditExport).await?;
             export(app, &file, json).await
         }
-        AuditCommand::Search {
-            resource,
-            action,
-            outcome,
-            limit,
-            before,
-        } => {
-            app.queue.permit(&app.operator, Operation::AuditQuery).await?;
-            let query = AuditQuery {
-                resource,
-                action,
-                outcome,
-                before,
-                limit: usize::from(limit),
-                ..AuditQuery::default()
-            };
-            search(app, query, json).await
-        }
+        // Handled before the store is opened.
+        AuditCommand::Search { .. } | AuditCommand::Proof { .. } => Ok(()),
         AuditCommand::Key => {
             output::line(&app.trust()?.root().to_string());
             Ok(())
@@ -212,7 +222,19 @@ fn show_report(report: &Report, json: bool) -> Result<(), Failure> {
     }
 }
 
-async fn proof(app: &App, index: u64) -> Result<(), Failure> {
+async fn proof(reach: &Reach, index: u64) -> Result<(), Failure> {
+    let shown = match reach {
+        Reach::Store(app) => {
+            whole_log(app, Operation::AuditProof).await?;
+            own_proof(app, index).await?
+        }
+        Reach::Server(client) => json!(client.audit_proof(index).await?),
+    };
+    output::json(&shown);
+    Ok(())
+}
+
+async fn own_proof(app: &App, index: u64) -> Result<Value, Failure> {
     let Some((head, note)) = app.signed_head().await?.filter(|(head, _)| index < head.size) else {
         return Err(Failure::usage(format!("the log has no entry {index}")));
     };
@@ -232,7 +254,7 @@ async fn proof(app: &App, index: u64) -> Result<(), Failure> {
     };
     let leaf: Value = serde_json::from_slice(&entry.leaf)
         .map_err(|error| Failure::internal("the entry is damaged", error))?;
-    output::json(&json!({
+    Ok(json!({
         "index": index,
         "size": head.size,
         "leaf": leaf,
@@ -240,8 +262,7 @@ async fn proof(app: &App, index: u64) -> Result<(), Failure> {
         "path": proof.path.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "root": head.root.to_string(),
         "checkpoint": note,
-    }));
-    Ok(())
+    }))
 }
 
 async fn export(app: &App, path: &Path, json: bool) -> Result<(), Failure> {
@@ -297,20 +318,13 @@ pub(crate) fn export_header(trust: &Trust, size: u64) -> Result<ExportHeader, Fa
     })
 }
 
-async fn search(app: &App, query: AuditQuery, json: bool) -> Result<(), Failure> {
-    let scope = if app.operator.roles.contains(&Role::Admin) {
-        TenantScope::All
-    } else {
-        TenantScope::Tenant(app.operator.tenant)
-    };
-    let page = app.store.search(scope, query).await?;
+async fn search(reach: &Reach, query: AuditQuery, json: bool) -> Result<(), Failure> {
+    let (entries, next) = reach.entries(query).await?;
     let mut rows = Vec::new();
-    for entry in &page.entries {
-        let leaf: Value = serde_json::from_slice(&entry.leaf)
-            .map_err(|error| Failure::internal(format!("the entry {} is damaged", entry.index), error))?;
+    for entry in &entries {
+        let leaf = &entry.leaf;
         if json {
-            let detail = entry.detail.as_ref().map(|detail| detail.body.value());
-            output::json(&json!({"index": entry.index, "leaf": leaf, "detail": detail}));
+            output::json(&json!({"index": entry.index, "leaf": leaf, "detail": entry.detail}));
             continue;
         }
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -330,7 +344,7 @@ async fn search(app: &App, query: AuditQuery, json: bool) -> Result<(), Failure>
     }
     if !json {
         output::table(&["INDEX", "TIME", "ACTIONS", "OUTCOME"], &rows);
-        if let Some(next) = page.next {
+        if let Some(next) = next {
             output::error_line(&format!("there may be more: --before {next}"));
         }
     }

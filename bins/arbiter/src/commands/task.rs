@@ -1,26 +1,24 @@
 //! `arbiter task`.
 
-use arbiter_core::lifecycle::ReleaseDecision;
-use arbiter_core::model::{StateName, TaskId, TaskKind, Version};
+use arbiter_core::model::{StateName, TaskKind};
 use arbiter_core::ports::TaskQuery;
 use arbiter_queue::Submission;
 use arbiter_wire::task::{After, TaskInput};
 use serde_json::{Value, json};
 
-use crate::app::App;
-use crate::cli::{Decision, Operate, TaskCommand};
+use crate::cli::TaskCommand;
 use crate::exit::Failure;
+use crate::reach::{Line, Moved, Reach, Refusal, task_id, verdict};
 use crate::{output, view};
 
-/// Runs a task command as the local operator, through the same admission as everybody.
-pub(crate) async fn run(app: &App, command: TaskCommand, json: bool) -> Result<(), Failure> {
-    let (queue, who) = (&app.queue, &app.operator);
-    let changed = match command {
+/// Runs a task command, through the same admission as everybody.
+pub(crate) async fn run(reach: &Reach, command: TaskCommand, json: bool) -> Result<(), Failure> {
+    let moved = match command {
         TaskCommand::Submit {
             tasks,
             all_or_nothing,
-        } => return submit(app, &tasks, all_or_nothing, json).await,
-        TaskCommand::Get { id } => return get(app, &id, json).await,
+        } => return submit(reach, &tasks, all_or_nothing, json).await,
+        TaskCommand::Get { id } => return get(reach, &id, json).await,
         TaskCommand::List {
             state,
             kind,
@@ -29,114 +27,72 @@ pub(crate) async fn run(app: &App, command: TaskCommand, json: bool) -> Result<(
             after,
         } => {
             let query = query(state, kind, label, limit, after)?;
-            return list(app, query, json).await;
+            return list(reach, query, json).await;
         }
-        TaskCommand::Cancel(Operate {
-            id,
-            reason,
-            if_version,
-        }) => {
-            queue
-                .cancel(who, task_id(&id)?, if_version.map(Version), reason)
-                .await?
-        }
-        TaskCommand::Retry(Operate {
-            id,
-            reason,
-            if_version,
-        }) => {
-            queue
-                .retry(who, task_id(&id)?, if_version.map(Version), reason)
-                .await?
-        }
-        TaskCommand::Release {
-            operate:
-                Operate {
-                    id,
-                    reason,
-                    if_version,
-                },
-            decision,
-        } => {
-            let decision = match decision {
-                Decision::Resume => ReleaseDecision::Resume,
-                Decision::Accept => ReleaseDecision::Accept,
-                Decision::Reject => ReleaseDecision::Reject,
-            };
-            queue
-                .release(who, task_id(&id)?, if_version.map(Version), decision, reason)
-                .await?
-        }
-        TaskCommand::DeadLetter(Operate {
-            id,
-            reason,
-            if_version,
-        }) => {
-            queue
-                .dead_letter(who, task_id(&id)?, if_version.map(Version), reason)
-                .await?
-        }
-        TaskCommand::Requeue(Operate {
-            id,
-            reason,
-            if_version,
-        }) => {
-            queue
-                .requeue(who, task_id(&id)?, if_version.map(Version), reason)
-                .await?
-        }
+        TaskCommand::Watch { id } => return watch(reach, &id, json).await,
+        TaskCommand::Cancel(operate) => reach.cancel(operate).await?,
+        TaskCommand::Retry(operate) => reach.retry(operate).await?,
+        TaskCommand::Release { operate, decision } => reach.release(operate, decision).await?,
+        TaskCommand::DeadLetter(operate) => reach.dead_letter(operate).await?,
+        TaskCommand::Requeue(operate) => reach.requeue(operate).await?,
     };
-    if json {
-        output::json(&json!({
-            "id": changed.id.to_string(),
-            "state": changed.state.name().word(),
-            "reason": changed.state.reason(),
-            "version": changed.version.0,
-        }));
-    } else {
-        output::line(&format!("{} is {} now", changed.id, changed.state.name().word()));
-    }
+    show(&moved, json);
     Ok(())
 }
 
-async fn submit(app: &App, path: &std::path::Path, all_or_nothing: bool, json: bool) -> Result<(), Failure> {
+fn show(moved: &Moved, json: bool) {
+    if json {
+        output::json(&json!({
+            "id": moved.id,
+            "state": moved.state,
+            "reason": moved.reason,
+            "version": moved.version,
+        }));
+    } else {
+        output::line(&format!("{} is {} now", moved.id, moved.state));
+    }
+}
+
+async fn submit(
+    reach: &Reach,
+    path: &std::path::Path,
+    all_or_nothing: bool,
+    json: bool,
+) -> Result<(), Failure> {
     let text = super::run::read_input(path)?;
-    let mut submissions = Vec::new();
+    let mut lines = Vec::new();
     for (place, line) in text
         .lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())
     {
-        let input = TaskInput::parse(line).map_err(|error| Failure {
-            code: error.code(),
-            ..Failure::usage(format!("line {}: {error}", place + 1))
+        let line = Line::parse(line).map_err(|failure| Failure {
+            message: format!("line {}: {}", place + 1, failure.message),
+            ..failure
         })?;
-        submissions.push(submission(input));
+        lines.push(line);
     }
-    if submissions.is_empty() {
+    if lines.is_empty() {
         return Err(Failure::usage(
             "there is no task to submit: write one JSON object a line",
         ));
     }
-    let answers = app
-        .queue
-        .submit_many(&app.operator, submissions, all_or_nothing)
-        .await?;
+    let answers = reach.submit(lines, all_or_nothing).await?;
     let mut refused = 0;
     for (place, answer) in answers.iter().enumerate() {
         let shown = match answer {
-            Ok(accepted) => {
-                json!({"item": place + 1, "id": accepted.task.to_string(), "repeated": accepted.repeated})
-            }
-            Err(error) => {
+            Ok((id, repeated)) => json!({"item": place + 1, "id": id, "repeated": repeated}),
+            Err(Refusal { code, message }) => {
                 refused += 1;
-                json!({"item": place + 1, "error": {"code": error.code(), "message": error.to_string()}})
+                json!({"item": place + 1, "error": {"code": code, "message": message}})
             }
         };
         match (json, answer) {
             (true, _) => output::json(&shown),
-            (false, Ok(accepted)) => output::line(&accepted.task.to_string()),
-            (false, Err(error)) => output::error_line(&format!("task {}: {error}", place + 1)),
+            (false, Ok((id, _))) => output::line(id),
+            (false, Err(refusal)) => {
+                output::error_line(&format!("task {}: {}", place + 1, refusal.message));
+            }
         }
     }
     if refused > 0 {
@@ -163,49 +119,43 @@ pub(crate) fn submission(input: TaskInput) -> Submission {
     }
 }
 
-async fn get(app: &App, id: &str, json: bool) -> Result<(), Failure> {
-    let id = task_id(id)?;
-    let stored = app.queue.get(&app.operator, id).await?;
-    let history = view::history(&app.queue.history(&app.operator, id).await?);
-    let mut shown = view::task(&stored);
-    shown["history"] = history;
+async fn get(reach: &Reach, id: &str, json: bool) -> Result<(), Failure> {
+    let (task, history) = reach.task(task_id(id)?).await?;
+    let mut shown = view::task(&task);
+    shown["history"] = view::history(&history);
+    output::object(&shown, json)
+}
+
+async fn list(reach: &Reach, query: TaskQuery, json: bool) -> Result<(), Failure> {
+    let (tasks, next) = reach.tasks(query).await?;
     if json {
-        output::json(&shown);
-    } else {
-        let text = serde_json::to_string_pretty(&shown)
-            .map_err(|error| Failure::internal("the task could not be shown", error))?;
-        output::line(&text);
+        let tasks: Vec<Value> = tasks.iter().map(view::task).collect();
+        output::json(&json!({"tasks": tasks, "next": next}));
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = tasks.iter().map(view::task_row).collect();
+    output::table(&["ID", "STATE", "REASON", "KIND", "ATTEMPTS", "TITLE"], &rows);
+    if let Some(next) = next {
+        output::error_line(&format!("there may be more: --after {next}"));
     }
     Ok(())
 }
 
-async fn list(app: &App, query: TaskQuery, json: bool) -> Result<(), Failure> {
-    let page = app.queue.list(&app.operator, query).await?;
-    if json {
-        let tasks: Vec<Value> = page.tasks.iter().map(view::task).collect();
-        output::json(&json!({"tasks": tasks, "next": page.next.map(|id| id.to_string())}));
-        return Ok(());
+/// A line for each change. The exit code says whether the task succeeded, if it has ended.
+async fn watch(reach: &Reach, id: &str, json: bool) -> Result<(), Failure> {
+    let mut watch = reach.watch(task_id(id)?).await?;
+    let mut last = None;
+    while let Some(task) = watch.next().await? {
+        if json {
+            output::json(&view::task(&task));
+        } else {
+            let told = task.progress.as_ref().map(|told| told.message.as_str());
+            let more = task.reason.as_deref().or(told).unwrap_or_default();
+            output::line(format!("{} {} {more}", task.changed_at, task.state).trim_end());
+        }
+        last = Some(task);
     }
-    let rows: Vec<Vec<String>> = page
-        .tasks
-        .iter()
-        .map(|stored| {
-            let task = &stored.task;
-            vec![
-                task.id.to_string(),
-                task.state.name().word().to_owned(),
-                task.state.reason().unwrap_or_default().to_owned(),
-                stored.spec.kind.to_string(),
-                task.attempts.to_string(),
-                stored.spec.title.clone(),
-            ]
-        })
-        .collect();
-    output::table(&["ID", "STATE", "REASON", "KIND", "ATTEMPTS", "TITLE"], &rows);
-    if let Some(next) = page.next {
-        output::error_line(&format!("there may be more: --after {next}"));
-    }
-    Ok(())
+    verdict(last.as_ref())
 }
 
 fn query(
@@ -244,9 +194,4 @@ fn query(
         kind,
         label,
     })
-}
-
-fn task_id(text: &str) -> Result<TaskId, Failure> {
-    text.parse()
-        .map_err(|error: arbiter_core::model::InvalidId| Failure::usage(error.to_string()))
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use arbiter_core::mechanism::SecretText;
-use arbiter_core::model::{HookId, TaskKind, Timestamp};
-use arbiter_queue::hooks::{DeliveryRecord, Hook, HookChange, HookEvent, NewHook, NewSecret};
+use arbiter_core::model::{HookId, TaskKind};
+use arbiter_queue::hooks::{HookChange, HookEvent, NewHook, NewSecret};
 use arbiter_wire::http::{
-    DeliveryListView, DeliveryView, HookChangeForm, HookDisabledView, HookEventWord, HookForm, HookListView,
-    HookSecretView, HookView, RotateForm,
+    DeliveryListView, DeliveryView, HookChangeForm, HookEventWord, HookForm, HookListView, HookSecretView,
+    HookView, RotateForm,
 };
 use axum::Json;
 use axum::extract::{Path, State};
@@ -21,6 +21,7 @@ use crate::etag::{created, if_match, tagged};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
+use crate::view;
 
 const CHANGES: &[&str] = &["precondition_failed"];
 
@@ -116,7 +117,7 @@ async fn create(
 async fn list(State(api): State<Api>, Caller(caller): Caller) -> Result<Json<HookListView>, Failure> {
     let hooks = api.parts().hooks.list(&caller, caller.tenant).await?;
     Ok(Json(HookListView {
-        hooks: hooks.iter().map(view).collect(),
+        hooks: hooks.iter().map(view::hook).collect(),
     }))
 }
 
@@ -130,7 +131,7 @@ async fn get(
         .hooks
         .get(&caller, caller.tenant, hook_id(&id)?)
         .await?;
-    Ok(tagged(hook.revision, view(&hook)))
+    Ok(tagged(hook.revision, view::hook(&hook)))
 }
 
 async fn update(
@@ -163,7 +164,7 @@ async fn update(
         .hooks
         .update(&caller, caller.tenant, id, revision, change)
         .await?;
-    Ok(tagged(hook.revision, view(&hook)))
+    Ok(tagged(hook.revision, view::hook(&hook)))
 }
 
 async fn delete(
@@ -208,7 +209,7 @@ async fn deliveries(
         .deliveries(&caller, caller.tenant, hook_id(&id)?)
         .await?;
     Ok(Json(DeliveryListView {
-        deliveries: found.iter().map(delivery).collect(),
+        deliveries: found.iter().map(view::delivery).collect(),
     }))
 }
 
@@ -223,7 +224,7 @@ async fn replay(
         .hooks
         .replay(&caller, caller.tenant, hook_id(&id)?, message)
         .await?;
-    Ok(Json(delivery(&replayed)))
+    Ok(Json(view::delivery(&replayed)))
 }
 
 fn hook_id(text: &str) -> Result<HookId, Failure> {
@@ -243,15 +244,6 @@ const fn event(word: HookEventWord) -> HookEvent {
     }
 }
 
-const fn word(event: HookEvent) -> HookEventWord {
-    match event {
-        HookEvent::Closed => HookEventWord::Closed,
-        HookEvent::Held => HookEventWord::Held,
-        HookEvent::DeadLettered => HookEventWord::DeadLettered,
-        HookEvent::ReviewNeeded => HookEventWord::ReviewNeeded,
-    }
-}
-
 fn kinds(words: BTreeSet<String>) -> Result<BTreeSet<TaskKind>, Failure> {
     words
         .iter()
@@ -261,48 +253,7 @@ fn kinds(words: BTreeSet<String>) -> Result<BTreeSet<TaskKind>, Failure> {
 
 fn secret(made: &NewSecret) -> HookSecretView {
     HookSecretView {
-        hook: view(&made.hook),
+        hook: view::hook(&made.hook),
         secret: made.secret.expose().to_owned(),
-    }
-}
-
-fn view(hook: &Hook) -> HookView {
-    HookView {
-        id: hook.id.to_string(),
-        tenant: hook.tenant.to_string(),
-        url: hook.url.expose().to_owned(),
-        events: hook.events.iter().copied().map(word).collect(),
-        kinds: hook
-            .kinds
-            .as_ref()
-            .map(|kinds| kinds.iter().map(|kind| kind.as_str().to_owned()).collect()),
-        paused: hook.paused,
-        disabled: hook.disabled.as_ref().map(|disabled| HookDisabledView {
-            reason: disabled.reason.clone(),
-            at: disabled.at.to_string(),
-        }),
-        former_secret_until: hook.former_secret_until.as_ref().map(Timestamp::to_string),
-        created_by: hook.created_by.to_string(),
-        created_at: hook.created_at.to_string(),
-        revision: hook.revision,
-    }
-}
-
-fn delivery(record: &DeliveryRecord) -> DeliveryView {
-    DeliveryView {
-        id: record.id.to_string(),
-        event: word(record.event),
-        event_at: record.event_at.to_string(),
-        task: record.task.to_string(),
-        task_version: record.task_version.0,
-        status: record.status.word().to_owned(),
-        tries: record.tries,
-        tried_at: record.tried_at.as_ref().map(Timestamp::to_string),
-        duration_ms: record
-            .duration
-            .map(|taken| u64::try_from(taken.as_millis()).unwrap_or(u64::MAX)),
-        http_status: record.http_status,
-        error: record.error.clone(),
-        next_at: record.next_at.as_ref().map(Timestamp::to_string),
     }
 }

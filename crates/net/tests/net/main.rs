@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod content;
+#[cfg(test)]
 mod egress;
 #[cfg(test)]
 mod encrypted;

@@ -1,0 +1,53 @@
+//! The audit log, here or there: what can be read of it.
+
+use arbiter_client::AuditFilter;
+use arbiter_core::model::{Operation, Role, TenantScope};
+use arbiter_core::ports::{AuditEntry, AuditLog as _, AuditQuery};
+use arbiter_wire::http::AuditEntryView;
+
+use super::Reach;
+use crate::exit::Failure;
+
+impl Reach {
+    /// A page of entries, newest first, and where to go on.
+    pub(crate) async fn entries(
+        &self,
+        query: AuditQuery,
+    ) -> Result<(Vec<AuditEntryView>, Option<String>), Failure> {
+        match self {
+            Self::Store(app) => {
+                app.queue.permit(&app.operator, Operation::AuditQuery).await?;
+                let scope = if app.operator.roles.contains(&Role::Admin) {
+                    TenantScope::All
+                } else {
+                    TenantScope::Tenant(app.operator.tenant)
+                };
+                let page = app.store.search(scope, query).await?;
+                let entries = page.entries.iter().map(entry).collect::<Result<_, _>>()?;
+                Ok((entries, page.next.map(|index| index.to_string())))
+            }
+            Self::Server(client) => {
+                let filter = AuditFilter {
+                    resource: query.resource,
+                    action: query.action,
+                    outcome: query.outcome,
+                    cursor: query.before.map(|before| before.to_string()),
+                    limit: Some(query.limit),
+                    ..AuditFilter::default()
+                };
+                let page = client.audit_query(&filter).await?;
+                Ok((page.entries, page.next))
+            }
+        }
+    }
+}
+
+fn entry(entry: &AuditEntry) -> Result<AuditEntryView, Failure> {
+    let leaf = serde_json::from_slice(&entry.leaf)
+        .map_err(|error| Failure::internal(format!("the entry {} is damaged", entry.index), error))?;
+    Ok(AuditEntryView {
+        index: entry.index,
+        leaf,
+        detail: entry.detail.as_ref().map(|detail| detail.body.value()),
+    })
+}

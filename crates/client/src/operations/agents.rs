@@ -1,0 +1,65 @@
+//! Agents: register, read, operate.
+
+use arbiter_core::model::AgentId;
+use arbiter_net::Method;
+use arbiter_wire::http::{AgentForm, AgentModeForm, AgentPageView, AgentView, RegisteredView};
+
+use super::Operation;
+use crate::client::Client;
+use crate::error::ClientError;
+
+pub(super) const REGISTER: Operation = ("agent.register", Method::POST, "/v1/agents");
+pub(super) const LIST: Operation = ("agent.list", Method::GET, "/v1/agents");
+pub(super) const GET: Operation = ("agent.get", Method::GET, "/v1/agents/{id}");
+pub(super) const HEARTBEAT: Operation = ("agent.heartbeat", Method::POST, "/v1/agents/{id}/heartbeat");
+pub(super) const MODE: Operation = ("agent.mode", Method::POST, "/v1/agents/{id}/mode");
+
+impl Client {
+    /// Registers an agent, or replaces its profile. Without an id it is the caller itself.
+    ///
+    /// # Errors
+    /// [`ClientError`], as all calls.
+    pub async fn agent_register(&self, agent: &AgentForm) -> Result<RegisteredView, ClientError> {
+        self.call(&REGISTER, &[]).json(agent).repeatable().read().await
+    }
+
+    /// A page of agents, by id.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn agent_list(
+        &self,
+        cursor: Option<String>,
+        limit: Option<usize>,
+    ) -> Result<AgentPageView, ClientError> {
+        let query = [
+            ("cursor", cursor),
+            ("limit", limit.map(|limit| limit.to_string())),
+        ];
+        self.call_with(&LIST, &[], &query).read().await
+    }
+
+    /// Reads an agent, with its record by kind of task.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn agent_get(&self, agent: AgentId) -> Result<AgentView, ClientError> {
+        self.call(&GET, &[&agent]).read().await
+    }
+
+    /// Tells that an agent is alive.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `not_found` when it must register again.
+    pub async fn agent_heartbeat(&self, agent: AgentId) -> Result<(), ClientError> {
+        self.call(&HEARTBEAT, &[&agent]).repeatable().done().await
+    }
+
+    /// Drains or quarantines an agent, or lets it work again. Setting a mode twice is setting it once.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn agent_mode(&self, agent: AgentId, mode: &AgentModeForm) -> Result<(), ClientError> {
+        self.call(&MODE, &[&agent]).json(mode).repeatable().done().await
+    }
+}

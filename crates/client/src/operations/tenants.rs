@@ -1,0 +1,92 @@
+//! Tenants.
+
+use arbiter_core::model::TenantId;
+use arbiter_net::Method;
+use arbiter_wire::http::{Because, TenantChangeForm, TenantForm, TenantPageView, TenantView};
+
+use super::Operation;
+use crate::client::Client;
+use crate::error::ClientError;
+
+pub(super) const CREATE: Operation = ("tenant.create", Method::POST, "/v1/tenants");
+pub(super) const LIST: Operation = ("tenant.list", Method::GET, "/v1/tenants");
+pub(super) const GET: Operation = ("tenant.get", Method::GET, "/v1/tenants/{id}");
+pub(super) const UPDATE: Operation = ("tenant.update", Method::PATCH, "/v1/tenants/{id}");
+pub(super) const SUSPEND: Operation = ("tenant.suspend", Method::POST, "/v1/tenants/{id}/suspend");
+pub(super) const RESUME: Operation = ("tenant.resume", Method::POST, "/v1/tenants/{id}/resume");
+
+impl Client {
+    /// Makes a tenant.
+    ///
+    /// # Errors
+    /// [`ClientError`], as all calls. The call is not repeated.
+    pub async fn tenant_create(&self, tenant: &TenantForm) -> Result<TenantView, ClientError> {
+        self.call(&CREATE, &[]).json(tenant).read().await
+    }
+
+    /// A page of tenants, by id: one's own, or all for an admin.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn tenant_list(
+        &self,
+        cursor: Option<String>,
+        limit: Option<usize>,
+    ) -> Result<TenantPageView, ClientError> {
+        let query = [
+            ("cursor", cursor),
+            ("limit", limit.map(|limit| limit.to_string())),
+        ];
+        self.call_with(&LIST, &[], &query).read().await
+    }
+
+    /// Reads a tenant.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn tenant_get(&self, tenant: TenantId) -> Result<TenantView, ClientError> {
+        self.call(&GET, &[&tenant]).read().await
+    }
+
+    /// Changes a tenant's name, weight or limits; with a revision, only if it still has that.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn tenant_update(
+        &self,
+        tenant: TenantId,
+        revision: Option<u64>,
+        change: &TenantChangeForm,
+    ) -> Result<TenantView, ClientError> {
+        let call = self.call(&UPDATE, &[&tenant]).json(change);
+        call.if_match(revision).read().await
+    }
+
+    /// Refuses every call of a tenant's principals, and assigns none of its tasks.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn tenant_suspend(
+        &self,
+        tenant: TenantId,
+        revision: Option<u64>,
+        because: &Because,
+    ) -> Result<TenantView, ClientError> {
+        let call = self.call(&SUSPEND, &[&tenant]).json(because);
+        call.if_match(revision).read().await
+    }
+
+    /// Lets a suspended tenant go on.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn tenant_resume(
+        &self,
+        tenant: TenantId,
+        revision: Option<u64>,
+        because: &Because,
+    ) -> Result<TenantView, ClientError> {
+        let call = self.call(&RESUME, &[&tenant]).json(because);
+        call.if_match(revision).read().await
+    }
+}
