@@ -91,7 +91,7 @@ impl Bench {
         );
         explained
             .agents
-            .map(|found| found.into_iter().map(|(id, _)| id).collect())
+            .map(|found| found.into_iter().map(|found| found.agent).collect())
     }
 
     fn available(&self) -> Option<f64> {
