@@ -73,6 +73,13 @@ fn seen(headers: &HeaderMap) -> Option<Version> {
     text.trim().parse().ok().map(Version)
 }
 
+/// The task as it is now, if the caller would still be let in: its key may have been revoked, its tenant suspended, its
+/// rights taken.
+async fn look(api: &Api, shown: &Shown, task: TaskId) -> Result<StoredTask, QueueError> {
+    let caller = shown.authenticate(api).await?;
+    api.queue().watch(&caller, task).await
+}
+
 /// Whether a look failed for a reason that does not last.
 fn is_passing(error: &QueueError) -> bool {
     matches!(
@@ -116,7 +123,7 @@ impl Following {
                 }
                 () = clock.sleep_until(until).fuse() => {}
             }
-            let stored = match self.look().await {
+            let stored = match look(&self.api, &self.shown, id).await {
                 Ok(stored) => stored,
                 Err(error) if is_passing(&error) => continue,
                 Err(_) => return None,
@@ -126,13 +133,6 @@ impl Following {
                 return Some(self.tell(stored));
             }
         }
-    }
-
-    /// The task as it is now, if the caller would still be let in: its key may have been revoked, its tenant suspended,
-    /// its rights taken.
-    async fn look(&self) -> Result<StoredTask, QueueError> {
-        let caller = self.shown.authenticate(&self.api).await?;
-        self.api.queue().watch(&caller, self.task).await
     }
 
     fn tell(&mut self, stored: StoredTask) -> StoredTask {
