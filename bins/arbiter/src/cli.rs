@@ -245,8 +245,8 @@ pub(crate) enum TaskCommand {
         /// At most so many
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
-        /// Only those after this task
-        #[arg(long)]
+        /// Only those after the page with this cursor
+        #[arg(long, value_name = "CURSOR")]
         after: Option<String>,
     },
     /// Follow a task until it has ended
@@ -307,9 +307,9 @@ pub(crate) enum AuditCommand {
         /// At most so many
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
-        /// Only those before this place (the cursor of an earlier page)
-        #[arg(long)]
-        before: Option<u64>,
+        /// Only those after the page with this cursor
+        #[arg(long, value_name = "CURSOR")]
+        before: Option<String>,
     },
     /// Print the verifier key that signed checkpoints are checked with
     Key,

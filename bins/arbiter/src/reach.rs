@@ -96,7 +96,7 @@ impl Choice {
         };
         let key = match &self.token_file {
             Some(path) => token(path)?,
-            None if is_owner => self.operator_key(config, &server)?,
+            None if is_owner => Self::operator_key(config, &server)?,
             None => {
                 return Err(Failure::usage(format!(
                     "`{server}` wants a key: name its file with --token-file or ARBITER_TOKEN_FILE"
@@ -120,7 +120,7 @@ impl Choice {
         connect(&settings).map(Some)
     }
 
-    fn operator_key(&self, config: &Config, server: &str) -> Result<SecretText, Failure> {
+    fn operator_key(config: &Config, server: &str) -> Result<SecretText, Failure> {
         let path = bootstrap::key_file(&config.data_dir);
         let told = |failure: Failure| Failure {
             message: format!(

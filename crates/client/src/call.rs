@@ -159,7 +159,7 @@ impl Call {
     pub(crate) async fn open(self) -> Result<Response, ClientError> {
         let (client, operation, request, _) = self.ready()?;
         let unanswered = |error| ClientError::unanswered(operation, error);
-        let response = client.shared.waits.open(request).await.map_err(unanswered)?;
+        let response = client.shared.streams.open(request).await.map_err(unanswered)?;
         if response.status().is_success() {
             return Ok(response);
         }

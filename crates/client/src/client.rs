@@ -9,7 +9,7 @@ use arbiter_core::model::TraceContext;
 use arbiter_core::ports::{Clock, Entropy};
 use arbiter_net::{HttpClient, HttpPorts};
 
-use crate::config::{ClientConfig, InvalidClient};
+use crate::config::{ClientConfig, InvalidClient, Sort};
 
 /// Calls one server with one key. Cheap to clone: clones share connections.
 ///
@@ -29,8 +29,10 @@ pub(crate) struct Shared {
     pub(crate) key: Option<SecretText>,
     /// For calls that are answered at once.
     pub(crate) prompt: HttpClient,
-    /// For long polls, streams and files.
+    /// For long polls and files.
     pub(crate) waits: HttpClient,
+    /// For answers without an end.
+    pub(crate) streams: HttpClient,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) transfer_timeout: Duration,
@@ -54,8 +56,9 @@ impl Client {
             base,
             origin: url.origin(),
             key: config.key.clone(),
-            prompt: HttpClient::new(&config.http(&url, false), ports.clone())?,
-            waits: HttpClient::new(&config.http(&url, true), ports.clone())?,
+            prompt: HttpClient::new(&config.http(&url, Sort::Prompt), ports.clone())?,
+            waits: HttpClient::new(&config.http(&url, Sort::Waits), ports.clone())?,
+            streams: HttpClient::new(&config.http(&url, Sort::Streams), ports.clone())?,
             clock: ports.clock,
             entropy: ports.entropy,
             transfer_timeout: config.transfer_timeout,

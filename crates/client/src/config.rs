@@ -38,6 +38,27 @@ pub struct ClientConfig {
     pub max_request_bytes: u64,
 }
 
+/// What a driver is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sort {
+    /// Calls that are answered at once.
+    Prompt,
+    /// Long polls and files: time-outs of their own.
+    Waits,
+    /// Answers without an end: time-outs of their own, and no limit of size.
+    Streams,
+}
+
+impl Sort {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Prompt => "client",
+            Self::Waits => "client_waits",
+            Self::Streams => "client_streams",
+        }
+    }
+}
+
 /// Settings that no client can be made of.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -96,8 +117,9 @@ impl ClientConfig {
         Ok((base, url))
     }
 
-    /// The driver's settings: this host and no other, no redirects. Calls that wait have no total time-out.
-    pub(crate) fn http(&self, url: &HttpUrl, waits: bool) -> HttpClientConfig {
+    /// The driver's settings: this host and no other, no redirects.
+    pub(crate) fn http(&self, url: &HttpUrl, sort: Sort) -> HttpClientConfig {
+        let prompt = sort == Sort::Prompt;
         let egress = Egress::public().listed_only().allow_host(url.host());
         HttpClientConfig {
             egress: if url.is_https() {
@@ -112,8 +134,8 @@ impl ClientConfig {
                     waiting: 1_024,
                     longest_wait: self.call_timeout,
                 }),
-                total_timeout: (!waits).then_some(self.call_timeout),
-                attempt_timeout: (!waits).then_some(self.attempt_timeout),
+                total_timeout: prompt.then_some(self.call_timeout),
+                attempt_timeout: prompt.then_some(self.attempt_timeout),
                 retry: (self.retries > 0).then_some(RetrySettings {
                     retries: self.retries,
                     backoff: Backoff {
@@ -127,11 +149,16 @@ impl ClientConfig {
                 breaker: None,
             },
             max_request_bytes: self.max_request_bytes,
-            // Agents may be given many tasks with their inputs at once.
-            max_response_bytes: self.max_answer_bytes.saturating_mul(if waits { 4 } else { 1 }),
+            max_response_bytes: match sort {
+                Sort::Prompt => self.max_answer_bytes,
+                // Agents may be given many tasks with their inputs at once.
+                Sort::Waits => self.max_answer_bytes.saturating_mul(4),
+                // Never held whole.
+                Sort::Streams => u64::MAX,
+            },
             public_roots: self.public_roots,
             extra_roots_pem: self.extra_roots_pem.clone(),
-            ..HttpClientConfig::new(if waits { "client_waits" } else { "client" })
+            ..HttpClientConfig::new(sort.name())
         }
     }
 }

@@ -13,4 +13,4 @@ pub use client::Client;
 pub use config::{ClientConfig, InvalidClient};
 pub use error::{ClientError, Refused};
 pub use events::TaskWatch;
-pub use operations::{ArtifactReader, AuditFilter, OPERATIONS, Operation, TaskFilter};
+pub use operations::{ArtifactReader, AuditFilter, Download, OPERATIONS, Operation, TaskFilter};

@@ -5,6 +5,7 @@ mod artifacts;
 mod audit;
 mod hooks;
 mod queue;
+mod routing;
 mod schedules;
 mod system;
 mod tasks;
@@ -12,7 +13,7 @@ mod tenants;
 mod work;
 
 pub use artifacts::ArtifactReader;
-pub use audit::AuditFilter;
+pub use audit::{AuditFilter, Download};
 pub use tasks::TaskFilter;
 
 use arbiter_net::Method;
@@ -31,6 +32,7 @@ pub const OPERATIONS: &[Operation] = &[
     tasks::LIST,
     tasks::GET,
     tasks::ATTEMPTS,
+    tasks::EVENTS,
     tasks::WATCH,
     tasks::CANCEL,
     tasks::RETRY,
@@ -40,17 +42,22 @@ pub const OPERATIONS: &[Operation] = &[
     work::CLAIM,
     work::ACKNOWLEDGE,
     work::HEARTBEAT,
+    work::PROGRESS,
     work::REPORT,
     work::FAIL,
     work::DECLINE,
     agents::REGISTER,
     agents::LIST,
     agents::GET,
+    agents::REMOVE,
+    agents::PERFORMANCE,
     agents::HEARTBEAT,
     agents::MODE,
     artifacts::PUT,
     artifacts::GET,
     artifacts::DELETE,
+    artifacts::LIST,
+    artifacts::QUOTA,
     hooks::CREATE,
     hooks::LIST,
     hooks::GET,
@@ -59,6 +66,8 @@ pub const OPERATIONS: &[Operation] = &[
     hooks::ROTATE,
     hooks::DELIVERIES,
     hooks::REPLAY,
+    routing::ROUTE,
+    routing::DECISIONS,
     queue::STATUS,
     queue::PAUSE,
     queue::RESUME,
@@ -76,11 +85,14 @@ pub const OPERATIONS: &[Operation] = &[
     tenants::SUSPEND,
     tenants::RESUME,
     audit::QUERY,
+    audit::EXPORT,
     audit::HEAD,
     audit::PROOF,
     audit::CONSISTENCY,
     system::HEALTH,
     system::READY,
+    system::STATUS,
+    system::BACKUP,
     system::METRICS,
     system::DOCUMENT,
 ];

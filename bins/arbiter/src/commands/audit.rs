@@ -58,11 +58,13 @@ pub(crate) async fn run(
                 resource,
                 action,
                 outcome,
-                before,
                 limit: usize::from(limit),
                 ..AuditQuery::default()
             };
-            return reach::with(choice, config, async |reach| search(reach, query, json).await).await;
+            return reach::with(choice, config, async |reach| {
+                search(reach, query, before, json).await
+            })
+            .await;
         }
         AuditCommand::Proof { index } => {
             return reach::with(choice, config, async |reach| proof(reach, index).await).await;
@@ -318,8 +320,8 @@ pub(crate) fn export_header(trust: &Trust, size: u64) -> Result<ExportHeader, Fa
     })
 }
 
-async fn search(reach: &Reach, query: AuditQuery, json: bool) -> Result<(), Failure> {
-    let (entries, next) = reach.entries(query).await?;
+async fn search(reach: &Reach, query: AuditQuery, before: Option<String>, json: bool) -> Result<(), Failure> {
+    let (entries, next) = reach.entries(query, before).await?;
     let mut rows = Vec::new();
     for entry in &entries {
         let leaf = &entry.leaf;

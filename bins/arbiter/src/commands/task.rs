@@ -26,8 +26,8 @@ pub(crate) async fn run(reach: &Reach, command: TaskCommand, json: bool) -> Resu
             limit,
             after,
         } => {
-            let query = query(state, kind, label, limit, after)?;
-            return list(reach, query, json).await;
+            let query = query(state, kind, label, limit)?;
+            return list(reach, query, after, json).await;
         }
         TaskCommand::Watch { id } => return watch(reach, &id, json).await,
         TaskCommand::Cancel(operate) => reach.cancel(operate).await?,
@@ -126,8 +126,8 @@ async fn get(reach: &Reach, id: &str, json: bool) -> Result<(), Failure> {
     output::object(&shown, json)
 }
 
-async fn list(reach: &Reach, query: TaskQuery, json: bool) -> Result<(), Failure> {
-    let (tasks, next) = reach.tasks(query).await?;
+async fn list(reach: &Reach, query: TaskQuery, after: Option<String>, json: bool) -> Result<(), Failure> {
+    let (tasks, next) = reach.tasks(query, after).await?;
     if json {
         let tasks: Vec<Value> = tasks.iter().map(view::task).collect();
         output::json(&json!({"tasks": tasks, "next": next}));
@@ -163,7 +163,6 @@ fn query(
     kind: Option<String>,
     label: Option<String>,
     limit: u16,
-    after: Option<String>,
 ) -> Result<TaskQuery, Failure> {
     let state = match state {
         None => None,
@@ -186,9 +185,8 @@ fn query(
             None => return Err(Failure::usage("--label takes name=value")),
         },
     };
-    let after = after.map(|text| task_id(&text)).transpose()?;
     Ok(TaskQuery {
-        after,
+        after: None,
         limit: usize::from(limit),
         state,
         kind,

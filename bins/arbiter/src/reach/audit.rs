@@ -9,14 +9,19 @@ use super::Reach;
 use crate::exit::Failure;
 
 impl Reach {
-    /// A page of entries, newest first, and where to go on.
+    /// A page of entries, newest first, after the cursor of an earlier one; and where to go on.
     pub(crate) async fn entries(
         &self,
         query: AuditQuery,
+        after: Option<String>,
     ) -> Result<(Vec<AuditEntryView>, Option<String>), Failure> {
         match self {
             Self::Store(app) => {
                 app.queue.permit(&app.operator, Operation::AuditQuery).await?;
+                let before = after.map(|text| text.parse()).transpose();
+                let before =
+                    before.map_err(|_| Failure::usage("--before takes the cursor of an earlier page"))?;
+                let query = AuditQuery { before, ..query };
                 let scope = if app.operator.roles.contains(&Role::Admin) {
                     TenantScope::All
                 } else {
@@ -31,7 +36,7 @@ impl Reach {
                     resource: query.resource,
                     action: query.action,
                     outcome: query.outcome,
-                    cursor: query.before.map(|before| before.to_string()),
+                    cursor: after,
                     limit: Some(query.limit),
                     ..AuditFilter::default()
                 };

@@ -125,17 +125,23 @@ impl Reach {
         }
     }
 
-    /// A page of tasks, and where to go on.
-    pub(crate) async fn tasks(&self, query: TaskQuery) -> Result<(Vec<TaskView>, Option<String>), Failure> {
+    /// A page of tasks after the cursor of an earlier one, and where to go on.
+    pub(crate) async fn tasks(
+        &self,
+        query: TaskQuery,
+        after: Option<String>,
+    ) -> Result<(Vec<TaskView>, Option<String>), Failure> {
         match self {
             Self::Store(app) => {
+                let after = after.map(|text| task_id(&text)).transpose()?;
+                let query = TaskQuery { after, ..query };
                 let page = app.queue.list(&app.operator, query).await?;
                 let tasks = page.tasks.iter().map(arbiter_api::view::task).collect();
                 Ok((tasks, page.next.map(|id| id.to_string())))
             }
             Self::Server(client) => {
                 let filter = TaskFilter {
-                    cursor: query.after.as_ref().map(TaskId::to_string),
+                    cursor: after,
                     limit: Some(query.limit),
                     state: query.state.map(StateName::word).map(str::to_owned),
                     kind: query.kind.as_ref().map(TaskKind::to_string),
@@ -167,8 +173,8 @@ impl Reach {
                 Ok(task.await?.into())
             }
             Self::Server(client) => {
-                let task = client.task_cancel(id, expect, &Because { reason });
-                Ok(task.await?.into())
+                let because = Because { reason };
+                Ok(client.task_cancel(id, expect, &because).await?.into())
             }
         }
     }
@@ -182,8 +188,8 @@ impl Reach {
                 Ok(task.await?.into())
             }
             Self::Server(client) => {
-                let task = client.task_retry(id, expect, &Because { reason });
-                Ok(task.await?.into())
+                let because = Because { reason };
+                Ok(client.task_retry(id, expect, &because).await?.into())
             }
         }
     }
@@ -225,8 +231,8 @@ impl Reach {
                 Ok(task.await?.into())
             }
             Self::Server(client) => {
-                let task = client.task_dead_letter(id, expect, &Because { reason });
-                Ok(task.await?.into())
+                let because = Because { reason };
+                Ok(client.task_dead_letter(id, expect, &because).await?.into())
             }
         }
     }
@@ -240,8 +246,8 @@ impl Reach {
                 Ok(task.await?.into())
             }
             Self::Server(client) => {
-                let task = client.task_requeue(id, expect, &Because { reason });
-                Ok(task.await?.into())
+                let because = Because { reason };
+                Ok(client.task_requeue(id, expect, &because).await?.into())
             }
         }
     }

@@ -2,7 +2,9 @@
 
 use arbiter_core::model::AgentId;
 use arbiter_net::Method;
-use arbiter_wire::http::{AgentForm, AgentModeForm, AgentPageView, AgentView, RegisteredView};
+use arbiter_wire::http::{
+    AgentForm, AgentModeForm, AgentPageView, AgentView, PerformanceView, RegisteredView,
+};
 
 use super::Operation;
 use crate::client::Client;
@@ -11,6 +13,8 @@ use crate::error::ClientError;
 pub(super) const REGISTER: Operation = ("agent.register", Method::POST, "/v1/agents");
 pub(super) const LIST: Operation = ("agent.list", Method::GET, "/v1/agents");
 pub(super) const GET: Operation = ("agent.get", Method::GET, "/v1/agents/{id}");
+pub(super) const REMOVE: Operation = ("agent.remove", Method::DELETE, "/v1/agents/{id}");
+pub(super) const PERFORMANCE: Operation = ("agent.performance", Method::GET, "/v1/agents/{id}/performance");
 pub(super) const HEARTBEAT: Operation = ("agent.heartbeat", Method::POST, "/v1/agents/{id}/heartbeat");
 pub(super) const MODE: Operation = ("agent.mode", Method::POST, "/v1/agents/{id}/mode");
 
@@ -45,6 +49,22 @@ impl Client {
     /// [`ClientError`]
     pub async fn agent_get(&self, agent: AgentId) -> Result<AgentView, ClientError> {
         self.call(&GET, &[&agent]).read().await
+    }
+
+    /// Removes an agent that holds no task.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `in_use` while it holds one.
+    pub async fn agent_remove(&self, agent: AgentId) -> Result<(), ClientError> {
+        self.call(&REMOVE, &[&agent]).once().done().await
+    }
+
+    /// Reads what an agent's work has shown, by kind of task.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn agent_performance(&self, agent: AgentId) -> Result<PerformanceView, ClientError> {
+        self.call(&PERFORMANCE, &[&agent]).read().await
     }
 
     /// Tells that an agent is alive.

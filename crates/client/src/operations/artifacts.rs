@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arbiter_core::model::Digest;
 use arbiter_core::ports::{BoxError, ByteSource, Bytes as OnePiece};
 use arbiter_net::{Bytes, Content, Method, StatusCode, WholeResponse};
-use arbiter_wire::http::ArtifactView;
+use arbiter_wire::http::{ArtifactPageView, ArtifactQuotaView, ArtifactView};
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 
@@ -15,6 +15,8 @@ use crate::error::ClientError;
 
 pub(super) const PUT: Operation = ("artifact.put", Method::PUT, "/v1/artifacts/{digest}");
 pub(super) const GET: Operation = ("artifact.get", Method::GET, "/v1/artifacts/{digest}");
+pub(super) const LIST: Operation = ("artifact.list", Method::GET, "/v1/artifacts");
+pub(super) const QUOTA: Operation = ("artifact.quota", Method::GET, "/v1/artifacts/quota");
 pub(super) const DELETE: Operation = ("artifact.delete", Method::DELETE, "/v1/artifacts/{digest}");
 
 /// So much is read at a time.
@@ -126,6 +128,30 @@ impl Client {
             source: "it is not the range that was asked for".into(),
         })?;
         Ok(Some((answer.body, size)))
+    }
+
+    /// A page of files, by digest.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn artifact_list(
+        &self,
+        cursor: Option<String>,
+        limit: Option<usize>,
+    ) -> Result<ArtifactPageView, ClientError> {
+        let query = [
+            ("cursor", cursor),
+            ("limit", limit.map(|limit| limit.to_string())),
+        ];
+        self.call_with(&LIST, &[], &query).read().await
+    }
+
+    /// Reads how much of its quota the tenant uses.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn artifact_quota(&self) -> Result<ArtifactQuotaView, ClientError> {
+        self.call(&QUOTA, &[]).read().await
     }
 
     /// Deletes a file.

@@ -1,6 +1,8 @@
 //! The audit log: entries, heads, proofs.
 
-use arbiter_net::Method;
+use std::time::Duration;
+
+use arbiter_net::{Bytes, Method, Response};
 use arbiter_wire::http::{AuditHeadView, AuditPageView, ConsistencyProofView, InclusionProofView};
 
 use super::Operation;
@@ -9,6 +11,7 @@ use crate::error::ClientError;
 
 pub(super) const QUERY: Operation = ("audit.query", Method::GET, "/v1/audit/entries");
 pub(super) const HEAD: Operation = ("audit.head", Method::GET, "/v1/audit/head");
+pub(super) const EXPORT: Operation = ("audit.export", Method::GET, "/v1/audit/export");
 pub(super) const PROOF: Operation = ("audit.proof", Method::GET, "/v1/audit/entries/{index}/proof");
 pub(super) const CONSISTENCY: Operation = ("audit.consistency", Method::GET, "/v1/audit/consistency");
 
@@ -31,6 +34,29 @@ pub struct AuditFilter {
     pub cursor: Option<String>,
     /// At most so many, 1–1000; 50.
     pub limit: Option<usize>,
+}
+
+/// How long the head of an export may take.
+const HEAD_WITHIN: Duration = Duration::from_secs(60);
+
+/// An answer that is read piece by piece. Its end was reached only if [`Self::piece`] says so.
+#[derive(Debug)]
+pub struct Download {
+    response: Response,
+}
+
+impl Download {
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// [`ClientError`]; after one there are no more pieces.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, ClientError> {
+        let piece = self.response.chunk().await;
+        piece.map_err(|error| ClientError::unanswered(EXPORT.0, error))
+    }
 }
 
 impl Client {
@@ -58,6 +84,17 @@ impl Client {
     /// [`ClientError`]
     pub async fn audit_head(&self) -> Result<AuditHeadView, ClientError> {
         self.call(&HEAD, &[]).read().await
+    }
+
+    /// Opens the whole log up to the newest signed head, with every key, as lines of JSON: what `arbiter audit verify`
+    /// verifies.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `not_found` when there is no signed head yet.
+    pub async fn audit_export(&self) -> Result<Download, ClientError> {
+        let call = self.call(&EXPORT, &[]).header("accept", "application/x-ndjson");
+        let response = call.waits(HEAD_WITHIN).open().await?;
+        Ok(Download { response })
     }
 
     /// Proves that an entry stands in the log. The proof is as the server gives it: whoever does not trust the server

@@ -1,7 +1,7 @@
 //! The node itself.
 
 use arbiter_net::{Method, StatusCode};
-use arbiter_wire::http::ReadinessView;
+use arbiter_wire::http::{BackupView, ReadinessView, StatusView};
 use serde_json::Value;
 
 use super::Operation;
@@ -11,6 +11,8 @@ use crate::error::ClientError;
 
 pub(super) const HEALTH: Operation = ("system.health", Method::GET, "/healthz");
 pub(super) const READY: Operation = ("system.ready", Method::GET, "/readyz");
+pub(super) const STATUS: Operation = ("system.status", Method::GET, "/v1/system/status");
+pub(super) const BACKUP: Operation = ("system.backup", Method::POST, "/v1/system/backup");
 pub(super) const METRICS: Operation = ("system.metrics", Method::GET, "/metrics");
 pub(super) const DOCUMENT: Operation = ("system.document", Method::GET, "/openapi.json");
 
@@ -38,6 +40,23 @@ impl Client {
             }
             told => told,
         }
+    }
+
+    /// Reads how the node stands.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn system_status(&self) -> Result<StatusView, ClientError> {
+        self.call(&STATUS, &[]).read().await
+    }
+
+    /// Takes a backup into the folder that is configured on the server.
+    ///
+    /// # Errors
+    /// [`ClientError`]. The call is not repeated: each takes another backup.
+    pub async fn system_backup(&self) -> Result<BackupView, ClientError> {
+        let call = self.call(&BACKUP, &[]);
+        call.waits(self.shared.transfer_timeout).read().await
     }
 
     /// The node's measurements, as OpenMetrics text.

@@ -3,7 +3,8 @@
 use arbiter_core::model::TaskId;
 use arbiter_net::Method;
 use arbiter_wire::http::{
-    Because, HistoryView, ReleaseForm, SubmitMany, Submitted, SubmittedMany, TaskPageView, TaskView,
+    Because, HistoryView, ReleaseForm, SubmitMany, Submitted, SubmittedMany, TaskEventPageView, TaskPageView,
+    TaskView,
 };
 use arbiter_wire::task::TaskForm;
 
@@ -17,6 +18,7 @@ pub(super) const SUBMIT_MANY: Operation = ("task.submit_many", Method::POST, "/v
 pub(super) const LIST: Operation = ("task.list", Method::GET, "/v1/tasks");
 pub(super) const GET: Operation = ("task.get", Method::GET, "/v1/tasks/{id}");
 pub(super) const ATTEMPTS: Operation = ("task.attempts", Method::GET, "/v1/tasks/{id}/attempts");
+pub(super) const EVENTS: Operation = ("task.events", Method::GET, "/v1/tasks/{id}/events");
 pub(crate) const WATCH: Operation = ("task.watch", Method::GET, "/v1/tasks/{id}/watch");
 pub(super) const CANCEL: Operation = ("task.cancel", Method::POST, "/v1/tasks/{id}/cancel");
 pub(super) const RETRY: Operation = ("task.retry", Method::POST, "/v1/tasks/{id}/retry");
@@ -96,6 +98,23 @@ impl Client {
     /// [`ClientError`]
     pub async fn task_attempts(&self, task: TaskId) -> Result<HistoryView, ClientError> {
         self.call(&ATTEMPTS, &[&task]).read().await
+    }
+
+    /// A page of what was done to a task, newest first.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn task_events(
+        &self,
+        task: TaskId,
+        cursor: Option<String>,
+        limit: Option<usize>,
+    ) -> Result<TaskEventPageView, ClientError> {
+        let query = [
+            ("cursor", cursor),
+            ("limit", limit.map(|limit| limit.to_string())),
+        ];
+        self.call_with(&EVENTS, &[&task], &query).read().await
     }
 
     /// Follows a task from its present state until it has ended.

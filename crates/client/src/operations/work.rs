@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use arbiter_net::Method;
 use arbiter_wire::http::{
-    AttemptForm, ClaimForm, ClaimedView, DeclineForm, FailForm, HeartbeatForm, HeartbeatView, ReportForm,
+    AttemptForm, ClaimForm, ClaimedView, DeclineForm, FailForm, HeartbeatForm, HeartbeatView, LeaseView,
+    ReportForm, ToldForm,
 };
 use serde::Serialize;
 
@@ -15,6 +16,7 @@ use crate::error::ClientError;
 pub(super) const CLAIM: Operation = ("work.claim", Method::POST, "/v1/work/claim");
 pub(super) const ACKNOWLEDGE: Operation = ("work.acknowledge", Method::POST, "/v1/work/acknowledge");
 pub(super) const HEARTBEAT: Operation = ("work.heartbeat", Method::POST, "/v1/work/heartbeat");
+pub(super) const PROGRESS: Operation = ("work.progress", Method::POST, "/v1/work/progress");
 pub(super) const REPORT: Operation = ("work.report", Method::POST, "/v1/work/report");
 pub(super) const FAIL: Operation = ("work.fail", Method::POST, "/v1/work/fail");
 pub(super) const DECLINE: Operation = ("work.decline", Method::POST, "/v1/work/decline");
@@ -51,6 +53,14 @@ impl Client {
     /// [`ClientError`]
     pub async fn work_heartbeat(&self, beats: &HeartbeatForm) -> Result<HeartbeatView, ClientError> {
         self.call(&HEARTBEAT, &[]).json(beats).repeatable().read().await
+    }
+
+    /// Tells progress of one attempt, and keeps its lease.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn work_progress(&self, told: &ToldForm) -> Result<LeaseView, ClientError> {
+        self.call(&PROGRESS, &[]).json(told).repeatable().read().await
     }
 
     /// Hands in an output. It is tried again if the form names its command.

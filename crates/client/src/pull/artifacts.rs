@@ -5,8 +5,10 @@ use std::io::{Read as _, Write as _};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arbiter_core::model::{Digest, TenantId};
-use arbiter_core::ports::{ArtifactError, ArtifactStore, BoxError, ByteSource, Retry, Stored};
+use arbiter_core::model::{Digest, InvalidDigest, TenantId};
+use arbiter_core::ports::{
+    ArtifactError, ArtifactPage, ArtifactStore, ArtifactUsage, BoxError, ByteSource, Retry, Stored,
+};
 use arbiter_net::Content;
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
@@ -15,6 +17,8 @@ use tempfile::NamedTempFile;
 use crate::client::Client;
 use crate::error::ClientError;
 
+/// The most files of one page.
+const MOST_AT_ONCE: usize = 1_000;
 const PIECE_BYTES: usize = 64 << 10;
 
 /// Files that a server keeps for the tenant of the client's key. The tenant that calls name is that one: the server keeps
@@ -95,6 +99,55 @@ impl ArtifactStore for RemoteArtifacts {
         let part = self.client.artifact_part(digest, 0, 1).await;
         let part = part.map_err(|error| failed("measuring a file", error))?;
         Ok(part.map(|(_, size_bytes)| size_bytes))
+    }
+
+    /// The server's own cursors are for callers that go through all of them: here each page reads the list from its
+    /// beginning.
+    async fn list(
+        &self,
+        _: TenantId,
+        after: Option<Digest>,
+        limit: usize,
+    ) -> Result<ArtifactPage, ArtifactError> {
+        const LISTING: &str = "listing files";
+        let (mut artifacts, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = self.client.artifact_list(cursor, Some(MOST_AT_ONCE)).await;
+            let page = page.map_err(|error| failed(LISTING, error))?;
+            for view in page.artifacts {
+                let digest = view
+                    .digest
+                    .parse()
+                    .map_err(|error: InvalidDigest| ArtifactError::Backend {
+                        operation: LISTING,
+                        retry: Retry::Permanent,
+                        source: error.into(),
+                    })?;
+                if after.is_none_or(|after| digest > after) {
+                    artifacts.push(Stored {
+                        digest,
+                        size_bytes: view.size_bytes,
+                    });
+                }
+            }
+            cursor = page.next;
+            if artifacts.len() > limit || cursor.is_none() {
+                break;
+            }
+        }
+        let more = artifacts.len() > limit;
+        artifacts.truncate(limit);
+        let next = artifacts.last().map(|last| last.digest).filter(|_| more);
+        Ok(ArtifactPage { artifacts, next })
+    }
+
+    async fn usage(&self, _: TenantId) -> Result<ArtifactUsage, ArtifactError> {
+        let quota = self.client.artifact_quota().await;
+        let quota = quota.map_err(|error| failed("reading the quota", error))?;
+        Ok(ArtifactUsage {
+            used_bytes: quota.used_bytes,
+            quota_bytes: quota.quota_bytes,
+        })
     }
 
     async fn delete(&self, _: TenantId, digest: Digest) -> Result<bool, ArtifactError> {

@@ -74,6 +74,7 @@ pub(super) fn assignment(
         attempts: work.attempt,
         returns: 0,
         losses: 0,
+        lost_leases: 0,
         stage_errors: 0,
         attempt: Some(OpenAttempt {
             number: work.attempt,

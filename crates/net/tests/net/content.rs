@@ -15,7 +15,7 @@ use crate::support::{client, local, stub, url};
 /// So many pieces of 1000 bytes; counts how often it is opened.
 struct Pieces {
     announced: u64,
-    pieces: usize,
+    count: usize,
     opened: AtomicUsize,
 }
 
@@ -39,17 +39,17 @@ impl Content for Pieces {
 
     fn open(&self) -> Result<Box<dyn ByteSource>, BoxError> {
         self.opened.fetch_add(1, Ordering::SeqCst);
-        if self.pieces == 0 {
+        if self.count == 0 {
             return Err("gone".into());
         }
-        Ok(Box::new(Left(self.pieces)))
+        Ok(Box::new(Left(self.count)))
     }
 }
 
 fn pieces(announced: u64, pieces: usize) -> Arc<Pieces> {
     Arc::new(Pieces {
         announced,
-        pieces,
+        count: pieces,
         opened: AtomicUsize::new(0),
     })
 }

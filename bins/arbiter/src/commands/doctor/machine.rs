@@ -46,7 +46,7 @@ fn launcher(config: &Config) -> Finding {
                 program,
                 arguments: vec!["__launch".into()],
             };
-            launcher.check(&crate::engine::work_root(config), Some(config.exec.uid))
+            launcher.check(&crate::exec::work_root(config), Some(config.exec.uid))
         });
     match started {
         Ok(()) => Finding::fine(CHECK, "they can be started"),
