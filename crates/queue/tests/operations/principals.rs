@@ -7,7 +7,7 @@ use arbiter_core::mechanism::SecretText;
 use arbiter_core::model::{Band, Principal, PrincipalKind, RecordDraft, Role, TaskKind};
 use arbiter_core::ports::{Clock as _, Credential};
 use arbiter_queue::{Directory, KnownPrincipal, NewPrincipal, PrincipalChange, PrincipalRecord, RecordError};
-use arbiter_testkit::builders::{agent, principal, tenant, user};
+use arbiter_testkit::builders::{agent, agent_principal, principal, tenant, user};
 
 use crate::world::{TENANT, World, in_tenant, operator, submitter};
 
@@ -299,12 +299,11 @@ async fn an_agent_always_has_an_agent_id() {
 #[tokio::test]
 async fn nobody_poses_as_an_agent_of_another_tenant() {
     let bench = Bench::new();
+    bench.stored(in_tenant(2, agent_principal(50, agent(5)))).await;
     let theirs = NewPrincipal {
         agent: Some(agent(5)),
         ..new([Role::Agent])
     };
-    let made = bench.directory.create(&admin(), tenant(2), theirs.clone()).await;
-    assert_eq!(code(&made), "done");
     let posed = bench.directory.create(&operator(), TENANT, theirs).await;
     assert_eq!(code(&posed), "invalid_value");
     let person = NewPrincipal {
@@ -313,6 +312,19 @@ async fn nobody_poses_as_an_agent_of_another_tenant() {
     };
     let refused = bench.directory.create(&operator(), TENANT, person).await;
     assert_eq!(code(&refused), "invalid_value");
+}
+
+#[tokio::test]
+async fn nobody_is_made_in_a_tenant_that_does_not_exist() {
+    let bench = Bench::new();
+    let made = bench
+        .directory
+        .create(&admin(), tenant(2), new([Role::Submitter]))
+        .await;
+    assert_eq!(code(&made), "not_found");
+    let shared = arbiter_core::model::TenantId::SYSTEM;
+    let made = bench.directory.create(&admin(), shared, new([Role::Agent])).await;
+    assert_eq!(code(&made), "done", "agents that serve every tenant");
 }
 
 #[tokio::test]
