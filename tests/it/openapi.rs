@@ -13,14 +13,16 @@ const CONFIG: &str = "[queue]\n\
 
 /// What the document cannot say in a schema (an id that names nothing, a kind that may not be submitted) is refused with
 /// these statuses; 400 is left for what is no JSON, or has fields that are not known. A batch is answered task by task: a
-/// task that is refused is so inside the 200 of the whole.
+/// task that is refused is so inside the 200 of the whole. An `If-Match` that was never given out is refused with 412,
+/// however it looks.
 const FUZZ: &str = "[checks]\n\
     positive_data_acceptance.expected-statuses = [\"2xx\", \"401\", \"403\", \"404\", \"409\", \"412\", \"413\", \"416\", \"422\", \"429\", \"503\"]\n\
+    negative_data_rejection.expected-statuses = [\"400\", \"401\", \"403\", \"404\", \"406\", \"412\", \"413\", \"415\", \"422\", \"429\", \"503\"]\n\
     [[operations]]\n\
     include-operation-id = \"task.submit_many\"\n\
     checks.negative_data_rejection.expected-statuses = [\"200\", \"400\", \"401\", \"413\", \"415\", \"422\", \"429\", \"503\"]\n";
 
-/// Lists: a cursor that was not given out is well-formed and refused with 400.
+/// Lists and what goes on like one: a cursor that was not given out is well-formed and refused with 400.
 const LISTS: &[&str] = &[
     "agent.list",
     "artifact.list",

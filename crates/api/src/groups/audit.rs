@@ -227,7 +227,10 @@ async fn inclusion(
     Path(index): Path<String>,
 ) -> Result<Json<InclusionProofView>, Failure> {
     api.queue().permit(&caller, Action::AuditProof).await?;
-    let index: u64 = index.parse().map_err(|_| Failure::not_found())?;
+    let number = index.parse::<u64>().ok();
+    // One entry has one name: leading zeros and signs are none.
+    let number = number.filter(|number| number.to_string() == index);
+    let index = number.ok_or_else(Failure::not_found)?;
     let (head, checkpoint) = published(&api).await?;
     if index >= head.size {
         return Err(Failure::not_found());
