@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::groups;
 use crate::outer;
 use crate::routes::{Answer, Operation};
+use crate::settings::ApiSettings;
 
 /// Codes that every operation may answer with.
 const EVERYWHERE: &[&str] = &["internal", "unavailable"];
@@ -26,8 +27,8 @@ const WITH_BODY: &[&str] = &[
 /// Codes of every operation that takes a query.
 const WITH_QUERY: &[&str] = &["invalid_value", "unsupported_field"];
 
-/// The document.
-pub fn document() -> Value {
+/// The document of an interface with these limits.
+pub fn document(settings: &ApiSettings) -> Value {
     let mut generator = SchemaSettings::draft2020_12()
         .with(|settings| settings.definitions_path = "/components/schemas".into())
         .into_generator();
@@ -39,7 +40,7 @@ pub fn document() -> Value {
             .or_insert_with(|| Value::Object(Map::new()));
         if let Value::Object(methods) = entry {
             let method = operation.method.as_str().to_ascii_lowercase();
-            methods.insert(method, described(operation, &mut generator, &problem));
+            methods.insert(method, described(operation, settings, &mut generator, &problem));
         }
     }
     json!({
@@ -54,12 +55,46 @@ pub fn document() -> Value {
         "components": {
             "schemas": generator.take_definitions(true),
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "headers": headers(),
         },
         "security": [{"key": []}],
     })
 }
 
-fn described(operation: &Operation, generator: &mut SchemaGenerator, problem: &Value) -> Value {
+/// Headers of answers.
+fn headers() -> Value {
+    let text = |description: &str| json!({"description": description, "schema": {"type": "string"}});
+    json!({
+        "Retry-After": text("After how many seconds the call may be sent again"),
+        "RateLimit": text("What is left in each bucket of the caller (draft-ietf-httpapi-ratelimit-headers)"),
+        "RateLimit-Policy": text("The buckets of the caller: quota and window in seconds"),
+        "X-Request-Id": text("Names the call, in the server's log too"),
+        "Traceparent": text("The caller's trace (W3C Trace Context), when it gave one"),
+    })
+}
+
+/// The headers of an answer, by what they are called in the document.
+fn headers_of(operation: &Operation, status: u16) -> Value {
+    let mut names = vec!["X-Request-Id", "Traceparent"];
+    if !operation.public {
+        names.extend(["RateLimit", "RateLimit-Policy"]);
+    }
+    if matches!(status, 429 | 503) {
+        names.push("Retry-After");
+    }
+    names
+        .into_iter()
+        .map(|name| (name.to_owned(), json!({"$ref": format!("#/components/headers/{name}")})))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+fn described(
+    operation: &Operation,
+    settings: &ApiSettings,
+    generator: &mut SchemaGenerator,
+    problem: &Value,
+) -> Value {
     let mut parameters = path_parameters(operation.path);
     parameters.extend(operation.headers.iter().map(|name| {
         json!({"name": name, "in": "header", "required": false, "schema": {"type": "string", "maxLength": outer::HEADER_CHARS}})
@@ -69,11 +104,18 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator, problem: &V
     }
     let mut responses: Map<String, Value> = Map::new();
     for answer in &operation.answers {
-        responses.insert(answer.status.to_string(), success(answer, generator));
+        let mut told = success(answer, generator);
+        let mut headers = headers_of(operation, answer.status);
+        if let (Some(all), Some(own)) = (headers.as_object_mut(), told["headers"].as_object()) {
+            all.extend(own.clone());
+        }
+        told["headers"] = headers;
+        responses.insert(answer.status.to_string(), told);
     }
     for (status, codes) in refusals(operation) {
         let told = json!({
             "description": codes.join(", "),
+            "headers": headers_of(operation, status),
             "content": {(Problem::MEDIA_TYPE): {"schema": problem}},
         });
         responses.entry(status.to_string()).or_insert(told);
@@ -88,7 +130,15 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator, problem: &V
     });
     if let Some((media, schema)) = operation.body {
         let schema = schema.map_or_else(|| json!({}), |make| make(generator).to_value());
-        described["requestBody"] = json!({"required": true, "content": {media: {"schema": schema}}});
+        let limit = match operation.limit {
+            _ if schema == json!({}) => settings.artifact_bytes,
+            limit => limit.bytes(settings) as u64,
+        };
+        described["requestBody"] = json!({
+            "required": true,
+            "description": format!("At most {limit} bytes"),
+            "content": {media: {"schema": schema}},
+        });
     }
     if operation.public {
         described["security"] = json!([]);

@@ -158,6 +158,13 @@ fn pages_show_every_task_once() {
             task
         })
         .collect();
+    let keyed = served.operator.send(
+        "POST",
+        "/v1/tasks/batch",
+        &[("idempotency-key", "one-for-many")],
+        &json!({"tasks": tasks}),
+    );
+    refused(&keyed, 400, "invalid_request");
     let made = served.operator.post("/v1/tasks/batch", &json!({"tasks": tasks}));
     assert_eq!(made.status, 200, "{made:?}");
     let (mut titles, mut cursor) = (Vec::new(), String::new());
@@ -210,4 +217,33 @@ fn large_answers_are_compressed_for_who_can_read_them() {
         served.operator.get("/openapi.json").header("content-encoding"),
         None
     );
+}
+
+#[test]
+fn the_document_states_limits_and_the_headers_of_answers() {
+    let served = Served::with("[server]\nbody_bytes = 131072\n", &[]);
+    let document = served.operator.get("/openapi.json").json();
+    let submit = &document["paths"]["/v1/tasks"]["post"];
+    assert_eq!(submit["requestBody"]["description"], "At most 131072 bytes");
+    let upload = &document["paths"]["/v1/artifacts/{digest}"]["put"];
+    assert_eq!(upload["requestBody"]["description"], "At most 268435456 bytes");
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            for (status, answer) in operation["responses"].as_object().expect("answers") {
+                let headers = &answer["headers"];
+                assert!(headers["X-Request-Id"].is_object(), "{method} {path} {status}");
+                let again = ["429", "503"].contains(&status.as_str());
+                assert_eq!(headers["Retry-After"].is_object(), again, "{method} {path} {status}");
+            }
+        }
+    }
+    let wide = "x".repeat(256);
+    let long = served.operator.send(
+        "POST",
+        "/v1/tasks",
+        &[("idempotency-key", &wide)],
+        &task(),
+    );
+    refused(&long, 400, "invalid_request");
+    refused(&served.operator.get(&format!("/v1/tasks/{wide}")), 404, "not_found");
 }

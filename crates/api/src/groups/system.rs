@@ -164,6 +164,6 @@ async fn metrics(State(api): State<Api>) -> Response {
     ([(header::CONTENT_TYPE, OPEN_METRICS)], api.parts().shown.text()).into_response()
 }
 
-async fn document() -> Json<serde_json::Value> {
-    Json(openapi::document())
+async fn document(State(api): State<Api>) -> Json<serde_json::Value> {
+    Json(openapi::document(api.settings()))
 }

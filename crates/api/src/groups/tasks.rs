@@ -173,6 +173,12 @@ async fn submit_many(
     headers: HeaderMap,
     JsonBody(many): JsonBody<SubmitMany>,
 ) -> Result<Json<SubmittedMany>, Failure> {
+    if headers.contains_key(&IDEMPOTENCY_KEY) {
+        return Err(Failure::new(
+            "invalid_request",
+            "a header `Idempotency-Key` is for one task; give each of many its field `idempotency_key`",
+        ));
+    }
     let trace = trace(&headers);
     let count = many.tasks.len();
     if count == 0 {
