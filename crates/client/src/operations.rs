@@ -3,7 +3,10 @@
 mod agents;
 mod artifacts;
 mod audit;
+mod bulk;
 mod hooks;
+mod policies;
+mod principals;
 mod queue;
 mod routing;
 mod schedules;
@@ -39,6 +42,8 @@ pub const OPERATIONS: &[Operation] = &[
     tasks::RELEASE,
     tasks::DEAD_LETTER,
     tasks::REQUEUE,
+    bulk::CANCEL_MANY,
+    bulk::REQUEUE_MANY,
     work::CLAIM,
     work::ACKNOWLEDGE,
     work::HEARTBEAT,
@@ -84,6 +89,21 @@ pub const OPERATIONS: &[Operation] = &[
     tenants::UPDATE,
     tenants::SUSPEND,
     tenants::RESUME,
+    principals::CREATE,
+    principals::LIST,
+    principals::GET,
+    principals::UPDATE,
+    principals::KEY_CREATE,
+    principals::KEY_LIST,
+    principals::KEY_REVOKE,
+    principals::KEY_ROTATE,
+    policies::GET,
+    policies::LIST,
+    policies::GET_SET,
+    policies::CHECK,
+    policies::DIFF,
+    policies::ACTIVATE,
+    policies::ROLL_BACK,
     audit::QUERY,
     audit::EXPORT,
     audit::HEAD,
