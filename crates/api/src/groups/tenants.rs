@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use crate::auth::Caller;
 use crate::body::{JsonBody, Query};
+use crate::cursor::{self, CursorText, Cursors};
 use crate::etag::{created, if_match, tagged};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
@@ -114,8 +115,7 @@ async fn create(
 #[serde(deny_unknown_fields)]
 struct ListQuery {
     /// Where to go on: the cursor of the page before.
-    #[schemars(regex(pattern = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"))]
-    cursor: Option<String>,
+    cursor: Option<CursorText>,
     /// At most so many; 50.
     #[schemars(range(min = 1, max = 1000))]
     limit: Option<usize>,
@@ -126,19 +126,14 @@ async fn list(
     Caller(caller): Caller,
     Query(asked): Query<ListQuery>,
 ) -> Result<Json<TenantPageView>, Failure> {
-    let after = asked
-        .cursor
-        .map(|cursor| {
-            cursor
-                .parse::<TenantId>()
-                .map_err(|_| Failure::new("bad_cursor", "the cursor is none that was given out"))
-        })
-        .transpose()?;
-    let limit = asked.limit.unwrap_or(50);
+    let cursors = Cursors::of("tenant.list", &[]);
+    let after = cursors.place(asked.cursor.as_deref())?;
+    let after = after.map(TenantId::from_bytes);
+    let limit = cursor::limit(asked.limit)?;
     let page = api.parts().tenants.list(&caller, after, limit).await?;
     Ok(Json(TenantPageView {
         tenants: page.tenants.iter().map(view).collect(),
-        next: page.next.map(|next| next.to_string()),
+        next: page.next.map(|next| cursors.after(next.as_bytes())),
     }))
 }
 
