@@ -303,7 +303,10 @@ async fn nobody_poses_as_an_agent_of_another_tenant() {
         agent: Some(agent(5)),
         ..new([Role::Agent])
     };
-    let made = bench.directory.create(&admin(), tenant(2), theirs.clone()).await;
+    let made = bench
+        .directory
+        .create(&in_tenant(2, admin()), tenant(2), theirs.clone())
+        .await;
     assert_eq!(code(&made), "done");
     let posed = bench.directory.create(&operator(), TENANT, theirs).await;
     assert_eq!(code(&posed), "invalid_value");
