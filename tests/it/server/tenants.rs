@@ -39,7 +39,7 @@ impl Served {
 #[test]
 fn an_operator_reads_its_tenant_and_changes_none() {
     let served = Served::new();
-    let operator = served.someone(HOME, "operator");
+    let operator = served.plain_operator();
     served.tenant(&json!({"name": "other"}));
     let listed = operator.get("/v1/tenants").json();
     assert_eq!(listed["tenants"][0]["id"], HOME);
@@ -114,7 +114,7 @@ fn an_admin_makes_limits_and_suspends_a_tenant() {
 #[test]
 fn an_operator_pauses_its_tenant_until_it_resumes_it() {
     let served = Served::new();
-    let operator = served.someone(HOME, "operator");
+    let operator = served.plain_operator();
     let pause = |form| operator.post("/v1/queue/pause", &form);
     let paused = pause(json!({"what": "tenant", "reason": "upkeep"}));
     assert_eq!(paused.status, 200, "{paused:?}");
