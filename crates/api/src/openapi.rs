@@ -84,7 +84,12 @@ fn headers_of(operation: &Operation, status: u16) -> Value {
     }
     names
         .into_iter()
-        .map(|name| (name.to_owned(), json!({"$ref": format!("#/components/headers/{name}")})))
+        .map(|name| {
+            (
+                name.to_owned(),
+                json!({"$ref": format!("#/components/headers/{name}")}),
+            )
+        })
         .collect::<Map<_, _>>()
         .into()
 }

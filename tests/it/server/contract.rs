@@ -233,17 +233,22 @@ fn the_document_states_limits_and_the_headers_of_answers() {
                 let headers = &answer["headers"];
                 assert!(headers["X-Request-Id"].is_object(), "{method} {path} {status}");
                 let again = ["429", "503"].contains(&status.as_str());
-                assert_eq!(headers["Retry-After"].is_object(), again, "{method} {path} {status}");
+                assert_eq!(
+                    headers["Retry-After"].is_object(),
+                    again,
+                    "{method} {path} {status}"
+                );
             }
         }
     }
     let wide = "x".repeat(256);
-    let long = served.operator.send(
-        "POST",
-        "/v1/tasks",
-        &[("idempotency-key", &wide)],
-        &task(),
-    );
+    let long = served
+        .operator
+        .send("POST", "/v1/tasks", &[("idempotency-key", &wide)], &task());
     refused(&long, 400, "invalid_request");
-    refused(&served.operator.get(&format!("/v1/tasks/{wide}")), 404, "not_found");
+    refused(
+        &served.operator.get(&format!("/v1/tasks/{wide}")),
+        404,
+        "not_found",
+    );
 }

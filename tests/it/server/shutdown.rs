@@ -69,7 +69,9 @@ fn what_was_accepted_survives_a_kill() {
 #[test]
 fn a_second_process_is_told_where_the_first_serves() {
     let served = Served::new();
-    let second = served.place.run(&["task", "list"]);
+    let through = served.place.run(&["task", "list"]);
+    assert_eq!(through.code(), 0, "it works through the server: {through:?}");
+    let second = served.place.run(&["task", "list", "--local"]);
     assert_eq!(second.code(), 4, "{second:?}");
     assert!(second.stderr.contains(&served.serving.url), "{second:?}");
     assert!(

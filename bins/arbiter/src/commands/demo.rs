@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arbiter_audit::report::Report;
 use arbiter_audit::verify::verify_export;
-use arbiter_client::{Client, ClientConfig};
+use arbiter_client::{Client, ClientConfig, Download};
 use arbiter_core::model::TaskId;
 use arbiter_wire::http::{AttemptView, SubmitAnswer, SubmitMany, TaskView};
 use serde_json::json;
@@ -27,6 +27,8 @@ use cast::Cast;
 
 /// How often the table is drawn.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
+/// A head of the audit log is signed within so long.
+const SIGNED_WITHIN: Duration = Duration::from_secs(30);
 /// The demo gives up after so long.
 const LONGEST: Duration = Duration::from_secs(120);
 
@@ -204,13 +206,26 @@ fn has_ended(state: &str) -> bool {
     ["succeeded", "failed", "cancelled", "dead_lettered"].contains(&state)
 }
 
+/// The export, once the server has signed a head: it does so every second.
+async fn export(app: &App, client: &Client) -> Result<Download, Failure> {
+    let until = app.clock.monotonic() + SIGNED_WITHIN;
+    loop {
+        match client.audit_export().await {
+            Err(error) if error.code() == "not_found" && app.clock.monotonic() < until => {
+                app.clock.sleep_until(app.clock.monotonic() + DRAW_EVERY).await;
+            }
+            answer => return Ok(answer?),
+        }
+    }
+}
+
 /// Takes the whole audit log from the server and verifies it as anybody could who has the public key.
 async fn verify(app: &App, client: &Client, folder: &Path) -> Result<Report, Failure> {
     let cannot = |error: std::io::Error| Failure::unavailable("the audit log could not be kept", error);
     let path = folder.join("audit.jsonl");
     {
         let mut file = std::fs::File::create(&path).map_err(cannot)?;
-        let mut export = client.audit_export().await?;
+        let mut export = export(app, client).await?;
         while let Some(piece) = export.piece().await? {
             std::io::Write::write_all(&mut file, &piece).map_err(cannot)?;
         }
