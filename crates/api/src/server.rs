@@ -152,7 +152,11 @@ impl Server {
         peer: SocketAddr,
         stop: Stop,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let router = self.router.clone().layer(Extension(Peer(peer)));
+        // Shared by all connections: a layer of its own would copy every route.
+        let routes = Routes {
+            router: self.router.clone(),
+            peer: Peer(peer),
+        };
         let (tls, head_timeout, clock) = (
             self.tls.clone(),
             self.settings.head_timeout,
@@ -160,7 +164,7 @@ impl Server {
         );
         async move {
             let Some(TlsIdentity(acceptor)) = tls else {
-                return serve(stream, router, head_timeout, stop).await;
+                return serve(stream, routes, head_timeout, stop).await;
             };
             let until = clock.monotonic() + head_timeout;
             let shaken = select_biased! {
@@ -168,7 +172,7 @@ impl Server {
                 () = clock.sleep_until(until).fuse() => return,
             };
             match shaken {
-                Ok(stream) => serve(stream, router, head_timeout, stop).await,
+                Ok(stream) => serve(stream, routes, head_timeout, stop).await,
                 Err(error) => {
                     tracing::debug!(event = "handshake_failed", error = %error, "a TLS handshake failed");
                 }
@@ -177,13 +181,20 @@ impl Server {
     }
 }
 
+/// What one connection is answered by.
+struct Routes {
+    router: Router,
+    peer: Peer,
+}
+
 /// Serves one connection, HTTP/1.1 or HTTP/2.
-async fn serve<S>(stream: S, router: Router, head_timeout: Duration, stop: Stop)
+async fn serve<S>(stream: S, routes: Routes, head_timeout: Duration, stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        router.clone().oneshot(request.map(Body::new))
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(routes.peer);
+        routes.router.clone().oneshot(request.map(Body::new))
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder
