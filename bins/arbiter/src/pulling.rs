@@ -160,21 +160,35 @@ fn entry(arguments: &AgentRunArgs, id: AgentId) -> Result<AgentEntry, Failure> {
         cost: AgentCost::default(),
         labels: std::collections::BTreeMap::new(),
     };
-    let mut command = arguments.program();
+    let command = arguments.program();
+    let mut words = command.into_iter();
     // Commands run in folders of their own.
-    if let Some(program) = command.first_mut()
-        && program.contains('/')
-        && let Ok(path) = std::path::absolute(&*program)
-    {
-        *program = path.to_string_lossy().into_owned();
-    }
+    let program = words.next().map(|program| {
+        if program.contains('/') {
+            absolute(program)
+        } else {
+            program
+        }
+    });
+    let words = words.map(|word| {
+        if word.starts_with("./") || word.starts_with("../") {
+            absolute(word)
+        } else {
+            word
+        }
+    });
     Ok(AgentEntry {
         profile,
-        command,
+        command: program.into_iter().chain(words).collect(),
         env: arguments.env.clone(),
         memory_bytes: None,
         output_bytes: None,
     })
+}
+
+/// A path of the command line, made absolute.
+fn absolute(path: String) -> String {
+    std::path::absolute(&path).map_or(path, |absolute| absolute.to_string_lossy().into_owned())
 }
 
 /// Removes the folders of attempts whose processes are dead.
