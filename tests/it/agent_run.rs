@@ -309,7 +309,7 @@ fn forward(client: &TcpStream, to: SocketAddr, lost: &AtomicUsize) {
 
 /// Copies until the end, or until `lose` says so; then both sides are cut.
 fn copy(mut from: &TcpStream, mut to: &TcpStream, lose: impl Fn(&[u8]) -> bool) {
-    let mut bytes = [0; 65_536];
+    let mut bytes = [0; 8_192];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
         if lose(&bytes[..count]) || to.write_all(&bytes[..count]).is_err() {
             break;
