@@ -183,7 +183,8 @@ fn refusals_have_the_exit_codes_of_the_local_store() {
         (&["audit", "search"], 5, "may not"),
         (&["agent", "drain", absent, "--reason", "x"], 5, "may not"),
         (&["audit", "verify"], 2, "this machine only"),
-        (&["key", "list"], 2, "this machine only"),
+        (&["backup", "copy"], 2, "this machine only"),
+        (&["key", "list"], 2, "--principal"),
     ] {
         let done = place.run(&[&remote, command].concat());
         assert_eq!(done.code(), code, "{command:?}: {done:?}");
@@ -273,4 +274,110 @@ fn a_server_over_tls_is_trusted_by_its_authority_only() {
     assert_eq!(unknown.code(), 4, "{unknown:?}");
     let trusted = place.run(&[&remote, ["--ca-file", "server.pem", "task", "list"].as_slice()].concat());
     assert_eq!(trusted.code(), 0, "{trusted:?}");
+}
+
+#[test]
+fn a_server_is_administered_as_its_store_is() {
+    let (place, serving) = served();
+    let run = |command: &[&str]| place.run(command);
+    // A key that is made while the server runs.
+    let new = [
+        "--json",
+        "key",
+        "create",
+        "--name",
+        "n",
+        "--role",
+        "submitter",
+        "--highest-band",
+        "1",
+    ];
+    let made = run(&new).json();
+    let principal = made["principal"].as_str().expect("an id");
+    place.write("new.key", made["key"].as_str().expect("a key"));
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(place.path("new.key"), private).expect("a mode");
+    let as_new =
+        |command: &[&str]| run(&[&["--server", &serving.url, "--token-file", "new.key"], command].concat());
+    assert_eq!(as_new(&["task", "list"]).code(), 0);
+    place.write(
+        "urgent.jsonl",
+        r#"{"kind":"analysis","title":"c","priority":"high"}"#,
+    );
+    let urgent = as_new(&["task", "submit", "urgent.jsonl"]);
+    assert_eq!(urgent.code(), 5, "{urgent:?}");
+    let second = run(&[
+        "key",
+        "create",
+        "--principal",
+        principal,
+        "--output",
+        "second.key",
+    ]);
+    assert_eq!(second.code(), 0, "{second:?}");
+    let keys = run(&["--json", "key", "list", "--principal", principal]).json();
+    assert_eq!(keys["keys"].as_array().map(Vec::len), Some(2));
+    let id = made["id"].as_str().expect("an id");
+    let revoked = run(&["key", "revoke", id, "--principal", principal]);
+    assert_eq!(revoked.code(), 0, "{revoked:?}");
+    assert_eq!(as_new(&["task", "list"]).code(), 5);
+    let renamed = run(&["principal", "update", principal, "--name", "other", "--disable"]);
+    assert_eq!(renamed.code(), 0, "{renamed:?}");
+
+    place.write("task.json", r#"{"kind":"analysis","title":"nightly"}"#);
+    let schedule = [
+        "--json",
+        "schedule",
+        "create",
+        "task.json",
+        "--name",
+        "s",
+        "--cron",
+        "30 2 * * *",
+    ];
+    let keyed = [&schedule, ["--idempotency-key", "k"].as_slice()].concat();
+    let (first, again) = (run(&keyed).json(), run(&keyed).json());
+    assert_eq!(
+        (&first["repeated"], &again["repeated"]),
+        (&json!(false), &json!(true))
+    );
+    assert_eq!(first["schedule"]["id"], again["schedule"]["id"]);
+    let schedule = first["schedule"]["id"].as_str().expect("an id");
+    assert_eq!(run(&["schedule", "pause", schedule, "--reason", "r"]).code(), 0);
+    let next = run(&[
+        "--json",
+        "schedule",
+        "next",
+        "--cron",
+        "0 0 * * *",
+        "--count",
+        "2",
+    ])
+    .json();
+    assert_eq!(next["instants"].as_array().map(Vec::len), Some(2));
+
+    place.write(
+        "good.cedar",
+        "forbid (principal, action == Arbiter::Action::\"hook.create\", resource);",
+    );
+    place.write("bad.cedar", "forbid (principal, action, resource) when { 1 };");
+    let bad = run(&["policy", "check", "bad.cedar"]);
+    assert_eq!(bad.code(), 1, "{bad:?}");
+    assert!(bad.stderr.contains("bad.cedar"), "{bad:?}");
+    assert_eq!(run(&["policy", "activate", "good.cedar"]).code(), 0);
+
+    let reads: [&[&str]; 6] = [
+        &["--json", "principal", "get", principal],
+        &["--json", "principal", "list"],
+        &["--json", "schedule", "get", schedule],
+        &["--json", "schedule", "list"],
+        &["--json", "policy", "show"],
+        &["--json", "policy", "list"],
+    ];
+    let through: Vec<_> = reads.iter().map(|read| stable(&run(read))).collect();
+    assert_eq!(through[0]["name"], "other");
+    assert_eq!(serving.stop().code(), Some(0));
+    for (read, through) in reads.iter().zip(through) {
+        assert_eq!(stable(&run(read)), through, "{read:?}");
+    }
 }

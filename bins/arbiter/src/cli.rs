@@ -354,6 +354,9 @@ pub(crate) enum KeyCommand {
     Revoke {
         /// The key's id: the 16 digits after `arb_`
         id: String,
+        /// The principal's id, which a server wants to know
+        #[arg(long)]
+        principal: Option<String>,
     },
 }
 
@@ -364,8 +367,8 @@ pub(crate) enum PrincipalCommand {
         /// At most so many
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
-        /// Only those after this principal
-        #[arg(long)]
+        /// Only those after the page with this cursor
+        #[arg(long, value_name = "CURSOR")]
         after: Option<String>,
     },
     /// Show a principal
@@ -437,9 +440,9 @@ pub(crate) enum PolicyCommand {
         /// At most so many
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=100))]
         limit: u16,
-        /// Only those after this number
-        #[arg(long)]
-        after: Option<u64>,
+        /// Only those after the page with this cursor
+        #[arg(long, value_name = "CURSOR")]
+        after: Option<String>,
     },
     /// Store files as a new set and put it into force
     Activate {

@@ -57,29 +57,19 @@ pub(crate) fn run(cli: Cli, config: Config, environment: &dyn Environment) -> Re
         Command::Hook(command) => block_on(reach::with(&choice, config, async |reach| {
             hook::run(reach, command, json).await
         })),
-        Command::Schedule(command) => {
-            choice.only_here("arbiter schedule")?;
-            block_on(with_app(config, async |app| {
-                schedule::run(app, command, json).await
-            }))
-        }
+        Command::Schedule(command) => block_on(reach::with(&choice, config, async |reach| {
+            schedule::run(reach, command, json).await
+        })),
         Command::Audit(command) => block_on(audit::run(&choice, config, command, json)),
-        Command::Key(command) => {
-            choice.only_here("arbiter key")?;
-            block_on(with_app(config, async |app| key::run(app, command, json).await))
-        }
-        Command::Principal(command) => {
-            choice.only_here("arbiter principal")?;
-            block_on(with_app(config, async |app| {
-                principal::run(app, command, json).await
-            }))
-        }
-        Command::Policy(command) => {
-            choice.only_here("arbiter policy")?;
-            block_on(with_app(config, async |app| {
-                policy::run(app, command, json).await
-            }))
-        }
+        Command::Key(command) => block_on(reach::with(&choice, config, async |reach| {
+            key::run(reach, command, json).await
+        })),
+        Command::Principal(command) => block_on(reach::with(&choice, config, async |reach| {
+            principal::run(reach, command, json).await
+        })),
+        Command::Policy(command) => block_on(reach::with(&choice, config, async |reach| {
+            policy::run(reach, command, json).await
+        })),
         Command::Backup { folder } => {
             choice.only_here("arbiter backup")?;
             block_on(with_app(config, async |app| {

@@ -3,6 +3,8 @@
 mod agents;
 mod audit;
 mod hooks;
+mod policies;
+mod schedules;
 mod tasks;
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,9 @@
 //! From the model to its JSON form: the same for the interface and for commands on the local store.
 
 mod hooks;
+mod policies;
+mod principals;
+mod schedules;
 
 mod spec;
 
@@ -18,6 +21,9 @@ use arbiter_wire::task::ArtifactForm;
 use serde_json::value::RawValue;
 
 pub use hooks::{delivery, hook};
+pub use policies::{policies, policy_set};
+pub use principals::{key, principal};
+pub use schedules::{instants, schedule};
 
 /// How often an agent should be heard of.
 pub(crate) const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(15);

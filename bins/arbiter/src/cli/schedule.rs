@@ -13,8 +13,8 @@ pub(crate) enum ScheduleCommand {
         /// At most so many
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
-        /// Only those after this schedule
-        #[arg(long)]
+        /// Only those after the page with this cursor
+        #[arg(long, value_name = "CURSOR")]
         after: Option<String>,
     },
     /// Show a schedule

@@ -1,11 +1,14 @@
 //! `arbiter key`.
 
+mod remote;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use arbiter_core::mechanism::SecretText;
 use arbiter_core::model::{Band, Operation, Principal, PrincipalId, PrincipalKind, Role, TaskKind};
 use arbiter_queue::{KeyInfo, PrincipalRecord};
+use arbiter_wire::http::KeyView;
 use serde_json::json;
 
 use crate::app::App;
@@ -13,9 +16,18 @@ use crate::bootstrap;
 use crate::cli::KeyCommand;
 use crate::exit::Failure;
 use crate::output;
+use crate::reach::Reach;
 
-/// Runs a key command as the local operator.
-pub(crate) async fn run(app: &App, command: KeyCommand, json: bool) -> Result<(), Failure> {
+/// Runs a key command.
+pub(crate) async fn run(reach: &Reach, command: KeyCommand, json: bool) -> Result<(), Failure> {
+    match reach {
+        Reach::Store(app) => here(app, command, json).await,
+        Reach::Server(client) => remote::run(client, command, json).await,
+    }
+}
+
+/// As the operator of the local store.
+async fn here(app: &App, command: KeyCommand, json: bool) -> Result<(), Failure> {
     match command {
         KeyCommand::Create {
             principal,
@@ -56,20 +68,25 @@ pub(crate) async fn run(app: &App, command: KeyCommand, json: bool) -> Result<()
                 .into_iter()
                 .filter(|key| key.tenant == app.operator.tenant)
                 .collect();
-            show_list(app, &own, json);
+            let now = app.clock.now();
+            let own: Vec<KeyView> = own.iter().map(|key| arbiter_api::view::key(key, now)).collect();
+            show_list(&own, json);
         }
-        KeyCommand::Revoke { id } => {
+        KeyCommand::Revoke { id, .. } => {
             app.queue.permit(&app.operator, Operation::KeyRevoke).await?;
             let key = app
                 .keys
                 .revoke(Some(app.operator.id), app.operator.tenant, &id)
                 .await?;
-            if json {
-                output::json(&json!({"id": key.id, "revoked_at": key.revoked_at.map(|at| at.to_string())}));
-            } else {
-                output::line(&format!("{} is revoked", key.id));
-            }
+            show_revoked(&arbiter_api::view::key(&key, app.clock.now()), json);
         }
+    }
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<(), Failure> {
+    if name.trim().is_empty() || name.chars().count() > 100 {
+        return Err(Failure::usage("--name must have 1–100 characters"));
     }
     Ok(())
 }
@@ -82,15 +99,10 @@ struct Allowed<'a> {
 }
 
 async fn make_principal(app: &App, name: String, allowed: Allowed<'_>) -> Result<PrincipalId, Failure> {
-    if name.trim().is_empty() || name.chars().count() > 100 {
-        return Err(Failure::usage("--name must have 1–100 characters"));
-    }
+    check_name(&name)?;
     let mut roles = BTreeSet::new();
     for word in allowed.roles {
-        let role = Role::from_word(word).ok_or_else(|| {
-            let known: Vec<&str> = Role::ALL.iter().map(|role| role.word()).collect();
-            Failure::usage(format!("`{word}` is no role; the roles are {}", known.join(", ")))
-        })?;
+        let role = role(word)?;
         // Nobody hands out more than it has itself.
         if role == Role::Admin && !app.operator.roles.contains(&Role::Admin) {
             return Err(Failure {
@@ -151,23 +163,18 @@ fn show_new(principal: PrincipalId, id: &str, text: Option<&SecretText>, json: b
     }
 }
 
-fn show_list(app: &App, keys: &[KeyInfo], json: bool) {
-    let now = app.clock.now();
-    let state = |key: &KeyInfo| match (key.revoked_at, key.is_live(now)) {
-        (Some(_), _) => "revoked",
-        (None, true) => "live",
-        (None, false) => "expired",
-    };
+fn show_list(keys: &[KeyView], json: bool) {
     if json {
         let keys: Vec<_> = keys
             .iter()
             .map(|key| {
                 json!({
                     "id": key.id,
-                    "principal": key.principal.to_string(),
-                    "state": state(key),
-                    "created_at": key.created_at.to_string(),
-                    "expires_at": key.expires_at.map(|at| at.to_string()),
+                    "principal": key.principal,
+                    "state": key.state,
+                    "created_at": key.created_at,
+                    "expires_at": key.expires_at,
+                    "last_used_at": key.last_used_at,
                 })
             })
             .collect();
@@ -179,14 +186,28 @@ fn show_list(app: &App, keys: &[KeyInfo], json: bool) {
         .map(|key| {
             vec![
                 key.id.clone(),
-                state(key).to_owned(),
-                key.created_at.to_string(),
-                key.expires_at
-                    .map_or_else(|| "never".to_owned(), |at| at.to_string()),
+                key.state.clone(),
+                key.created_at.clone(),
+                key.expires_at.clone().unwrap_or_else(|| "never".to_owned()),
             ]
         })
         .collect();
     output::table(&["ID", "STATE", "CREATED", "EXPIRES"], &rows);
+}
+
+fn show_revoked(key: &KeyView, json: bool) {
+    if json {
+        output::json(&json!({"id": key.id, "revoked_at": key.revoked_at}));
+    } else {
+        output::line(&format!("{} is revoked", key.id));
+    }
+}
+
+fn role(word: &str) -> Result<Role, Failure> {
+    Role::from_word(word).ok_or_else(|| {
+        let known: Vec<&str> = Role::ALL.iter().map(|role| role.word()).collect();
+        Failure::usage(format!("`{word}` is no role; the roles are {}", known.join(", ")))
+    })
 }
 
 fn principal_id(text: &str) -> Result<PrincipalId, Failure> {

@@ -3,72 +3,83 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use arbiter_queue::policies::{ActivePolicies, PolicySet};
+use arbiter_core::ports::PolicyProblem;
 use arbiter_wire::codes;
+use arbiter_wire::http::{ActivePoliciesView, PolicyCheckView, PolicySetView};
 use serde_json::{Value, json};
 
-use crate::app::App;
 use crate::cli::PolicyCommand;
 use crate::exit::Failure;
 use crate::output;
+use crate::reach::Reach;
 
-/// Runs a policy command as the local operator.
-pub(crate) async fn run(app: &App, command: PolicyCommand, json: bool) -> Result<(), Failure> {
-    let (policies, by) = (&app.policies, &app.operator);
+/// Runs a policy command.
+pub(crate) async fn run(reach: &Reach, command: PolicyCommand, json: bool) -> Result<(), Failure> {
     match command {
-        PolicyCommand::Check { files } => {
-            let checked = policies.check(by, read(&files)?).await?;
-            if checked.problems.is_empty() {
-                let ids: Vec<&str> = checked.policies.iter().map(|policy| policy.id.as_str()).collect();
-                if json {
-                    output::json(&json!({"valid": true, "policies": ids}));
-                } else {
-                    output::line(&format!("{} policies are valid", ids.len()));
-                }
-                return Ok(());
-            }
-            let problems: Vec<String> = checked.problems.iter().map(ToString::to_string).collect();
-            Err(Failure {
-                code: "invalid_value",
-                exit: codes::EXIT_SOME_FAILED,
-                message: problems.join("\n"),
-                source: None,
-            })
-        }
+        PolicyCommand::Check { files } => check(&reach.check_policies(read(&files)?).await?, json),
         PolicyCommand::Diff { files } => {
-            let diff = policies.diff(by, read(&files)?).await?;
+            let diff = reach.diff_policies(read(&files)?).await?;
             if json {
                 output::json(&json!({"added": diff.added, "removed": diff.removed, "changed": diff.changed}));
                 return Ok(());
             }
-            for (sign, ids) in [("+", &diff.added), ("-", &diff.removed), ("~", &diff.changed)] {
+            let changes = [("+", &diff.added), ("-", &diff.removed), ("~", &diff.changed)];
+            for (sign, ids) in changes {
                 ids.iter().for_each(|id| output::line(&format!("{sign} {id}")));
             }
-            if diff.is_empty() {
+            if changes.iter().all(|(_, ids)| ids.is_empty()) {
                 output::line("nothing would change");
             }
             Ok(())
         }
         PolicyCommand::Show => {
-            show(&policies.active(by).await?, json);
+            show(&reach.active_policies().await?, json);
             Ok(())
         }
         PolicyCommand::List { limit, after } => {
-            let found = policies.list(by, after, usize::from(limit)).await?;
-            show_list(&found, json);
+            let (found, next) = reach.policy_sets(after, usize::from(limit)).await?;
+            show_list(&found, next.as_deref(), json);
             Ok(())
         }
         PolicyCommand::Activate { files, if_revision } => {
-            let active = policies.activate(by, if_revision, read(&files)?).await?;
+            let active = reach.activate_policies(if_revision, read(&files)?).await?;
             show(&active, json);
             Ok(())
         }
         PolicyCommand::RollBack { number, if_revision } => {
-            let active = policies.roll_back(by, if_revision, number).await?;
+            let active = reach.roll_back_policies(if_revision, number).await?;
             show(&active, json);
             Ok(())
         }
     }
+}
+
+fn check(checked: &PolicyCheckView, json: bool) -> Result<(), Failure> {
+    if checked.valid {
+        let ids = &checked.policies;
+        if json {
+            output::json(&json!({"valid": true, "policies": ids}));
+        } else {
+            output::line(&format!("{} policies are valid", ids.len()));
+        }
+        return Ok(());
+    }
+    let problems: Vec<String> = checked
+        .problems
+        .iter()
+        .map(|problem| PolicyProblem {
+            file: problem.file.clone(),
+            line: problem.line,
+            message: problem.message.clone(),
+        })
+        .map(|problem| problem.to_string())
+        .collect();
+    Err(Failure {
+        code: "invalid_value",
+        exit: codes::EXIT_SOME_FAILED,
+        message: problems.join("\n"),
+        source: None,
+    })
 }
 
 /// Texts by file name.
@@ -95,38 +106,41 @@ fn read_one(path: &Path) -> Result<(String, String), Failure> {
     Ok((name.to_owned(), text))
 }
 
-fn told(set: &PolicySet) -> Value {
-    let names: Vec<&str> = set.files.iter().map(|file| file.name.as_str()).collect();
+/// The names of a set's files; lists have none.
+fn names(set: &PolicySetView) -> Option<Vec<&str>> {
+    let files = set.files.as_ref()?;
+    Some(files.keys().map(String::as_str).collect())
+}
+
+fn told(set: &PolicySetView) -> Value {
     json!({
         "number": set.number,
-        "digest": set.digest.to_string(),
-        "files": names,
-        "created_at": set.created_at.to_string(),
-        "created_by": set.created_by.to_string(),
+        "digest": set.digest,
+        "files": names(set),
+        "created_at": set.created_at,
+        "created_by": set.created_by,
     })
 }
 
-fn row(set: &PolicySet) -> Vec<String> {
-    let names: Vec<&str> = set.files.iter().map(|file| file.name.as_str()).collect();
+fn row(set: &PolicySetView) -> Vec<String> {
     vec![
         set.number.to_string(),
-        set.created_at.to_string(),
-        names.join(","),
-        set.digest.to_string(),
+        set.created_at.clone(),
+        set.digest.clone(),
+        names(set).unwrap_or_default().join(","),
     ]
 }
 
-const COLUMNS: [&str; 4] = ["NUMBER", "STORED", "FILES", "DIGEST"];
+const COLUMNS: [&str; 4] = ["NUMBER", "STORED", "DIGEST", "FILES"];
 
-fn show(active: &ActivePolicies, json: bool) {
+fn show(active: &ActivePoliciesView, json: bool) {
     if json {
-        let told = json!({
+        output::json(&json!({
             "set": active.set.as_ref().map(told),
-            "activated_at": active.activated_at.map(|at| at.to_string()),
-            "activated_by": active.activated_by.map(|by| by.to_string()),
+            "activated_at": active.activated_at,
+            "activated_by": active.activated_by,
             "revision": active.revision,
-        });
-        output::json(&told);
+        }));
         return;
     }
     match &active.set {
@@ -135,12 +149,15 @@ fn show(active: &ActivePolicies, json: bool) {
     }
 }
 
-fn show_list(found: &[PolicySet], json: bool) {
+fn show_list(found: &[PolicySetView], next: Option<&str>, json: bool) {
     if json {
         let sets: Vec<Value> = found.iter().map(told).collect();
-        output::json(&json!({"sets": sets}));
+        output::json(&json!({"sets": sets, "next": next}));
         return;
     }
-    let rows: Vec<Vec<String>> = found.iter().map(row).collect();
-    output::table(&COLUMNS, &rows);
+    let rows: Vec<Vec<String>> = found.iter().map(|set| row(set)[..3].to_vec()).collect();
+    output::table(&COLUMNS[..3], &rows);
+    if let Some(next) = next {
+        output::error_line(&format!("there may be more: --after {next}"));
+    }
 }

@@ -2,27 +2,36 @@
 
 use std::collections::BTreeSet;
 
+use arbiter_api::view;
 use arbiter_core::model::{Band, PrincipalId, PrincipalKind, Role};
-use arbiter_queue::{KnownPrincipal, NewPrincipal, PrincipalChange};
+use arbiter_queue::{NewPrincipal, PrincipalChange};
+use arbiter_wire::http::{PrincipalChangeForm, PrincipalForm, PrincipalKindWord, PrincipalView, RoleWord};
 use serde_json::{Value, json};
 
 use crate::access;
-use crate::app::App;
 use crate::cli::PrincipalCommand;
 use crate::exit::Failure;
 use crate::output;
+use crate::reach::Reach;
 
-/// Runs a principal command as the local operator.
-pub(crate) async fn run(app: &App, command: PrincipalCommand, json: bool) -> Result<(), Failure> {
-    let (directory, by) = (access::directory(app), &app.operator);
-    let known = match command {
+/// Runs a principal command.
+pub(crate) async fn run(reach: &Reach, command: PrincipalCommand, json: bool) -> Result<(), Failure> {
+    let shown = match command {
         PrincipalCommand::List { limit, after } => {
-            let after = after.as_deref().map(principal_id).transpose()?;
-            let found = directory.list(by, by.tenant, after, usize::from(limit)).await?;
-            show_list(&found, usize::from(limit), json);
+            let (found, next) = list(reach, after, usize::from(limit)).await?;
+            show_list(&found, next.as_deref(), json);
             return Ok(());
         }
-        PrincipalCommand::Get { id } => directory.get(by, by.tenant, principal_id(&id)?).await?,
+        PrincipalCommand::Get { id } => {
+            let id = principal_id(&id)?;
+            match reach {
+                Reach::Store(app) => {
+                    let by = &app.operator;
+                    view::principal(&access::directory(app).get(by, by.tenant, id).await?)
+                }
+                Reach::Server(client) => client.principal_get(None, id).await?,
+            }
+        }
         PrincipalCommand::Create {
             name,
             kind,
@@ -41,7 +50,7 @@ pub(crate) async fn run(app: &App, command: PrincipalCommand, json: bool) -> Res
                 kinds: None,
                 highest_band: band(highest_band)?,
             };
-            directory.create(by, by.tenant, new).await?
+            create(reach, new).await?
         }
         PrincipalCommand::Update {
             id,
@@ -59,12 +68,99 @@ pub(crate) async fn run(app: &App, command: PrincipalCommand, json: bool) -> Res
                 highest_band: highest_band.map(band).transpose()?,
                 disabled: (disable || enable).then_some(disable),
             };
-            let id = principal_id(&id)?;
-            directory.update(by, by.tenant, id, if_revision, change).await?
+            update(reach, principal_id(&id)?, if_revision, change).await?
         }
     };
-    show(&known, json);
+    show(&shown, json);
     Ok(())
+}
+
+async fn list(
+    reach: &Reach,
+    after: Option<String>,
+    limit: usize,
+) -> Result<(Vec<PrincipalView>, Option<String>), Failure> {
+    match reach {
+        Reach::Store(app) => {
+            let after = after.as_deref().map(principal_id).transpose()?;
+            let by = &app.operator;
+            let found = access::directory(app).list(by, by.tenant, after, limit).await?;
+            let next = found.last().filter(|_| found.len() >= limit);
+            let next = next.map(|known| known.principal.id.to_string());
+            Ok((found.iter().map(view::principal).collect(), next))
+        }
+        Reach::Server(client) => {
+            let page = client.principal_list(None, after, Some(limit)).await?;
+            Ok((page.principals, page.next))
+        }
+    }
+}
+
+async fn create(reach: &Reach, new: NewPrincipal) -> Result<PrincipalView, Failure> {
+    match reach {
+        Reach::Store(app) => {
+            let by = &app.operator;
+            Ok(view::principal(
+                &access::directory(app).create(by, by.tenant, new).await?,
+            ))
+        }
+        Reach::Server(client) => {
+            let form = PrincipalForm {
+                name: new.name,
+                kind: match new.kind {
+                    PrincipalKind::User => PrincipalKindWord::User,
+                    PrincipalKind::Agent => PrincipalKindWord::Agent,
+                    PrincipalKind::Service => PrincipalKindWord::Service,
+                },
+                roles: new.roles.into_iter().map(role_word).collect(),
+                agent: new.agent.map(|agent| agent.to_string()),
+                kinds: None,
+                highest_band: new.highest_band.get(),
+            };
+            Ok(client.principal_create(None, &form).await?)
+        }
+    }
+}
+
+async fn update(
+    reach: &Reach,
+    id: PrincipalId,
+    if_revision: Option<u64>,
+    change: PrincipalChange,
+) -> Result<PrincipalView, Failure> {
+    match reach {
+        Reach::Store(app) => {
+            let by = &app.operator;
+            let directory = access::directory(app);
+            let changed = directory.update(by, by.tenant, id, if_revision, change);
+            Ok(view::principal(&changed.await?))
+        }
+        Reach::Server(client) => {
+            let form = PrincipalChangeForm {
+                name: change.name,
+                roles: change
+                    .roles
+                    .map(|roles| roles.into_iter().map(role_word).collect()),
+                kinds: None,
+                all_kinds: false,
+                highest_band: change.highest_band.map(Band::get),
+                disabled: change.disabled,
+            };
+            Ok(client.principal_update(None, id, if_revision, &form).await?)
+        }
+    }
+}
+
+/// A role as it is written.
+pub(super) const fn role_word(role: Role) -> RoleWord {
+    match role {
+        Role::Submitter => RoleWord::Submitter,
+        Role::Agent => RoleWord::Agent,
+        Role::Reviewer => RoleWord::Reviewer,
+        Role::Operator => RoleWord::Operator,
+        Role::Auditor => RoleWord::Auditor,
+        Role::Admin => RoleWord::Admin,
+    }
 }
 
 fn principal_id(text: &str) -> Result<PrincipalId, Failure> {
@@ -91,59 +187,54 @@ fn band(number: u8) -> Result<Band, Failure> {
     Band::new(number).map_err(|error| Failure::usage(error.to_string()))
 }
 
-fn role_words(known: &KnownPrincipal) -> Vec<&'static str> {
-    known.principal.roles.iter().map(|role| role.word()).collect()
-}
-
-fn told(known: &KnownPrincipal) -> Value {
-    let principal = &known.principal;
+fn told(known: &PrincipalView) -> Value {
     json!({
-        "id": principal.id.to_string(),
-        "tenant": principal.tenant.to_string(),
+        "id": known.id,
+        "tenant": known.tenant,
         "name": known.name,
-        "kind": principal.kind.word(),
-        "roles": role_words(known),
-        "agent": principal.agent.map(|agent| agent.to_string()),
-        "kinds": principal.kinds.as_ref().map(|kinds| kinds.iter().map(ToString::to_string).collect::<Vec<_>>()),
-        "highest_band": principal.highest_band.get(),
-        "disabled_at": known.disabled_at.map(|at| at.to_string()),
-        "created_at": known.created_at.map(|at| at.to_string()),
-        "created_by": known.created_by.map(|by| by.to_string()),
+        "kind": known.kind,
+        "roles": known.roles,
+        "agent": known.agent,
+        "kinds": known.kinds,
+        "highest_band": known.highest_band,
+        "disabled_at": known.disabled_at,
+        "created_at": known.created_at,
+        "created_by": known.created_by,
         "revision": known.revision,
     })
 }
 
-fn row(known: &KnownPrincipal) -> Vec<String> {
+fn row(known: &PrincipalView) -> Vec<String> {
     let state = if known.disabled_at.is_some() {
         "disabled"
     } else {
         "enabled"
     };
+    let word = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let roles: Vec<String> = known.roles.iter().map(|role| word(json!(role))).collect();
     vec![
-        known.principal.id.to_string(),
+        known.id.clone(),
         known.name.clone(),
-        known.principal.kind.word().to_owned(),
-        role_words(known).join(","),
+        word(json!(known.kind)),
+        roles.join(","),
         state.to_owned(),
     ]
 }
 
 const COLUMNS: [&str; 5] = ["ID", "NAME", "KIND", "ROLES", "STATE"];
 
-fn show(known: &KnownPrincipal, json: bool) {
+fn show(known: &PrincipalView, json: bool) {
     if json {
         output::json(&told(known));
         return;
     }
     output::table(&COLUMNS, &[row(known)]);
-    if let Some(agent) = known.principal.agent {
+    if let Some(agent) = &known.agent {
         output::line(&format!("agent {agent}"));
     }
 }
 
-fn show_list(found: &[KnownPrincipal], limit: usize, json: bool) {
-    let next = found.last().filter(|_| found.len() >= limit);
-    let next = next.map(|known| known.principal.id.to_string());
+fn show_list(found: &[PrincipalView], next: Option<&str>, json: bool) {
     if json {
         let principals: Vec<Value> = found.iter().map(told).collect();
         output::json(&json!({"principals": principals, "next": next}));

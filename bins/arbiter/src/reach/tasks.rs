@@ -35,7 +35,7 @@ pub(crate) struct Refusal {
 /// A task of a file.
 pub(crate) struct Line {
     input: TaskInput,
-    form: TaskForm,
+    pub(crate) form: TaskForm,
 }
 
 impl Line {

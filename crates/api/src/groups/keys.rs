@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use arbiter_core::model::Timestamp;
 use arbiter_queue::{KeyInfo, NewKey, Rotation};
 use arbiter_wire::http::{KeyForm, KeyListView, KeyRotationForm, KeySecretView, KeyView};
 use axum::Json;
@@ -16,6 +15,7 @@ use crate::body::{JsonBody, Query};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
+use crate::view;
 
 pub(super) fn routes() -> Routes {
     Routes::default()
@@ -79,7 +79,7 @@ async fn list(
     let keys = api.parts().key_desk.list(&caller, tenant, id).await?;
     let now = api.parts().clock.now();
     Ok(Json(KeyListView {
-        keys: keys.iter().map(|key| view(key, now)).collect(),
+        keys: keys.iter().map(|key| view::key(key, now)).collect(),
     }))
 }
 
@@ -92,7 +92,7 @@ async fn revoke(
     let (tenant, id) = (of.or_own(&caller)?, principal_id(&id)?);
     let desk = &api.parts().key_desk;
     let info = desk.revoke(&caller, tenant, id, &key).await?;
-    Ok(Json(view(&info, api.parts().clock.now())))
+    Ok(Json(view::key(&info, api.parts().clock.now())))
 }
 
 async fn rotate(
@@ -114,24 +114,7 @@ async fn rotate(
 
 fn secret(api: &Api, key: &NewKey, info: &KeyInfo) -> KeySecretView {
     KeySecretView {
-        key: view(info, api.parts().clock.now()),
+        key: view::key(info, api.parts().clock.now()),
         secret: key.text.expose().to_owned(),
-    }
-}
-
-fn view(key: &KeyInfo, now: Timestamp) -> KeyView {
-    let state = match (key.revoked_at, key.is_live(now)) {
-        (Some(_), _) => "revoked",
-        (None, true) => "live",
-        (None, false) => "expired",
-    };
-    KeyView {
-        id: key.id.clone(),
-        principal: key.principal.to_string(),
-        state: state.to_owned(),
-        created_at: key.created_at.to_string(),
-        expires_at: key.expires_at.as_ref().map(Timestamp::to_string),
-        revoked_at: key.revoked_at.as_ref().map(Timestamp::to_string),
-        last_used_at: key.last_used_at.as_ref().map(Timestamp::to_string),
     }
 }

@@ -1,7 +1,5 @@
 //! Policies that operators add to the built-in and the configured ones.
 
-use arbiter_core::model::Timestamp;
-use arbiter_queue::policies::{ActivePolicies, PolicySet};
 use arbiter_wire::http::{
     ActivePoliciesView, PolicyCheckView, PolicyDiffView, PolicyFilesForm, PolicyProblemView,
     PolicyRollbackForm, PolicySetPageView, PolicySetView,
@@ -20,6 +18,7 @@ use crate::etag::{if_match, tagged};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
+use crate::view;
 
 pub(super) fn routes() -> Routes {
     Routes::default()
@@ -114,7 +113,7 @@ struct ListQuery {
 
 async fn active(State(api): State<Api>, Caller(caller): Caller) -> Result<Response, Failure> {
     let active = api.parts().policies.active(&caller).await?;
-    Ok(tagged(active.revision, view(&active)))
+    Ok(tagged(active.revision, view::policies(&active)))
 }
 
 async fn list(
@@ -130,7 +129,7 @@ async fn list(
     let more = found.len() >= limit;
     let last = found.last().map(|set| set.number);
     Ok(Json(PolicySetPageView {
-        sets: found.iter().map(|set| set_view(set, false)).collect(),
+        sets: found.iter().map(|set| view::policy_set(set, false)).collect(),
         next: last
             .filter(|_| more)
             .map(|number| cursors.after(&number.to_be_bytes())),
@@ -144,7 +143,7 @@ async fn get(
 ) -> Result<Json<PolicySetView>, Failure> {
     let number = number.parse().map_err(|_| Failure::not_found())?;
     let set = api.parts().policies.get(&caller, number).await?;
-    Ok(Json(set_view(&set, true)))
+    Ok(Json(view::policy_set(&set, true)))
 }
 
 async fn check(
@@ -190,7 +189,7 @@ async fn activate(
     let revision = if_match(&headers)?;
     let policies = &api.parts().policies;
     let active = policies.activate(&caller, revision, form.files).await?;
-    Ok(tagged(active.revision, view(&active)))
+    Ok(tagged(active.revision, view::policies(&active)))
 }
 
 async fn roll_back(
@@ -202,28 +201,5 @@ async fn roll_back(
     let revision = if_match(&headers)?;
     let policies = &api.parts().policies;
     let active = policies.roll_back(&caller, revision, form.number).await?;
-    Ok(tagged(active.revision, view(&active)))
-}
-
-fn view(active: &ActivePolicies) -> ActivePoliciesView {
-    ActivePoliciesView {
-        set: active.set.as_ref().map(|set| set_view(set, true)),
-        activated_at: active.activated_at.as_ref().map(Timestamp::to_string),
-        activated_by: active.activated_by.map(|by| by.to_string()),
-        revision: active.revision,
-    }
-}
-
-fn set_view(set: &PolicySet, whole: bool) -> PolicySetView {
-    let texts = set
-        .files
-        .iter()
-        .map(|file| (file.name.clone(), file.text.clone()));
-    PolicySetView {
-        number: set.number,
-        digest: set.digest.to_string(),
-        files: whole.then(|| texts.collect()),
-        created_at: set.created_at.to_string(),
-        created_by: set.created_by.to_string(),
-    }
+    Ok(tagged(active.revision, view::policies(&active)))
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use arbiter_core::model::{Band, Principal, PrincipalId, PrincipalKind, Role, TaskKind, TenantId, Timestamp};
-use arbiter_queue::{KnownPrincipal, NewPrincipal, PrincipalChange};
+use arbiter_core::model::{Band, Principal, PrincipalId, PrincipalKind, Role, TaskKind, TenantId};
+use arbiter_queue::{NewPrincipal, PrincipalChange};
 use arbiter_wire::http::{
     PrincipalChangeForm, PrincipalForm, PrincipalKindWord, PrincipalPageView, PrincipalView, RoleWord,
 };
@@ -21,6 +21,7 @@ use crate::etag::{created, if_match, tagged};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
+use crate::view;
 
 pub(super) fn routes() -> Routes {
     Routes::default()
@@ -120,7 +121,7 @@ async fn create(
     };
     let made = api.parts().principals.create(&caller, tenant, new).await?;
     let location = format!("/v1/principals/{}", made.principal.id);
-    Ok(created(made.revision, &location, view(&made)))
+    Ok(created(made.revision, &location, view::principal(&made)))
 }
 
 async fn list(
@@ -137,7 +138,7 @@ async fn list(
     let more = found.len() >= limit;
     let last = found.last().map(|known| known.principal.id);
     Ok(Json(PrincipalPageView {
-        principals: found.iter().map(view).collect(),
+        principals: found.iter().map(view::principal).collect(),
         next: last.filter(|_| more).map(|id| cursors.after(id.as_bytes())),
     }))
 }
@@ -150,7 +151,7 @@ async fn get(
 ) -> Result<Response, Failure> {
     let (tenant, id) = (of.or_own(&caller)?, principal_id(&id)?);
     let known = api.parts().principals.get(&caller, tenant, id).await?;
-    Ok(tagged(known.revision, view(&known)))
+    Ok(tagged(known.revision, view::principal(&known)))
 }
 
 async fn update(
@@ -184,7 +185,7 @@ async fn update(
         .principals
         .update(&caller, tenant, id, revision, change)
         .await?;
-    Ok(tagged(known.revision, view(&known)))
+    Ok(tagged(known.revision, view::principal(&known)))
 }
 
 const fn kind(word: PrincipalKindWord) -> PrincipalKind {
@@ -192,14 +193,6 @@ const fn kind(word: PrincipalKindWord) -> PrincipalKind {
         PrincipalKindWord::User => PrincipalKind::User,
         PrincipalKindWord::Agent => PrincipalKind::Agent,
         PrincipalKindWord::Service => PrincipalKind::Service,
-    }
-}
-
-const fn kind_word(kind: PrincipalKind) -> PrincipalKindWord {
-    match kind {
-        PrincipalKind::User => PrincipalKindWord::User,
-        PrincipalKind::Agent => PrincipalKindWord::Agent,
-        PrincipalKind::Service => PrincipalKindWord::Service,
     }
 }
 
@@ -214,17 +207,6 @@ const fn role(word: RoleWord) -> Role {
     }
 }
 
-const fn role_word(role: Role) -> RoleWord {
-    match role {
-        Role::Submitter => RoleWord::Submitter,
-        Role::Agent => RoleWord::Agent,
-        Role::Reviewer => RoleWord::Reviewer,
-        Role::Operator => RoleWord::Operator,
-        Role::Auditor => RoleWord::Auditor,
-        Role::Admin => RoleWord::Admin,
-    }
-}
-
 fn band(number: u8) -> Result<Band, Failure> {
     Band::new(number).map_err(|error| Failure::invalid("highest_band", error))
 }
@@ -234,25 +216,4 @@ fn kinds(words: BTreeSet<String>) -> Result<BTreeSet<TaskKind>, Failure> {
         .iter()
         .map(|word| TaskKind::new(word).map_err(|error| Failure::invalid("kinds", error)))
         .collect()
-}
-
-fn view(known: &KnownPrincipal) -> PrincipalView {
-    let principal = &known.principal;
-    PrincipalView {
-        id: principal.id.to_string(),
-        tenant: principal.tenant.to_string(),
-        name: known.name.clone(),
-        kind: kind_word(principal.kind),
-        roles: principal.roles.iter().copied().map(role_word).collect(),
-        agent: principal.agent.map(|agent| agent.to_string()),
-        kinds: principal
-            .kinds
-            .as_ref()
-            .map(|kinds| kinds.iter().map(|kind| kind.as_str().to_owned()).collect()),
-        highest_band: principal.highest_band.get(),
-        disabled_at: known.disabled_at.as_ref().map(Timestamp::to_string),
-        created_at: known.created_at.as_ref().map(Timestamp::to_string),
-        created_by: known.created_by.map(|by| by.to_string()),
-        revision: known.revision,
-    }
 }

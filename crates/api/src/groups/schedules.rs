@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use arbiter_core::model::{ScheduleId, Timestamp};
-use arbiter_queue::schedules::{CatchUp, NewSchedule, Overlap, Schedule, ScheduleChange, Upcoming, Zone};
+use arbiter_core::model::ScheduleId;
+use arbiter_queue::schedules::{CatchUp, NewSchedule, Overlap, ScheduleChange, Upcoming};
 use arbiter_wire::http::{
-    CatchUpWord, InstantListView, InstantView, OverlapWord, ScheduleChangeForm, ScheduleForm,
-    SchedulePageView, SchedulePausedView, ScheduleView,
+    CatchUpWord, InstantListView, OverlapWord, ScheduleChangeForm, ScheduleForm, SchedulePageView,
+    ScheduleView,
 };
 use arbiter_wire::task::TaskForm;
 use axum::Json;
@@ -24,6 +24,7 @@ use crate::etag::{created, if_match, tagged};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
+use crate::view;
 
 /// What may be wrong with a schedule or its task.
 const TERMS: &[&str] = &[
@@ -171,7 +172,7 @@ async fn create(
         .create(&caller, caller.tenant, new, key)
         .await?;
     let schedule = made.schedule;
-    let shown = view(&schedule);
+    let shown = view::schedule(&schedule);
     if made.repeated {
         return Ok(tagged(schedule.revision, shown));
     }
@@ -195,7 +196,7 @@ async fn list(
     let next = found.last().filter(|_| found.len() >= limit);
     Ok(Json(SchedulePageView {
         next: next.map(|last| cursors.after(last.id.as_bytes())),
-        schedules: found.iter().map(view).collect(),
+        schedules: found.iter().map(view::schedule).collect(),
     }))
 }
 
@@ -206,7 +207,7 @@ async fn get(
 ) -> Result<Response, Failure> {
     let schedules = &api.parts().schedules;
     let schedule = schedules.get(&caller, caller.tenant, schedule_id(&id)?).await?;
-    Ok(tagged(schedule.revision, view(&schedule)))
+    Ok(tagged(schedule.revision, view::schedule(&schedule)))
 }
 
 async fn next(
@@ -219,7 +220,7 @@ async fn next(
     let schedules = &api.parts().schedules;
     let schedule = schedules.get(&caller, caller.tenant, id).await?;
     let found = schedules.next(&caller, caller.tenant, id, count).await?;
-    Ok(Json(instants(&schedule.zone, found)))
+    Ok(Json(view::instants(&schedule.zone, found)))
 }
 
 async fn preview(
@@ -235,7 +236,7 @@ async fn preview(
         .preview(&caller, caller.tenant, &asked.cron, &zone, count)
         .await?;
     let found = found.into_iter().map(|at| Upcoming { at, due: at });
-    Ok(Json(instants(&zone, found.collect())))
+    Ok(Json(view::instants(&zone, found.collect())))
 }
 
 async fn update(
@@ -269,7 +270,7 @@ async fn update(
         .schedules
         .update(&caller, caller.tenant, id, revision, change)
         .await?;
-    Ok(tagged(schedule.revision, view(&schedule)))
+    Ok(tagged(schedule.revision, view::schedule(&schedule)))
 }
 
 async fn delete(
@@ -321,65 +322,5 @@ const fn overlap(word: OverlapWord) -> Overlap {
     match word {
         OverlapWord::Allow => Overlap::Allow,
         OverlapWord::Skip => Overlap::Skip,
-    }
-}
-
-fn view(schedule: &Schedule) -> ScheduleView {
-    let progress = &schedule.progress;
-    let zone = Zone::named(&schedule.zone);
-    ScheduleView {
-        id: schedule.id.to_string(),
-        tenant: schedule.tenant.to_string(),
-        name: schedule.name.clone(),
-        cron: schedule.cron.clone(),
-        time_zone: schedule.zone.clone(),
-        task: TaskForm::from(&schedule.task),
-        catch_up: match schedule.catch_up {
-            CatchUp::Skip => CatchUpWord::Skip,
-            CatchUp::Last => CatchUpWord::Last,
-            CatchUp::All { .. } => CatchUpWord::All,
-        },
-        catch_up_limit: schedule.catch_up.limit(),
-        overlap: match schedule.overlap {
-            Overlap::Allow => OverlapWord::Allow,
-            Overlap::Skip => OverlapWord::Skip,
-        },
-        jitter_seconds: schedule.jitter.as_secs(),
-        paused: schedule.paused.as_ref().map(|paused| SchedulePausedView {
-            reason: paused.reason.clone(),
-            note: paused.note.clone(),
-            by: paused.by.map(|by| by.to_string()),
-            at: paused.at.to_string(),
-        }),
-        next: progress.next.map(|next| instant(zone.as_ref(), next)),
-        last_at: progress.last_at.as_ref().map(Timestamp::to_string),
-        last_task: progress.last_task.map(|task| task.to_string()),
-        waiting: progress.waiting as u64,
-        skipped: progress.skipped,
-        failures: progress.failures,
-        last_error: progress.last_error.clone(),
-        created_by: schedule.created_by.to_string(),
-        created_at: schedule.created_at.to_string(),
-        acts_as: schedule.acts_as.to_string(),
-        revision: schedule.revision,
-    }
-}
-
-fn instants(zone: &str, found: Vec<Upcoming>) -> InstantListView {
-    let zone = Zone::named(zone);
-    InstantListView {
-        instants: found
-            .into_iter()
-            .map(|upcoming| instant(zone.as_ref(), upcoming))
-            .collect(),
-    }
-}
-
-fn instant(zone: Option<&Zone>, upcoming: Upcoming) -> InstantView {
-    let local = zone.and_then(|zone| zone.local(upcoming.at));
-    InstantView {
-        at: upcoming.at.to_string(),
-        local: local.unwrap_or_else(|| upcoming.at.to_string()),
-        due: upcoming.due.to_string(),
     }
 }

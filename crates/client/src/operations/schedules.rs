@@ -1,10 +1,11 @@
 //! Schedules: tasks at given times.
 
 use arbiter_core::model::ScheduleId;
-use arbiter_net::Method;
+use arbiter_net::{Method, StatusCode};
 use arbiter_wire::http::{InstantListView, ScheduleChangeForm, ScheduleForm, SchedulePageView, ScheduleView};
 
 use super::Operation;
+use crate::call::read;
 use crate::client::Client;
 use crate::error::ClientError;
 
@@ -17,14 +18,21 @@ pub(super) const UPDATE: Operation = ("schedule.update", Method::PATCH, "/v1/sch
 pub(super) const DELETE: Operation = ("schedule.delete", Method::DELETE, "/v1/schedules/{id}");
 
 impl Client {
-    /// Makes a schedule, once however often the call is repeated.
+    /// Makes a schedule; one without an idempotency key gets one, so that a lost answer does not make it twice. Gives it,
+    /// and whether a call with the same key had made it before.
     ///
     /// # Errors
     /// [`ClientError`], as all calls.
-    pub async fn schedule_create(&self, schedule: &ScheduleForm) -> Result<ScheduleView, ClientError> {
+    pub async fn schedule_create(
+        &self,
+        schedule: &ScheduleForm,
+        idempotency_key: Option<&str>,
+    ) -> Result<(ScheduleView, bool), ClientError> {
+        let key = idempotency_key.map_or_else(|| self.fresh_key(), str::to_owned);
         let call = self.call(&CREATE, &[]).json(schedule);
-        let call = call.header("idempotency-key", &self.fresh_key());
-        call.repeatable().read().await
+        let answer = call.header("idempotency-key", &key).repeatable().send().await?;
+        let made = read(CREATE.0, answer.status, &answer.body)?;
+        Ok((made, answer.status != StatusCode::CREATED))
     }
 
     /// A page of schedules, by id.
