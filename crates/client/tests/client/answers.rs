@@ -166,3 +166,17 @@ async fn nothing_shows_the_key() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_download_that_breaks_off_does_not_look_complete() {
+    let whole = raw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nline\r\n0\r\n\r\n");
+    let broken = raw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nline\r\n");
+    for (answer, complete) in [(whole, true), (broken, false)] {
+        let world = World::answering(vec![answer]).await;
+        let mut download = world.client.audit_export().await.unwrap();
+        assert_eq!(download.piece().await.unwrap().unwrap(), "line");
+        assert_eq!(download.piece().await.is_ok(), complete);
+    }
+    let world = World::answering(vec![problem("not_found")]).await;
+    assert_eq!(world.client.audit_export().await.unwrap_err().code(), "not_found");
+}

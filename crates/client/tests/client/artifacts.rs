@@ -144,3 +144,37 @@ async fn ranges_are_given_as_the_port_promises() {
         "{outside:?}"
     );
 }
+
+#[tokio::test]
+async fn lists_go_on_after_a_digest_whatever_the_servers_cursors_are() {
+    let digests: Vec<Digest> = (0..5_u8).map(|number| Digest::from_bytes([number; 32])).collect();
+    let page = |range: std::ops::Range<usize>, next: Option<&str>| {
+        let artifacts: Vec<_> = digests[range]
+            .iter()
+            .map(|digest| serde_json::json!({"digest": digest.to_string(), "size_bytes": 7}))
+            .collect();
+        let page = serde_json::json!({"artifacts": artifacts, "next": next});
+        StubAnswer::reply(200, page.to_string())
+    };
+    let (first, second) = (page(0..3, Some("c")), page(3..5, None));
+    let quota = StubAnswer::reply(200, r#"{"used_bytes":35,"quota_bytes":100}"#);
+    let world = World::new(move |request| match request.target.as_str() {
+        "/v1/artifacts?limit=1000" => first.clone(),
+        "/v1/artifacts?cursor=c&limit=1000" => second.clone(),
+        _ => quota.clone(),
+    })
+    .await;
+    let store = RemoteArtifacts::new(world.client.clone());
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.list(TenantId::SYSTEM, after, 2).await.unwrap();
+        seen.extend(page.artifacts.iter().map(|stored| stored.digest));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, digests);
+    let usage = store.usage(TenantId::SYSTEM).await.unwrap();
+    assert_eq!((usage.used_bytes, usage.quota_bytes), (35, 100));
+}
