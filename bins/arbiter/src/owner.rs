@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::exit::Failure;
 
 const FILE: &str = "server.json";
+/// The lock of the store that its owner holds.
+const LOCK: &str = "arbiter.lock";
 
 /// Where the owner of a data folder listens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,14 +52,16 @@ pub(crate) fn announce(data_dir: &Path, address: SocketAddr, tls: bool) -> Resul
     Ok(Note(path))
 }
 
-/// The owner of a data folder, if it serves. A note of a process that is gone says nothing.
+/// The process that owns a data folder, if it serves.
 pub(crate) fn find(data_dir: &Path) -> Option<Owner> {
     let text = std::fs::read_to_string(data_dir.join(FILE)).ok()?;
     let owner: Owner = serde_json::from_str(&text).ok()?;
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(owner.pid).ok()?);
-    // Signal 0 only asks whether the process is there; a process of another user is.
-    match nix::sys::signal::kill(pid, None) {
-        Ok(()) | Err(nix::errno::Errno::EPERM) => Some(owner),
-        Err(_) => None,
+    // A note may be left by a process that was killed, and its number and port be somebody else's by now: a key must not
+    // go there. The system gives the lock up with the process that wrote its number into it.
+    let lock = std::fs::File::open(data_dir.join(LOCK)).ok()?;
+    if !matches!(lock.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)) {
+        return None;
     }
+    let holder = std::fs::read_to_string(data_dir.join(LOCK)).ok()?;
+    (holder.trim() == owner.pid.to_string()).then_some(owner)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arbiter_core::model::{
     AgentBeat, AgentId, AttemptEnd, Failure, Fence, Holder, Principal, Report, StoredTask, Task, TaskId,
-    TenantScope, Timestamp,
+    TenantScope, Timestamp, Transport,
 };
 use arbiter_core::ports::{
     AgentRegistry, Assignment, Clock, ContextItem, LeaseStatus, Metrics, RegistryError, TaskReader,
@@ -101,7 +101,7 @@ pub enum ClaimError {
     /// As for every call of an agent.
     #[error(transparent)]
     Work(#[from] WorkError),
-    /// The agent is not registered: nothing would ever be given to it.
+    /// The agent is not registered, or not as one of the caller's that asks for work: nothing would ever be given to it.
     #[error("the agent `{0}` is not registered")]
     Unregistered(AgentId),
     /// The registry failed.
@@ -134,6 +134,7 @@ impl PullDesk {
     ) -> Result<Vec<Pulled>, ClaimError> {
         let id = agent.agent.ok_or(WorkError::Forbidden)?;
         self.parts.desk.may_claim(agent).await?;
+        self.registered(agent, id).await?;
         self.note(id).await?;
         let poll = self.parts.offers.register(id, asked.slots);
         let held = self.parts.reader.held_by(Holder::Agent(id)).await;
@@ -142,6 +143,7 @@ impl PullDesk {
         let known = |place: &(TaskId, Fence)| asked.holding.contains(place) || in_hand.contains(place);
         let forgotten: Vec<Assignment> = held
             .into_iter()
+            .filter(|stored| agent.is_shared() || stored.task.tenant == agent.tenant)
             .filter_map(assigned)
             .filter(|one| !known(&(one.stored.task.id, one.fence)))
             .collect();
@@ -173,6 +175,25 @@ impl PullDesk {
             });
         }
         Ok(pulled)
+    }
+
+    /// Checks that the caller is the registered agent that it says it is: of its own tenant, or of all for one that is
+    /// shared, and one that asks for work by itself. A key names an agent; whose agent that is, the registry knows.
+    async fn registered(&self, agent: &Principal, id: AgentId) -> Result<(), ClaimError> {
+        let found = self.parts.registry.get(&[id]).await?;
+        let profile = found.into_iter().flatten().next().map(|known| known.profile);
+        let own = match profile {
+            Some(profile) if profile.transport == Transport::Pull => match profile.tenant {
+                Some(tenant) => tenant == agent.tenant,
+                None => agent.is_shared(),
+            },
+            _ => false,
+        };
+        if own {
+            Ok(())
+        } else {
+            Err(ClaimError::Unregistered(id))
+        }
     }
 
     async fn wait(

@@ -11,7 +11,11 @@ pub(crate) struct Slots {
     freed: Arc<Notify>,
 }
 
-pub(crate) struct SlotGuard(Arc<Slots>);
+/// A slot that was taken; nothing, where none was left.
+pub(crate) struct SlotGuard {
+    slots: Arc<Slots>,
+    taken: bool,
+}
 
 impl Slots {
     pub(crate) fn new(free: u32, freed: &Arc<Notify>) -> Arc<Self> {
@@ -27,16 +31,22 @@ impl Slots {
 
     /// Takes a slot. Only the dispatcher's own loop takes, so the count cannot fall below what it saw.
     pub(crate) fn take(self: &Arc<Self>) -> SlotGuard {
-        let _before = self
+        let taken = self
             .free
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(1));
-        SlotGuard(Arc::clone(self))
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(1))
+            .is_ok();
+        SlotGuard {
+            slots: Arc::clone(self),
+            taken,
+        }
     }
 }
 
 impl Drop for SlotGuard {
     fn drop(&mut self) {
-        self.0.free.fetch_add(1, Ordering::AcqRel);
-        self.0.freed.notify_one();
+        if self.taken {
+            self.slots.free.fetch_add(1, Ordering::AcqRel);
+            self.slots.freed.notify_one();
+        }
     }
 }

@@ -202,7 +202,11 @@ impl Keeper {
                 if !self.wait(crashes).await {
                     return;
                 }
-                match self.service.start().await {
+                let started = select_biased! {
+                    started = self.service.start().fuse() => started,
+                    () = self.cut.wait().fuse() => return,
+                };
+                match started {
                     Ok(()) => break,
                     Err(error) => {
                         tracing::error!(event = "service_not_started", service = name, error = %error, "a service could not be started");

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use arbiter_core::lifecycle::{Command, Expect};
 use arbiter_core::model::{
-    AgentId, AgentMode, AuditAction, Holder, Json, Operation, Principal, RecordDraft, Resource, Target,
+    AgentId, AgentMode, AuditAction, Holder, Json, Operation, Principal, RecordDraft, Resource, StoredTask,
+    Target,
 };
 use arbiter_core::ports::{AgentRegistry, Effects, Hint, RegistryError, Transition};
 use serde_json::json;
@@ -12,6 +13,9 @@ use serde_json::json;
 use crate::error::QueueError;
 use crate::service::SecureQueue;
 use crate::validate;
+
+/// How often what a quarantined agent holds is looked at and taken.
+const REVOKE_TRIES: usize = 4;
 
 impl SecureQueue {
     /// Authorises and limits an operation on `target` that another service carries out.
@@ -43,13 +47,13 @@ impl SecureQueue {
         mode: AgentMode,
         why: String,
     ) -> Result<(), QueueError> {
-        validate::reason(&self.settings.fields, &why)?;
-        let why = self.content.reason(why);
         let target = Target {
             agent: Some(agent),
             ..Target::of(principal.tenant)
         };
         self.authorize(principal, Operation::AgentMode, &target).await?;
+        validate::reason(&self.settings.fields, &why)?;
+        let why = self.content.reason(why);
         let detail = json!({"schema": "agent_mode/1", "mode": mode.word(), "reason": why});
         let draft = Self::draft(principal, Operation::AgentMode).with_detail(Json::of(&detail));
         let found = registry.set_mode(agent, mode, draft).await.map_err(unavailable)?;
@@ -110,7 +114,23 @@ impl SecureQueue {
 
     /// Takes every task from an agent. One that ends meanwhile is left as it is.
     async fn revoke(&self, agent: AgentId, why: &str, draft: RecordDraft) -> Result<(), QueueError> {
-        let held = self.ports.reader.held_by(Holder::Agent(agent)).await?;
+        // A task that moved between reading and taking is looked at again.
+        for _ in 0..REVOKE_TRIES {
+            let held = self.ports.reader.held_by(Holder::Agent(agent)).await?;
+            if held.is_empty() {
+                return Ok(());
+            }
+            self.take_all(held, why, &draft).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_all(
+        &self,
+        held: Vec<StoredTask>,
+        why: &str,
+        draft: &RecordDraft,
+    ) -> Result<(), QueueError> {
         let mut transitions = Vec::with_capacity(held.len());
         for stored in held {
             transitions.push(Transition {
@@ -126,10 +146,8 @@ impl SecureQueue {
             .iter()
             .map(|transition| Hint::Task(transition.task))
             .collect();
-        if !transitions.is_empty() {
-            self.ports.store.apply(transitions).await?;
-            self.ports.wakeups.publish(&hints);
-        }
+        self.ports.store.apply(transitions).await?;
+        self.ports.wakeups.publish(&hints);
         Ok(())
     }
 }

@@ -163,3 +163,21 @@ fn what_was_accepted_survives_a_stop_under_load() {
     let verified = served.place.run(&["audit", "verify"]);
     assert_eq!(verified.code(), 0, "{verified:?}");
 }
+
+#[test]
+fn a_note_that_a_killed_server_left_is_not_believed() {
+    let Served { place, serving, .. } = Served::new();
+    let note = std::fs::read_to_string(place.path("data/server.json")).expect("a note");
+    assert_eq!(serving.stop().code(), Some(0));
+    // Somebody else listens there by now, and the number is that of a process that lives.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let mut note: serde_json::Value = serde_json::from_str(&note).expect("JSON");
+    note["url"] = json!(format!("http://{address}"));
+    note["pid"] = json!(std::process::id());
+    place.write("data/server.json", &note.to_string());
+    let listed = place.run(&["task", "list"]);
+    assert_eq!(listed.code(), 0, "the store is opened: {listed:?}");
+    listener.set_nonblocking(true).expect("set");
+    assert!(listener.accept().is_err(), "nobody was asked");
+}

@@ -47,12 +47,7 @@ impl Service for Keeper {
             let operation = Operation::AgentRegister;
             let permitted = self.queue.permit_on(&self.operator, operation, &target).await;
             permitted.map_err(|error| StartFailure(error.into()))?;
-            let draft = RecordDraft {
-                principal: Some(self.operator.id),
-                operation: Some(operation),
-                ..RecordDraft::default()
-            };
-            let registered = self.registry.register(profile.clone(), draft).await;
+            let registered = self.register(profile).await;
             let failed = |error| {
                 let message = format!("the agent `{}` could not be registered", profile.name);
                 StartFailure(Failure::unavailable(message, error))
@@ -103,6 +98,15 @@ impl Service for Keeper {
 }
 
 impl Keeper {
+    async fn register(&self, profile: &AgentProfile) -> Result<(), RegistryError> {
+        let draft = RecordDraft {
+            principal: Some(self.operator.id),
+            operation: Some(Operation::AgentRegister),
+            ..RecordDraft::default()
+        };
+        self.registry.register(profile.clone(), draft).await.map(|_| ())
+    }
+
     async fn look(&self, beat: bool, fenced: &mut BTreeSet<AgentId>) -> Result<(), RegistryError> {
         if beat && !self.hosted.is_empty() {
             let alive = |profile: &AgentProfile| AgentBeat {
@@ -111,9 +115,14 @@ impl Keeper {
                 cpu: None,
                 memory: None,
             };
-            self.registry
+            let gone = self
+                .registry
                 .beat(self.hosted.iter().map(alive).collect())
                 .await?;
+            // Somebody removed it while we run it.
+            for profile in self.hosted.iter().filter(|profile| gone.contains(&profile.id)) {
+                self.register(profile).await?;
+            }
         }
         self.allocation.refresh().await?;
         // A claim that was under way when an agent was put into quarantine may have given it more work.

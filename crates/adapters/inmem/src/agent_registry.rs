@@ -170,7 +170,7 @@ impl AgentRegistry for InMemoryStore {
             let agents = transaction.tables.agents.iter();
             let silent: Vec<AgentProfile> = agents
                 .filter_map(|(_, row)| row.agent.as_ref())
-                .filter(|agent| agent.seen_at < since)
+                .filter(|agent| agent.seen_at < since && agent.mode == AgentMode::Active)
                 .map(|agent| agent.profile.clone())
                 .collect();
             for profile in &silent {

@@ -360,7 +360,7 @@ fn remove_silent(
         let mut statement = group.statement(&sql)?;
         let mut rows = statement.query([since.as_micros()])?;
         while let Some(row) = rows.next()? {
-            silent.extend(agent(row)?);
+            silent.extend(agent(row)?.filter(|agent| agent.mode == AgentMode::Active));
         }
     }
     silent.iter().try_for_each(|agent| gone(group, agent, draft))?;

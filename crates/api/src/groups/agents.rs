@@ -122,7 +122,9 @@ async fn register(
     api.queue()
         .permit_on(&caller, Action::AgentRegister, &target)
         .await?;
-    let profile = profile(&caller, id, form)?;
+    let known = api.parts().registry.get(&[id]).await?;
+    let known = known.into_iter().flatten().next().map(|agent| agent.profile);
+    let profile = profile(&caller, id, form, known.as_ref())?;
     let draft = RecordDraft::by(caller.id, Action::AgentRegister);
     let registered = api.parts().registry.register(profile, draft).await?;
     if registered != Registered::Unchanged {
@@ -139,16 +141,27 @@ async fn register(
     }))
 }
 
-fn profile(caller: &Principal, id: AgentId, form: AgentForm) -> Result<AgentProfile, Failure> {
+fn profile(
+    caller: &Principal,
+    id: AgentId,
+    form: AgentForm,
+    known: Option<&AgentProfile>,
+) -> Result<AgentProfile, Failure> {
+    let tenant = (!caller.is_shared()).then_some(caller.tenant);
+    // What an operator gave stays, unless the agent asks for another.
+    let given = known
+        .filter(|known| known.tenant == tenant)
+        .map_or(SecurityLevel::Internal, |known| known.clearance);
     let clearance = match form.clearance {
         Some(SecurityForm::Restricted) => SecurityLevel::Restricted,
         Some(SecurityForm::Confidential) => SecurityLevel::Confidential,
-        Some(SecurityForm::Internal) | None => SecurityLevel::Internal,
+        Some(SecurityForm::Internal) => SecurityLevel::Internal,
+        None => given,
     };
     let runs_the_tenant = [Role::Operator, Role::Admin]
         .iter()
         .any(|role| caller.roles.contains(role));
-    if clearance != SecurityLevel::Internal && !runs_the_tenant {
+    if clearance > given && !runs_the_tenant {
         return Err(Failure::invalid(
             "clearance",
             "above `internal` is given by an operator",
@@ -161,7 +174,7 @@ fn profile(caller: &Principal, id: AgentId, form: AgentForm) -> Result<AgentProf
         .collect::<Result<BTreeSet<_>, _>>()?;
     Ok(AgentProfile {
         id,
-        tenant: Some(caller.tenant),
+        tenant,
         name: form.name,
         model_family: form.model_family,
         model_version: form.model_version,
@@ -281,16 +294,10 @@ async fn heartbeat(
     Caller(caller): Caller,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failure> {
-    let agent: AgentId = id.parse().map_err(|_| Failure::not_found())?;
-    let target = Target {
-        agent: Some(agent),
-        ..Target::of(caller.tenant)
-    };
-    api.queue()
-        .permit_on(&caller, Action::AgentHeartbeat, &target)
-        .await?;
+    // A key names an agent; whose agent that is, the registry knows.
+    let found = visible(&api, &caller, &id, Action::AgentHeartbeat).await?;
     let beat = AgentBeat {
-        agent,
+        agent: found.profile.id,
         able: true,
         cpu: None,
         memory: None,

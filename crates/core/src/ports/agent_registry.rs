@@ -47,7 +47,8 @@ pub trait AgentRegistry: Send + Sync + 'static {
     /// Counts outcomes.
     async fn learn(&self, outcomes: Vec<OutcomeDelta>) -> Result<(), RegistryError>;
 
-    /// Removes agents that were last heard of before `since`.
+    /// Removes active agents that were last heard of before `since`. What an operator drains or put into quarantine stays:
+    /// it would come back as a new one, and active.
     async fn remove_silent(
         &self,
         since: Timestamp,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arbiter_core::model::{Fence, Principal, RecordDraft, TaskId};
+use arbiter_core::model::{AgentProfile, Fence, Principal, RecordDraft, TaskId, Transport};
 use arbiter_core::ports::{AgentRegistry as _, Spawner as _, TaskHandle};
 use arbiter_core::services::{WorkDesk as _, WorkRef};
 use arbiter_orchestration::{Asked, ClaimError, PullDesk, PullParts, Pulled, Stopper};
@@ -237,6 +237,48 @@ async fn an_agent_that_is_not_registered_is_told_so() {
         matches!(told, Err(ClaimError::Unregistered(id)) if id == agent(9)),
         "{told:?}"
     );
+}
+
+#[tokio::test]
+async fn a_key_that_names_the_agent_of_another_tenant_gets_nothing_of_its_work() {
+    let node = Node::new().await;
+    node.world.submit(1).await;
+    let theirs = node.poll(1, asked(1, seconds(30))).await;
+    assert_eq!(theirs.tasks(), Some(vec![task(1)]));
+    let start = node.world.now();
+    node.world.pass(seconds(20)).await;
+    let posing = Principal {
+        tenant: arbiter_testkit::builders::tenant(2),
+        ..who(1)
+    };
+    let told = node
+        .desk
+        .claim(&posing, asked(1, seconds(30)), &node.stop.signal())
+        .await;
+    assert!(matches!(told, Err(ClaimError::Unregistered(_))), "{told:?}");
+    let heard = node
+        .world
+        .inner
+        .heard(start.plus(seconds(1)))
+        .await
+        .expect("heard");
+    assert_eq!(heard, [], "nor is it a heartbeat of that agent");
+}
+
+#[tokio::test]
+async fn an_agent_that_its_node_runs_does_not_ask_for_work() {
+    let node = Node::new().await;
+    let hosted = AgentProfile {
+        transport: Transport::Exec,
+        ..profile(3)
+    };
+    let registered = node.world.inner.register(hosted, RecordDraft::default()).await;
+    registered.expect("registered");
+    let told = node
+        .desk
+        .claim(&who(3), asked(1, seconds(30)), &node.stop.signal())
+        .await;
+    assert!(matches!(told, Err(ClaimError::Unregistered(_))), "{told:?}");
 }
 
 #[tokio::test]

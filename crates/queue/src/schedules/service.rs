@@ -327,6 +327,7 @@ impl Schedules {
                 let spec = kept.body.terms.task(self.codec.as_ref())?;
                 self.task(principal, tenant, Submission::new(spec)).await?;
             }
+            state.hand_over(&own);
             kept.body.acts_as = own;
         }
         self.pause(principal, &mut kept.body, &change, now)?;

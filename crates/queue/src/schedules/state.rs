@@ -93,6 +93,13 @@ impl State {
         self.retry_at = None;
     }
 
+    /// Has another principal submit what is pending: it answers for the schedule from now on.
+    pub(super) fn hand_over(&mut self, principal: &str) {
+        if self.pending_as.is_some() {
+            self.pending_as = Some(principal.to_owned());
+        }
+    }
+
     pub(super) fn pending_as(&self) -> Result<PrincipalId, StoreError> {
         let text = self.pending_as.as_deref().ok_or_else(|| bad("its principal"))?;
         text.parse().map_err(|_| bad("its principal"))

@@ -360,6 +360,13 @@ pub async fn silent_agents_are_removed(h: &dyn Harness) {
         .await
         .expect("beat");
     registered(&desk, 3).await;
+    for (number, mode) in [(5, AgentMode::Quarantined), (6, AgentMode::Draining)] {
+        registered(&desk, number).await;
+        set_mode(&desk, number, mode).await;
+    }
+    desk.advance(Duration::from_secs(1)).await;
+    let beats = vec![beat(2, true), beat(3, true)];
+    desk.stores().agents.beat(beats).await.expect("beat");
     let mut removed = remove(&desk, RecordDraft::default()).await;
     removed.sort();
     assert_eq!(removed, [agent(1), agent(4)]);
