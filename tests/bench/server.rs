@@ -150,7 +150,7 @@ impl Connection {
         let mut line = String::new();
         self.stream.read_line(&mut line).unwrap();
         let status = line.split(' ').nth(1).unwrap().parse().unwrap();
-        let mut length = 0;
+        let (mut length, mut chunked) = (0, false);
         loop {
             line.clear();
             self.stream.read_line(&mut line).unwrap();
@@ -160,9 +160,19 @@ impl Connection {
             if name.eq_ignore_ascii_case("content-length") {
                 length = value.parse().unwrap();
             }
+            chunked |= name.eq_ignore_ascii_case("transfer-encoding");
         }
         let mut answer = vec![0; length];
         self.stream.read_exact(&mut answer).unwrap();
+        while chunked {
+            line.clear();
+            self.stream.read_line(&mut line).unwrap();
+            let size = usize::from_str_radix(line.trim_end(), 16).unwrap();
+            let mut piece = vec![0; size + 2];
+            self.stream.read_exact(&mut piece).unwrap();
+            answer.extend_from_slice(&piece[..size]);
+            chunked = size > 0;
+        }
         (status, answer)
     }
 }

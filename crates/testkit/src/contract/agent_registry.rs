@@ -325,8 +325,8 @@ pub async fn removed_agents_are_named(h: &dyn Harness) {
     registered(&desk, 1).await;
     set_mode(&desk, 1, AgentMode::Draining).await;
     let before = revision(&desk).await;
-    desk.advance(Duration::from_secs(1)).await;
-    assert_eq!(remove(&desk, RecordDraft::default()).await, [agent(1)]);
+    let removed = desk.stores().agents.remove(agent(1), RecordDraft::default());
+    assert!(removed.await.expect("removed"));
     let later = changes(&desk, before).await;
     assert_eq!(
         (later.agents.len(), later.removed.as_slice()),
@@ -553,6 +553,8 @@ pub async fn every_change_leaves_a_record(h: &dyn Harness) {
         words.iter().map(acts).collect::<Vec<_>>(),
         [["agent_registered"], ["agent_removed"]]
     );
+    let active = agents.set_mode(agent(1), AgentMode::Active, draft()).await;
+    assert!(active.expect("set the mode"));
     desk.advance(Duration::from_secs(1)).await;
     remove(&desk, draft()).await;
     let leaves = desk.leaves_of(agent(1)).await;
@@ -562,6 +564,7 @@ pub async fn every_change_leaves_a_record(h: &dyn Harness) {
         [
             ["agent_registered"],
             ["agent_registered"],
+            ["agent_mode_set"],
             ["agent_mode_set"],
             ["agent_removed"]
         ]
