@@ -15,6 +15,7 @@ mod routes;
 mod server;
 mod settings;
 mod state;
+mod timely;
 mod tls;
 pub mod view;
 

@@ -1,6 +1,8 @@
 //! What every call passes: its id, its trace, limits of number and time, the form of errors, security headers.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use arbiter_core::model::TraceContext;
@@ -9,8 +11,9 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
-use http_body_util::BodyExt as _;
+use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 
@@ -214,18 +217,72 @@ async fn limited(api: &Api, pace: Pace, request: Request, next: Next) -> Respons
     match pace {
         Pace::Prompt => {
             let answered = within(api, api.settings().call_timeout, next.run(request)).await;
-            drop(permit);
-            answered.unwrap_or_else(|| overdue(api.settings().call_timeout))
+            held(
+                answered.unwrap_or_else(|| overdue(api.settings().call_timeout)),
+                permit,
+            )
         }
-        Pace::Waits => {
-            // A stream keeps its place until its body has ended.
-            next.run(request).await.map(|body| {
-                Body::new(body.map_frame(move |frame| {
-                    let _held = &permit;
-                    frame
-                }))
-            })
+        Pace::Waits => held(next.run(request).await, permit),
+    }
+}
+
+/// How much of an answer is handed to the connection at once.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// An answer keeps its place until its reader has taken it: what is not taken yet is kept in memory.
+fn held(response: Response, permit: OwnedSemaphorePermit) -> Response {
+    response.map(|body| {
+        Body::new(Held {
+            body,
+            left: Bytes::new(),
+            _permit: permit,
+        })
+    })
+}
+
+/// A body in pieces, with the place that it keeps. In one piece it would be the connection's at once, and the place
+/// free.
+struct Held {
+    body: Body,
+    /// What is left of the piece that came last.
+    left: Bytes,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl hyper::body::Body for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.left.is_empty() {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => frame,
+                end => return Poll::Ready(end),
+            };
+            match frame.into_data() {
+                Ok(data) => self.left = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
         }
+        let size = self.left.len().min(PIECE_BYTES);
+        Poll::Ready(Some(Ok(Frame::data(self.left.split_to(size)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (left, rest) = (self.left.len() as u64, self.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(left));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(left));
+        }
+        hint
     }
 }
 

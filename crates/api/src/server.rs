@@ -24,6 +24,7 @@ use crate::groups;
 use crate::outer;
 use crate::settings::ApiSettings;
 use crate::state::Api;
+use crate::timely::Timely;
 use crate::tls::TlsIdentity;
 
 /// How long to wait when no connection can be accepted, such as for want of file handles.
@@ -157,6 +158,7 @@ impl Server {
             router: self.router.clone(),
             peer: Peer(peer),
         };
+        let stream = Timely::new(stream, Arc::clone(&self.clock), self.settings.write_timeout);
         let (tls, head_timeout, clock) = (
             self.tls.clone(),
             self.settings.head_timeout,

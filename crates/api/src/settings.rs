@@ -13,6 +13,8 @@ pub struct ApiSettings {
     pub artifact_bytes: u64,
     /// How long a body may take to arrive; 30 s.
     pub body_timeout: Duration,
+    /// How long an answer may wait for its reader to take more of it; 30 s.
+    pub write_timeout: Duration,
     /// How long the head of a request may take to arrive, an idle connection's included; 30 s.
     pub head_timeout: Duration,
     /// How long an operation may take, long polls and streams aside; 30 s.
@@ -34,6 +36,7 @@ impl Default for ApiSettings {
             batch_bytes: 32 << 20,
             artifact_bytes: 256 << 20,
             body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
             head_timeout: Duration::from_secs(30),
             call_timeout: Duration::from_secs(30),
             connections: 10_000,

@@ -143,3 +143,19 @@ fn idle_connections_are_bounded_and_others_are_served() {
         stream.read_to_end(&mut told).is_ok() && told.starts_with(b"HTTP/1.1 200")
     });
 }
+
+#[test]
+fn a_reader_that_takes_nothing_is_cut_off_and_gives_its_place_back() {
+    let served = Served::with("[server]\nwrite_seconds = 1\n", &[]);
+    let large = vec![7; 16 << 20];
+    let path = format!("/v1/artifacts/{}", arbiter_core::model::Digest::of(&large));
+    let stored = served.operator.call("PUT", &path, &[], &large);
+    assert!((200..300).contains(&stored.status), "{stored:?}");
+    let taken = || served.operator.get("/v1/system/status").json()["calls"]["taken"].clone();
+    let mut deaf = served.operator.open("GET", &path, &[], Some(0));
+    arbiter_tests::wait_until("the answer waits for its reader", || taken() == 2);
+    arbiter_tests::wait_until("its place was given back", || taken() == 1);
+    let mut rest = Vec::new();
+    let _it_was_cut = std::io::Read::read_to_end(&mut deaf, &mut rest);
+    assert!(rest.len() < large.len(), "{} bytes came", rest.len());
+}

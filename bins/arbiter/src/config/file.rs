@@ -80,6 +80,7 @@ pub(crate) struct ServerSection {
     pub(crate) call_seconds: Option<u32>,
     pub(crate) head_seconds: Option<u32>,
     pub(crate) body_seconds: Option<u32>,
+    pub(crate) write_seconds: Option<u32>,
     pub(crate) drain_seconds: Option<u32>,
 }
 

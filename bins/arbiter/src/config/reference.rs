@@ -169,6 +169,11 @@ const SETTINGS: &[Setting] = &[
         meaning: "How long a body may take to arrive.",
     },
     Setting {
+        key: "server.write_seconds",
+        default: "30",
+        meaning: "How long an answer may wait for its reader to take more of it.",
+    },
+    Setting {
         key: "server.drain_seconds",
         default: "20",
         meaning: "How long open calls may take to end at shutdown.",

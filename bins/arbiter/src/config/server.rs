@@ -96,6 +96,7 @@ fn api(section: &ServerSection, problems: &mut Vec<String>) -> ApiSettings {
     seconds("call_seconds", section.call_seconds, &mut api.call_timeout);
     seconds("head_seconds", section.head_seconds, &mut api.head_timeout);
     seconds("body_seconds", section.body_seconds, &mut api.body_timeout);
+    seconds("write_seconds", section.write_seconds, &mut api.write_timeout);
     seconds("drain_seconds", section.drain_seconds, &mut api.drain);
     api
 }

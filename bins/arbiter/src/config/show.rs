@@ -58,6 +58,7 @@ pub(crate) fn show(config: &Config) -> Value {
             "call_seconds": config.server.api.call_timeout.as_secs(),
             "head_seconds": config.server.api.head_timeout.as_secs(),
             "body_seconds": config.server.api.body_timeout.as_secs(),
+            "write_seconds": config.server.api.write_timeout.as_secs(),
             "drain_seconds": config.server.api.drain.as_secs(),
         },
         "agents": {"remove_after_hours": config.upkeep.remove_agents_after.as_secs() / 3_600},
