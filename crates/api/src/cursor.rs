@@ -125,6 +125,17 @@ impl schemars::JsonSchema for CursorText {
     }
 }
 
+/// The query of a list that has no filters.
+#[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PageQuery {
+    /// Where to go on: the cursor of the page before.
+    pub(crate) cursor: Option<CursorText>,
+    /// At most so many; 50.
+    #[schemars(range(min = 1, max = 1000))]
+    pub(crate) limit: Option<usize>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arbiter_core::model::{
     AgentBeat, AgentId, AttemptEnd, Failure, Fence, Holder, Principal, Report, StoredTask, Task, TaskId,
-    TenantScope, Timestamp, Transport,
+    TaskKind, TenantScope, Timestamp, Transport,
 };
 use arbiter_core::ports::{
     AgentRegistry, Assignment, Clock, ContextItem, LeaseStatus, Metrics, RegistryError, TaskReader,
@@ -255,15 +255,18 @@ impl PullDesk {
     }
 
     /// Learns how an attempt ended. What cannot be learnt now is logged: the attempt itself is on record.
-    async fn learn(&self, work: WorkRef) {
+    /// Gives the kind of the task, if it can be read.
+    async fn learn(&self, work: WorkRef) -> Option<TaskKind> {
         let scope = TenantScope::Tenant(work.tenant);
+        let mut kind = None;
         let learnt = async {
-            let history = self.parts.reader.history(scope, work.task).await?;
             let found = self.parts.reader.get(scope, &[work.task]).await?;
-            let (Some(stored), Some(attempt)) = (
-                found.into_iter().flatten().next(),
-                history.attempts.iter().find(|one| one.open.fence == work.fence),
-            ) else {
+            let Some(stored) = found.into_iter().flatten().next() else {
+                return Ok(());
+            };
+            kind = Some(stored.spec.kind.clone());
+            let history = self.parts.reader.history(scope, work.task).await?;
+            let Some(attempt) = history.attempts.iter().find(|one| one.open.fence == work.fence) else {
                 return Ok(());
             };
             let outcome = AttemptOutcome {
@@ -285,6 +288,7 @@ impl PullDesk {
         if let Err(error) = learnt.await {
             tracing::warn!(event = "learn_failed", task.id = %work.task, error = %error, "an outcome was not learnt");
         }
+        kind
     }
 }
 
@@ -319,15 +323,11 @@ impl WorkDesk for PullDesk {
     async fn fail(&self, agent: &Principal, work: WorkRef, failure: Failure) -> Result<Task, WorkError> {
         let told = failure.clone();
         let task = self.parts.desk.fail(agent, work, failure).await?;
-        self.learn(work).await;
-        let scope = TenantScope::Tenant(work.tenant);
-        if let (Some(id), Ok(found)) = (agent.agent, self.parts.reader.get(scope, &[work.task]).await)
-            && let Some(stored) = found.into_iter().flatten().next()
-        {
+        if let (Some(id), Some(kind)) = (agent.agent, self.learn(work).await) {
             self.parts.failures.report(FailureEvent::Attempt {
                 task: work.task,
                 tenant: work.tenant,
-                kind: stored.spec.kind.clone(),
+                kind,
                 agent: id,
                 failure: told,
             });

@@ -14,13 +14,11 @@ use arbiter_wire::task::SecurityForm;
 use axum::Json;
 use axum::extract::{Path, State};
 use http::StatusCode;
-use schemars::JsonSchema;
-use serde::Deserialize;
 
 use super::audit::scope;
 use crate::auth::Caller;
 use crate::body::{JsonBody, Query};
-use crate::cursor::{self, CursorText, Cursors};
+use crate::cursor::{self, Cursors, PageQuery};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
@@ -43,7 +41,7 @@ pub(super) fn routes() -> Routes {
         )
         .add(
             Operation::get("/v1/agents", "agent.list", "List agents, by id")
-                .query::<ListQuery>()
+                .query::<PageQuery>()
                 .answers::<AgentPageView>(200, "A page of agents")
                 .errors(&["bad_cursor", "registry_unavailable"]),
             list,
@@ -195,21 +193,10 @@ fn profile(
     })
 }
 
-/// Which agents to list.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ListQuery {
-    /// Where to go on: the cursor of the page before.
-    cursor: Option<CursorText>,
-    /// At most so many; 50.
-    #[schemars(range(min = 1, max = 1000))]
-    limit: Option<usize>,
-}
-
 async fn list(
     State(api): State<Api>,
     Caller(caller): Caller,
-    Query(asked): Query<ListQuery>,
+    Query(asked): Query<PageQuery>,
 ) -> Result<Json<AgentPageView>, Failure> {
     let limit = cursor::limit(asked.limit)?;
     let cursors = Cursors::of("agent.list", &[]);

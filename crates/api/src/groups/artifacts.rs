@@ -13,13 +13,11 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use schemars::JsonSchema;
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::auth::Caller;
 use crate::body::{Query, announced, stream, too_slow, within};
-use crate::cursor::{self, CursorText, Cursors};
+use crate::cursor::{self, Cursors, PageQuery};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
@@ -63,7 +61,7 @@ pub(super) fn routes() -> Routes {
         )
         .add(
             Operation::get("/v1/artifacts", "artifact.list", "List files, by digest")
-                .query::<ListQuery>()
+                .query::<PageQuery>()
                 .answers::<ArtifactPageView>(200, "A page of files")
                 .errors(&["bad_cursor"]),
             list,
@@ -239,21 +237,10 @@ async fn delete(
     }
 }
 
-/// Which files to list.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ListQuery {
-    /// Where to go on: the cursor of the page before.
-    cursor: Option<CursorText>,
-    /// At most so many; 50.
-    #[schemars(range(min = 1, max = 1000))]
-    limit: Option<usize>,
-}
-
 async fn list(
     State(api): State<Api>,
     Caller(caller): Caller,
-    Query(asked): Query<ListQuery>,
+    Query(asked): Query<PageQuery>,
 ) -> Result<Json<ArtifactPageView>, Failure> {
     let limit = cursor::limit(asked.limit)?;
     let cursors = Cursors::of("artifact.list", &[]);

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use super::tasks::{IDEMPOTENCY_KEY, submission};
 use crate::auth::Caller;
 use crate::body::{JsonBody, Query};
-use crate::cursor::{self, CursorText, Cursors};
+use crate::cursor::{self, Cursors, PageQuery};
 use crate::etag::{created, if_match, tagged};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
@@ -59,7 +59,7 @@ pub(super) fn routes() -> Routes {
                 "schedule.list",
                 "List the schedules of the tenant",
             )
-            .query::<ListQuery>()
+            .query::<PageQuery>()
             .answers::<SchedulePageView>(200, "A page of schedules, by id")
             .errors(&["bad_cursor"]),
             list,
@@ -110,17 +110,6 @@ pub(super) fn routes() -> Routes {
                 .errors(CHANGES),
             delete,
         )
-}
-
-/// Which schedules to list.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ListQuery {
-    /// Where to go on: the cursor of the page before.
-    cursor: Option<CursorText>,
-    /// At most so many; 50.
-    #[schemars(range(min = 1, max = 1000))]
-    limit: Option<usize>,
 }
 
 /// How many instants to show.
@@ -183,7 +172,7 @@ async fn create(
 async fn list(
     State(api): State<Api>,
     Caller(caller): Caller,
-    Query(asked): Query<ListQuery>,
+    Query(asked): Query<PageQuery>,
 ) -> Result<Json<SchedulePageView>, Failure> {
     let limit = cursor::limit(asked.limit)?;
     let cursors = Cursors::of("schedule.list", &[]);

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use super::{audit, watch};
 use crate::auth::Caller;
 use crate::body::{JsonBody, Query};
-use crate::cursor::{self, CursorText, Cursors};
+use crate::cursor::{self, CursorText, Cursors, PageQuery};
 use crate::etag::{if_match, tagged};
 use crate::failure::Failure;
 use crate::outer::TRACEPARENT;
@@ -91,7 +91,7 @@ pub(super) fn routes() -> Routes {
                 "task.events",
                 "Read what was done to a task, newest first",
             )
-            .query::<EventsQuery>()
+            .query::<PageQuery>()
             .answers::<TaskEventPageView>(200, "A page of events")
             .errors(&["bad_cursor"]),
             events,
@@ -334,22 +334,11 @@ async fn get(
     Ok(tagged(stored.task.version.0, view::whole_task(&stored)))
 }
 
-/// Which events to read.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct EventsQuery {
-    /// Where to go on: the cursor of the page before.
-    cursor: Option<CursorText>,
-    /// At most so many; 50.
-    #[schemars(range(min = 1, max = 1000))]
-    limit: Option<usize>,
-}
-
 async fn events(
     State(api): State<Api>,
     Caller(caller): Caller,
     Path(id): Path<String>,
-    Query(asked): Query<EventsQuery>,
+    Query(asked): Query<PageQuery>,
 ) -> Result<Json<TaskEventPageView>, Failure> {
     let id = task_id(&id)?;
     let limit = cursor::limit(asked.limit)?;

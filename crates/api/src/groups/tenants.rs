@@ -13,12 +13,10 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::HeaderMap;
-use schemars::JsonSchema;
-use serde::Deserialize;
 
 use crate::auth::Caller;
 use crate::body::{JsonBody, Query};
-use crate::cursor::{self, CursorText, Cursors};
+use crate::cursor::{self, Cursors, PageQuery};
 use crate::etag::{created, if_match, tagged};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
@@ -41,7 +39,7 @@ pub(super) fn routes() -> Routes {
                 "tenant.list",
                 "List tenants, by id: one's own, or all for an admin",
             )
-            .query::<ListQuery>()
+            .query::<PageQuery>()
             .answers::<TenantPageView>(200, "A page of tenants")
             .errors(&["bad_cursor"]),
             list,
@@ -110,21 +108,10 @@ async fn create(
     ))
 }
 
-/// Which tenants to list.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ListQuery {
-    /// Where to go on: the cursor of the page before.
-    cursor: Option<CursorText>,
-    /// At most so many; 50.
-    #[schemars(range(min = 1, max = 1000))]
-    limit: Option<usize>,
-}
-
 async fn list(
     State(api): State<Api>,
     Caller(caller): Caller,
-    Query(asked): Query<ListQuery>,
+    Query(asked): Query<PageQuery>,
 ) -> Result<Json<TenantPageView>, Failure> {
     let cursors = Cursors::of("tenant.list", &[]);
     let after = cursors.place(asked.cursor.as_deref())?;
