@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use arbiter_core::lifecycle::Rules;
 use arbiter_core::model::Timestamp;
@@ -17,6 +18,9 @@ use crate::lock::DataLock;
 use crate::schema;
 use crate::tail::Tail;
 
+/// How long the writer waits for readers when it empties its log of what was erased.
+const SCRUB_WAIT: Duration = Duration::from_millis(50);
+
 /// Runs groups of jobs. A plain struct: [`SqliteStore::open`](crate::SqliteStore::open) puts a thread around it, a
 /// simulation calls it from wherever it likes.
 ///
@@ -30,6 +34,8 @@ pub struct Writer {
     open: Option<Open>,
     leaves: Leaves,
     lock: Option<DataLock>,
+    /// Something was deleted that the log of writes has yet.
+    scrubbing: bool,
 }
 
 /// What belongs to one connection and dies with it.
@@ -92,6 +98,7 @@ impl Writer {
             open: Some(open),
             leaves: Leaves::default(),
             lock: Some(lock),
+            scrubbing: false,
         })
     }
 
@@ -117,6 +124,9 @@ impl Writer {
         let mut stopped = self.attempt(&mut jobs, now, false);
         if matches!(stopped, Err(Stopped::Again)) {
             stopped = self.attempt(&mut jobs, now, true);
+        }
+        if self.scrubbing {
+            self.scrubbing = !self.empty_log();
         }
         let (fault, applied) = match stopped {
             Ok(()) => return jobs,
@@ -162,6 +172,7 @@ impl Writer {
                 .and_then(|()| tail.write(connection, group.leaves()));
             written.map_err(Stopped::NotApplied)
         });
+        self.scrubbing |= group.scrubs();
         if let Err(stopped) = worked {
             if !connection.is_autocommit() {
                 execute(connection, "ROLLBACK").map_err(not_applied)?;
@@ -183,6 +194,27 @@ impl Writer {
         self.checkpoint();
         self.open = None;
         self.lock = None;
+    }
+
+    /// Copies the write-ahead log into the database and empties it, so that it has nothing that was deleted. Gives
+    /// false when a reader was in the way.
+    fn empty_log(&self) -> bool {
+        let Some(open) = &self.open else { return true };
+        let emptied = open.connection.busy_timeout(SCRUB_WAIT).and_then(|()| {
+            open.connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
+        });
+        let restored = open.connection.busy_timeout(schema::BUSY_TIMEOUT);
+        match emptied.and_then(|busy| restored.map(|()| busy)) {
+            Ok(busy) => busy == 0,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the write-ahead log could not be emptied of what was erased; it is tried again"
+                );
+                false
+            }
+        }
     }
 
     fn checkpoint(&self) {

@@ -30,8 +30,25 @@ pub trait Documents: Send + Sync + 'static {
     /// Writes and deletes documents. Gives the new revision of each, 0 for a deleted one.
     async fn write(&self, writes: Vec<DocumentWrite>, effects: Effects) -> Result<Vec<u64>, DocumentError>;
 
+    /// Deletes documents of a tenant, whatever their kind, at most `limit`; gives how many. One audit leaf counts them;
+    /// nothing deleted, no leaf. What was deleted cannot be read from the store's files afterwards.
+    async fn clear(&self, clearance: Clearance) -> Result<usize, StoreError>;
+
     /// A page of the documents of a kind.
     async fn list(&self, scope: TenantScope, query: DocumentQuery) -> Result<Vec<Document>, StoreError>;
+}
+
+/// Which documents to clear away.
+#[derive(Debug, Clone)]
+pub struct Clearance {
+    /// Of this tenant.
+    pub tenant: TenantId,
+    /// But not those of these kinds.
+    pub keep: Vec<&'static str>,
+    /// At most so many.
+    pub limit: usize,
+    /// Who and what for the audit log.
+    pub effects: Effects,
 }
 
 /// Names a document.
