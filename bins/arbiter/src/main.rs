@@ -10,6 +10,7 @@ mod cli;
 mod commands;
 mod config;
 mod engine;
+mod erasing;
 mod exec;
 mod exit;
 mod health;

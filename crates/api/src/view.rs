@@ -1,5 +1,6 @@
 //! From the model to its JSON form: the same for the interface and for commands on the local store.
 
+mod erasures;
 mod hooks;
 mod policies;
 mod principals;
@@ -20,6 +21,7 @@ use arbiter_wire::http::{
 use arbiter_wire::task::ArtifactForm;
 use serde_json::value::RawValue;
 
+pub use erasures::erasure;
 pub use hooks::{delivery, hook};
 pub use policies::{policies, policy_set};
 pub use principals::{key, principal};

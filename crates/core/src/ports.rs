@@ -35,7 +35,7 @@ pub use audit_log::{
     AuditDetail, AuditEntry, AuditLog, AuditPage, AuditQuery, AuditTree, Seal, SealSubject, Sealed, TreeHead,
 };
 pub use documents::{
-    Clearance, Document, DocumentContent, DocumentError, DocumentKey, DocumentQuery, DocumentWrite,
+    Clearance, Cleared, Document, DocumentContent, DocumentError, DocumentKey, DocumentQuery, DocumentWrite,
     Documents, Precondition,
 };
 pub use error::{Applied, BoxError, Retry, StoreError};

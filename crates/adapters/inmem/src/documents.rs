@@ -1,11 +1,12 @@
 //! The port `Documents`.
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use arbiter_core::model::{AuditAction, Record, RecordOutcome, Resource, TenantId, TenantScope, Timestamp};
 use arbiter_core::ports::{
-    Clearance, Document, DocumentError, DocumentKey, DocumentQuery, DocumentWrite, Documents, Effects,
-    Precondition, StoreError,
+    Clearance, Cleared, Document, DocumentError, DocumentKey, DocumentQuery, DocumentWrite, Documents,
+    Effects, Precondition, StoreError,
 };
 use async_trait::async_trait;
 
@@ -98,13 +99,19 @@ fn put(transaction: &mut Transaction<'_>, write: &DocumentWrite) -> Result<u64, 
 
 fn clear(transaction: &mut Transaction<'_>, clearance: &Clearance) -> Result<usize, StoreError> {
     let tables = &mut *transaction.tables;
-    let found: Vec<Document> = (tables.documents.range(..))
-        .map(|(_, document)| document)
-        .filter(|document| document.key.tenant == clearance.tenant)
-        .filter(|document| !clearance.keep.contains(&document.key.kind))
-        .take(clearance.limit)
-        .cloned()
-        .collect();
+    let found: Vec<Document> = match &clearance.which {
+        Cleared::Tenant { tenant, keep } => (tables.documents.range(..))
+            .map(|(_, document)| document)
+            .filter(|document| document.key.tenant == *tenant && !keep.contains(&document.key.kind))
+            .take(clearance.limit)
+            .cloned()
+            .collect(),
+        Cleared::Keys(keys) => (keys.iter().collect::<BTreeSet<_>>().into_iter())
+            .filter_map(|key| tables.documents.get(key))
+            .take(clearance.limit)
+            .cloned()
+            .collect(),
+    };
     for document in &found {
         for entry in entries(document) {
             tables.documents_by_value.remove(&entry);
@@ -118,11 +125,11 @@ fn clear(transaction: &mut Transaction<'_>, clearance: &Clearance) -> Result<usi
         transaction.outbox(&clearance.effects.outbox);
         transaction.leaf(&Record {
             at: transaction.now,
-            tenant: clearance.tenant,
+            tenant: clearance.told,
             principal: draft.principal,
             operation: draft.operation,
             actions,
-            resource: Resource::new("tenant", clearance.tenant.to_string()),
+            resource: Resource::new("tenant", clearance.told.to_string()),
             outcome: RecordOutcome::Done,
             reason: None,
             count: u64::try_from(found.len()).ok(),

@@ -1,10 +1,12 @@
 //! The port `Documents`.
 
+use std::collections::BTreeSet;
+
 use arbiter_core::model::{
     AuditAction, Json, Record, RecordOutcome, Resource, TenantId, TenantScope, Timestamp,
 };
 use arbiter_core::ports::{
-    Clearance, Document, DocumentContent, DocumentError, DocumentKey, DocumentQuery, DocumentWrite,
+    Clearance, Cleared, Document, DocumentContent, DocumentError, DocumentKey, DocumentQuery, DocumentWrite,
     Documents, Effects, Precondition, StoreError,
 };
 use async_trait::async_trait;
@@ -247,36 +249,59 @@ const KINDS: &str = "WITH RECURSIVE kinds (kind) AS (
        SELECT (SELECT min(kind) FROM document WHERE kind > kinds.kind) FROM kinds WHERE kinds.kind IS NOT NULL)
      SELECT kind FROM kinds WHERE kind IS NOT NULL";
 
-/// Deletes documents of a tenant, kind by kind, overwriting what they leave behind in the file.
+/// Deletes documents and what is declared of them.
 fn clear(group: &mut Group<'_>, clearance: &Clearance) -> Result<usize, Fault> {
-    let mut kinds = group.statement(KINDS)?;
-    let kinds: Vec<String> = kinds.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let mut keys: Vec<(String, String)> = Vec::new();
-    for kind in kinds {
-        if clearance.keep.contains(&kind.as_str()) {
-            continue;
-        }
-        let left = clearance.limit - keys.len();
-        let mut statement = group
-            .statement("SELECT id FROM document WHERE kind = ?1 AND tenant = ?2 ORDER BY id LIMIT ?3")?;
-        let ids = statement.query_map(params![kind, clearance.tenant.as_bytes(), whole(left)], |row| {
-            row.get(0)
-        })?;
-        for id in ids {
-            keys.push((kind.clone(), id?));
-        }
-    }
-    if keys.is_empty() {
+    let found = match &clearance.which {
+        Cleared::Tenant { tenant, keep } => of_tenant(group, *tenant, keep, clearance.limit)?,
+        Cleared::Keys(keys) => named(group, keys, clearance.limit)?,
+    };
+    if found.is_empty() {
         return Ok(0);
     }
     group.scrub();
-    for (kind, id) in &keys {
-        delete(group, kind, clearance.tenant, id)?;
+    for (kind, tenant, id) in &found {
+        delete(group, kind, *tenant, id)?;
     }
     put_outbox(group, &clearance.effects.outbox)?;
-    let record = cleared(group, clearance, keys.len());
+    let record = cleared(group, clearance, found.len());
     group.leaf(record)?;
-    Ok(keys.len())
+    Ok(found.len())
+}
+
+/// A document by kind, tenant and id.
+type Found = (String, TenantId, String);
+
+/// What a tenant has, kind by kind.
+fn of_tenant(group: &Group<'_>, tenant: TenantId, keep: &[&str], limit: usize) -> Result<Vec<Found>, Fault> {
+    let mut kinds = group.statement(KINDS)?;
+    let kinds: Vec<String> = kinds.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut found = Vec::new();
+    for kind in kinds {
+        if keep.contains(&kind.as_str()) {
+            continue;
+        }
+        let left = limit.saturating_sub(found.len());
+        let mut statement = group
+            .statement("SELECT id FROM document WHERE kind = ?1 AND tenant = ?2 ORDER BY id LIMIT ?3")?;
+        let ids = statement.query_map(params![kind, tenant.as_bytes(), whole(left)], |row| row.get(0))?;
+        for id in ids {
+            found.push((kind.clone(), tenant, id?));
+        }
+    }
+    Ok(found)
+}
+
+/// Those of the keys that are there.
+fn named(group: &Group<'_>, keys: &[DocumentKey], limit: usize) -> Result<Vec<Found>, Fault> {
+    let mut found = Vec::new();
+    for key in keys.iter().collect::<BTreeSet<_>>() {
+        let mut statement =
+            group.statement("SELECT 1 FROM document WHERE kind = ?1 AND tenant = ?2 AND id = ?3")?;
+        if found.len() < limit && statement.exists(params![key.kind, key.tenant.as_bytes(), key.id])? {
+            found.push((key.kind.to_owned(), key.tenant, key.id.clone()));
+        }
+    }
+    Ok(found)
 }
 
 fn cleared(group: &Group<'_>, clearance: &Clearance, count: usize) -> Record {
@@ -285,11 +310,11 @@ fn cleared(group: &Group<'_>, clearance: &Clearance, count: usize) -> Record {
     actions.push(AuditAction::Erased);
     Record {
         at: group.now,
-        tenant: clearance.tenant,
+        tenant: clearance.told,
         principal: draft.principal,
         operation: draft.operation,
         actions,
-        resource: Resource::new("tenant", clearance.tenant.to_string()),
+        resource: Resource::new("tenant", clearance.told.to_string()),
         outcome: RecordOutcome::Done,
         reason: None,
         count: Some(count as u64),

@@ -32,6 +32,14 @@ pub(super) fn routes() -> Routes {
             ),
             requeue,
         )
+        .add(
+            many(
+                "/v1/tasks/purge-many",
+                "task.purge_many",
+                "Delete every closed task that a filter finds, with its input, attempts and outputs",
+            ),
+            purge,
+        )
 }
 
 fn many(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
@@ -62,6 +70,18 @@ async fn requeue(
     let request = request(form, &caller, cursors)?;
     let dry_run = request.dry_run;
     let outcome = api.queue().requeue_many(&caller, request).await?;
+    Ok(Json(view(&outcome, dry_run, cursors)))
+}
+
+async fn purge(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    JsonBody(form): JsonBody<BulkForm>,
+) -> Result<Json<BulkView>, Failure> {
+    let cursors = cursors("task.purge_many", &form);
+    let request = request(form, &caller, cursors)?;
+    let dry_run = request.dry_run;
+    let outcome = api.queue().purge_many(&caller, request).await?;
     Ok(Json(view(&outcome, dry_run, cursors)))
 }
 

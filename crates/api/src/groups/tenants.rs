@@ -6,13 +6,13 @@ use arbiter_core::model::{TaskKind, TenantId};
 use arbiter_queue::RateLimit;
 use arbiter_queue::tenants::{NewTenant, Tenant, TenantChange, TenantLimits};
 use arbiter_wire::http::{
-    Because, SuspensionView, TenantChangeForm, TenantForm, TenantLimitsForm, TenantPageView, TenantRateForm,
-    TenantView,
+    Because, DeletionView, SuspensionView, TenantChangeForm, TenantForm, TenantLimitsForm, TenantPageView,
+    TenantRateForm, TenantView,
 };
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 
 use crate::auth::Caller;
 use crate::body::{JsonBody, Query};
@@ -78,6 +78,22 @@ pub(super) fn routes() -> Routes {
                 "Let a suspended tenant go on",
             ),
             resume,
+        )
+        .add(
+            Operation::post(
+                "/v1/tenants/{id}/delete",
+                "tenant.delete",
+                "Delete a suspended tenant with everything of it",
+            )
+            .body::<Because>()
+            .headers(&["If-Match"])
+            .answers::<TenantView>(
+                202,
+                "It is refused for good, and its data is erased in the background",
+            )
+            .etag()
+            .errors(&["precondition_failed", "invalid_task"]),
+            delete,
         )
 }
 
@@ -176,6 +192,21 @@ async fn resume(
     Ok(tagged(tenant.revision, view(&tenant)))
 }
 
+async fn delete(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    JsonBody(because): JsonBody<Because>,
+) -> Result<Response, Failure> {
+    let (id, revision) = (tenant_id(&id)?, if_match(&headers)?);
+    let tenants = &api.parts().tenants;
+    let tenant = tenants.delete(&caller, id, revision, because.reason).await?;
+    let mut response = tagged(tenant.revision, view(&tenant));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    Ok(response)
+}
+
 fn tenant_id(text: &str) -> Result<TenantId, Failure> {
     text.parse().map_err(|_| Failure::not_found())
 }
@@ -228,6 +259,11 @@ fn view(tenant: &Tenant) -> TenantView {
             reason: suspended.reason.clone(),
             at: suspended.at.to_string(),
             by: suspended.by.to_string(),
+        }),
+        deleted: tenant.deleted.as_ref().map(|deleted| DeletionView {
+            at: deleted.at.to_string(),
+            by: deleted.by.to_string(),
+            erased_at: deleted.erased_at.map(|at| at.to_string()),
         }),
         created_by: tenant.created_by.map(|by| by.to_string()),
         created_at: tenant.created_at.map(|at| at.to_string()),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use arbiter_core::model::{AuditAction, RecordDraft, TenantId, TenantScope, Timestamp};
 use arbiter_core::ports::{
-    Clearance, Document, DocumentContent, DocumentError, DocumentKey, DocumentQuery, DocumentWrite, Effects,
-    Precondition,
+    Clearance, Cleared, Document, DocumentContent, DocumentError, DocumentKey, DocumentQuery, DocumentWrite,
+    Effects, Precondition,
 };
 use futures_util::future::join_all;
 
@@ -467,10 +467,10 @@ pub async fn clearing_deletes_what_a_tenant_has_but_what_is_kept(h: &dyn Harness
             .await
             .expect("written");
     }
-    let clear = async |limit| {
+    let clear = async |which, limit| {
         let clearance = Clearance {
-            tenant: TENANT,
-            keep: vec!["tenant"],
+            which,
+            told: TENANT,
             limit,
             effects: Effects::of(RecordDraft {
                 principal: Some(principal(3)),
@@ -479,9 +479,13 @@ pub async fn clearing_deletes_what_a_tenant_has_but_what_is_kept(h: &dyn Harness
         };
         desk.stores().documents.clear(clearance).await.expect("clear")
     };
-    assert_eq!(clear(2).await, 2);
-    assert_eq!(clear(2).await, 1);
-    assert_eq!(clear(2).await, 0);
+    let own = || Cleared::Tenant {
+        tenant: TENANT,
+        keep: vec!["tenant"],
+    };
+    assert_eq!(clear(own(), 2).await, 2);
+    assert_eq!(clear(own(), 2).await, 1);
+    assert_eq!(clear(own(), 2).await, 0);
     let mut left = Vec::new();
     for kind in [KIND, "hook", "tenant"] {
         for index in [None, Some(("owner", "ann".to_owned()))] {
@@ -510,6 +514,10 @@ pub async fn clearing_deletes_what_a_tenant_has_but_what_is_kept(h: &dyn Harness
     let by = Some(principal(3));
     assert_eq!(told, [(TENANT, Some(2), by), (TENANT, Some(1), by)]);
     assert_eq!(acts(&leaves[5]), ["erased"]);
+    let named = || Cleared::Keys(vec![key(2, "a"), key(1, "a"), key(2, "a")]);
+    assert_eq!(clear(named(), 2).await, 1);
+    assert_eq!(clear(named(), 2).await, 0);
+    assert_eq!(get(&desk, key(2, "a")).await, None);
     let again = write(&desk, vec![declared(KIND, 1, "a")]).await;
     assert_eq!(again, Ok(vec![1]), "it can be made anew");
 }

@@ -118,8 +118,11 @@ async fn erase(fixture: &Fixture) {
     };
     assert_eq!(store.purge(purge).await.unwrap(), 20);
     let clearance = Clearance {
-        tenant: TENANT,
-        keep: Vec::new(),
+        which: Cleared::Tenant {
+            tenant: TENANT,
+            keep: Vec::new(),
+        },
+        told: TENANT,
         limit: 100,
         effects: Effects::default(),
     };
