@@ -2,6 +2,7 @@
 
 mod access;
 mod contract;
+mod erasure;
 mod hooks;
 mod hostile;
 mod load;
