@@ -2,7 +2,7 @@
 
 mod access;
 mod contract;
-mod hooks;
+pub(crate) mod hooks;
 mod hostile;
 mod load;
 mod matrix;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use agent::{AgentCommand, AgentOperate, AgentRunArgs};
-pub(crate) use hook::HookCommand;
+pub(crate) use hook::{EventWord, HookCommand, HookUpdate, WhichHook};
 pub(crate) use schedule::{CatchUpWord, OverlapWord, ScheduleArgs, ScheduleCommand};
 pub(crate) use task::{Decision, Operate, TaskCommand};
 
@@ -82,7 +82,7 @@ pub(crate) enum Command {
     /// Run an agent, look at agents and operate on them
     #[command(subcommand)]
     Agent(AgentCommand),
-    /// Look at completion webhooks
+    /// Make, look at and change completion webhooks
     #[command(subcommand)]
     Hook(HookCommand),
     /// Make tasks at given times, again and again

@@ -23,7 +23,7 @@ use arbiter_wire::task::ArtifactForm;
 use serde_json::value::RawValue;
 
 pub use bulk::bulk;
-pub use hooks::{delivery, hook};
+pub use hooks::{delivery, hook, hook_event, hook_secret};
 pub use policies::{policies, policy_set};
 pub use principals::{key, principal};
 pub use queue::{pause, queue_status};
