@@ -2,13 +2,18 @@
 //! answers, the same exit codes.
 
 mod hooks;
+mod queue;
+mod tenants;
 
 use std::io::Write as _;
 use std::process::Stdio;
 
+use arbiter_tests::http::Caller;
 use arbiter_tests::{Done, Place, Serving};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+const HOME: &str = "00000000-0000-7000-8000-000000000001";
+const AGENT: &str = "0190f3c2-7b5e-7c3a-9d41-5f6e8a1b2c3d";
 const ABSENT: &str = "0190f3c2-7b5e-7c3a-9d41-000000000000";
 
 /// A store with or without a server. While there is one, commands that name none work against it, because it owns the
@@ -32,6 +37,16 @@ impl Site {
         let place = Place::new();
         let serving = Some(Serving::start(&place, &[]));
         Self { place, serving }
+    }
+
+    /// A registered agent that takes no work.
+    fn agent(&self) {
+        if let Some(serving) = &self.serving {
+            return register(&self.place, serving);
+        }
+        let serving = Serving::start(&self.place, &[]);
+        register(&self.place, &serving);
+        assert_eq!(serving.stop().code(), Some(0));
     }
 
     fn run(&self, command: &[&str]) -> Done {
@@ -95,6 +110,23 @@ impl Site {
             assert!(done.stderr.contains(part), "{part}: {}", done.stderr);
         }
     }
+
+    /// Tasks that wait for an agent, by id.
+    fn submit(&self, count: usize, kind: &str) -> Vec<String> {
+        let line = format!("{{\"kind\":\"{kind}\",\"title\":\"t\",\"labels\":{{\"team\":\"x\"}}}}\n");
+        self.place.write("tasks.jsonl", &line.repeat(count));
+        let done = self.run(&["task", "submit", "tasks.jsonl"]);
+        assert_eq!(done.code(), 0, "{done:?}");
+        done.stdout.lines().map(str::to_owned).collect()
+    }
+}
+
+/// Registers an agent with a server.
+fn register(place: &Place, serving: &Serving) {
+    let key = std::fs::read_to_string(place.path("data/operator.key")).expect("a key");
+    let profile = json!({"id": AGENT, "name": "a", "model_family": "none", "kinds": ["writing"]});
+    let registered = Caller::new(serving, Some(&key)).post("/v1/agents", &profile);
+    assert_eq!(registered.status, 200, "{registered:?}");
 }
 
 /// The text at a place of a JSON value.

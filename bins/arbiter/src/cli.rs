@@ -2,8 +2,10 @@
 
 mod agent;
 mod hook;
+mod queue;
 mod schedule;
 mod task;
+mod tenant;
 
 use std::path::PathBuf;
 
@@ -11,8 +13,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use agent::{AgentCommand, AgentOperate, AgentRunArgs};
 pub(crate) use hook::{EventWord, HookCommand, HookUpdate, WhichHook};
+pub(crate) use queue::{QueueCommand, QueueTarget, Why};
 pub(crate) use schedule::{CatchUpWord, OverlapWord, ScheduleArgs, ScheduleCommand};
 pub(crate) use task::{Decision, Operate, TaskCommand};
+pub(crate) use tenant::{LimitArgs, LimitWord, TenantCommand, TenantOperate, TenantUpdate};
 
 /// The control plane for fleets of AI agents.
 #[derive(Debug, Parser)]
@@ -82,6 +86,9 @@ pub(crate) enum Command {
     /// Run an agent, look at agents and operate on them
     #[command(subcommand)]
     Agent(AgentCommand),
+    /// Look at the queue, pause and resume what it gives out
+    #[command(subcommand)]
+    Queue(QueueCommand),
     /// Make, look at and change completion webhooks
     #[command(subcommand)]
     Hook(HookCommand),
@@ -94,6 +101,9 @@ pub(crate) enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Make, list, limit and suspend tenants
+    #[command(subcommand)]
+    Tenant(TenantCommand),
     /// Make, list and change principals
     #[command(subcommand)]
     Principal(PrincipalCommand),

@@ -12,10 +12,12 @@ mod hook;
 mod key;
 mod policy;
 mod principal;
+mod queue;
 mod run;
 mod schedule;
 mod serve;
 mod task;
+mod tenant;
 
 use std::future::Future;
 
@@ -54,6 +56,9 @@ pub(crate) fn run(cli: Cli, config: Config, environment: &dyn Environment) -> Re
         Command::Agent(command) => block_on(reach::with(&choice, config, async |reach| {
             agent::run(reach, command, json).await
         })),
+        Command::Queue(command) => block_on(reach::with(&choice, config, async |reach| {
+            queue::run(reach, command, json).await
+        })),
         Command::Hook(command) => block_on(reach::with(&choice, config, async |reach| {
             hook::run(reach, command, json).await
         })),
@@ -63,6 +68,9 @@ pub(crate) fn run(cli: Cli, config: Config, environment: &dyn Environment) -> Re
         Command::Audit(command) => block_on(audit::run(&choice, config, command, json)),
         Command::Key(command) => block_on(reach::with(&choice, config, async |reach| {
             key::run(reach, command, json).await
+        })),
+        Command::Tenant(command) => block_on(reach::with(&choice, config, async |reach| {
+            tenant::run(reach, command, json).await
         })),
         Command::Principal(command) => block_on(reach::with(&choice, config, async |reach| {
             principal::run(reach, command, json).await

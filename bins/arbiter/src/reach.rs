@@ -4,8 +4,10 @@ mod agents;
 mod audit;
 mod hooks;
 mod policies;
+mod queue;
 mod schedules;
 mod tasks;
+mod tenants;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +25,9 @@ use crate::config::{Config, Environment};
 use crate::exit::Failure;
 use crate::{bootstrap, owner};
 
+pub(crate) use queue::PauseChoice;
 pub(crate) use tasks::{Line, Moved, Refusal, task_id, verdict};
+pub(crate) use tenants::tenant_id;
 
 /// Which server, and as whom, as it was asked for.
 #[derive(Debug, Clone, Default)]
