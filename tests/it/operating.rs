@@ -1,6 +1,7 @@
 //! Commands of operators, each on the store itself and against the server that serves it: the same words, the same
 //! answers, the same exit codes.
 
+mod bulk;
 mod hooks;
 mod queue;
 mod tenants;

@@ -15,7 +15,7 @@ pub(crate) use agent::{AgentCommand, AgentOperate, AgentRunArgs};
 pub(crate) use hook::{EventWord, HookCommand, HookUpdate, WhichHook};
 pub(crate) use queue::{QueueCommand, QueueTarget, Why};
 pub(crate) use schedule::{CatchUpWord, OverlapWord, ScheduleArgs, ScheduleCommand};
-pub(crate) use task::{Decision, Operate, TaskCommand};
+pub(crate) use task::{BulkArgs, Decision, Operate, TaskCommand};
 pub(crate) use tenant::{LimitArgs, LimitWord, TenantCommand, TenantOperate, TenantUpdate};
 
 /// The control plane for fleets of AI agents.

@@ -2,6 +2,7 @@
 
 mod agents;
 mod audit;
+mod bulk;
 mod hooks;
 mod policies;
 mod queue;
@@ -25,6 +26,7 @@ use crate::config::{Config, Environment};
 use crate::exit::Failure;
 use crate::{bootstrap, owner};
 
+pub(crate) use bulk::Bulk;
 pub(crate) use queue::PauseChoice;
 pub(crate) use tasks::{Line, Moved, Refusal, task_id, verdict};
 pub(crate) use tenants::tenant_id;

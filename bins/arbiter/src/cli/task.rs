@@ -82,4 +82,46 @@ pub(crate) enum TaskCommand {
     DeadLetter(Operate),
     /// Queue a dead letter again
     Requeue(Operate),
+    /// Withdraw every open task that a filter finds
+    BulkCancel(Box<BulkArgs>),
+    /// Queue every failed task and dead letter that a filter finds again
+    BulkRequeue(Box<BulkArgs>),
+}
+
+/// Which tasks, and why.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("filter").required(true).multiple(true).args([
+    "state", "kind", "label", "submitted_before", "all",
+]))]
+pub(crate) struct BulkArgs {
+    /// Only those in this state
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+    /// Only those of this kind
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// Only those with this label, as name=value
+    #[arg(long)]
+    pub(crate) label: Option<String>,
+    /// Only those that were submitted before (RFC 3339), such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) submitted_before: Option<String>,
+    /// All of the tenant that the operation fits
+    #[arg(long, conflicts_with_all = ["state", "kind", "label", "submitted_before"])]
+    pub(crate) all: bool,
+    /// Of this tenant [default: yours]
+    #[arg(long, value_name = "ID")]
+    pub(crate) in_tenant: Option<String>,
+    /// At most so many [default: as many as there are]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: Option<u32>,
+    /// Only those after the place where an earlier call stopped
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) after: Option<String>,
+    /// Only say how many there are and name some of them
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Why; it is kept in the audit log
+    #[arg(long)]
+    pub(crate) reason: String,
 }
