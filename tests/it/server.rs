@@ -3,7 +3,7 @@
 mod access;
 mod contract;
 mod erasure;
-mod hooks;
+pub(crate) mod hooks;
 mod hostile;
 mod load;
 mod matrix;

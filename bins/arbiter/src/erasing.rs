@@ -6,9 +6,28 @@ use arbiter_orchestration::supervisor::{self, Service};
 use arbiter_queue::erasures::{Eraser, EraserParts, EraserSettings};
 
 use crate::app::App;
+use crate::exit::Failure;
 
 /// The service that does what erasures ask for.
 pub(crate) fn service(app: &App) -> Arc<dyn Service> {
+    let eraser = Arc::new(eraser(app));
+    supervisor::service("eraser", move |stop| {
+        let eraser = Arc::clone(&eraser);
+        Box::pin(async move { eraser.run(&stop).await })
+    })
+}
+
+/// Erases what can be erased without waiting for attempts to give back their slots: the rest is for a server.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn finish(app: &App) -> Result<(), Failure> {
+    let eraser = eraser(app);
+    while eraser.round().await?.wait.is_zero() {}
+    Ok(())
+}
+
+fn eraser(app: &App) -> Eraser {
     let parts = EraserParts {
         erasures: Arc::clone(&app.erasures),
         tenants: Arc::clone(&app.tenants),
@@ -23,9 +42,5 @@ pub(crate) fn service(app: &App) -> Arc<dyn Service> {
         clock: Arc::clone(&app.clock),
         node: app.ids.node(),
     };
-    let eraser = Arc::new(Eraser::new(parts, EraserSettings::default()));
-    supervisor::service("eraser", move |stop| {
-        let eraser = Arc::clone(&eraser);
-        Box::pin(async move { eraser.run(&stop).await })
-    })
+    Eraser::new(parts, EraserSettings::default())
 }

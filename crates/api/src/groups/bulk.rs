@@ -1,7 +1,7 @@
 //! One operation on every task that a filter finds.
 
 use arbiter_core::model::{Principal, StateName, TaskId, TaskKind};
-use arbiter_queue::{BulkFilter, BulkOutcome, BulkRequest};
+use arbiter_queue::{BulkFilter, BulkRequest};
 use arbiter_wire::http::{BulkForm, BulkView};
 use axum::Json;
 use axum::extract::State;
@@ -13,6 +13,7 @@ use crate::cursor::Cursors;
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
+use crate::view;
 
 pub(super) fn routes() -> Routes {
     Routes::default()
@@ -58,7 +59,8 @@ async fn cancel(
     let request = request(form, &caller, cursors)?;
     let dry_run = request.dry_run;
     let outcome = api.queue().cancel_many(&caller, request).await?;
-    Ok(Json(view(&outcome, dry_run, cursors)))
+    let next = outcome.next.map(|task| cursors.after(task.as_bytes()));
+    Ok(Json(view::bulk(&outcome, dry_run, next)))
 }
 
 async fn requeue(
@@ -70,7 +72,8 @@ async fn requeue(
     let request = request(form, &caller, cursors)?;
     let dry_run = request.dry_run;
     let outcome = api.queue().requeue_many(&caller, request).await?;
-    Ok(Json(view(&outcome, dry_run, cursors)))
+    let next = outcome.next.map(|task| cursors.after(task.as_bytes()));
+    Ok(Json(view::bulk(&outcome, dry_run, next)))
 }
 
 async fn purge(
@@ -82,7 +85,8 @@ async fn purge(
     let request = request(form, &caller, cursors)?;
     let dry_run = request.dry_run;
     let outcome = api.queue().purge_many(&caller, request).await?;
-    Ok(Json(view(&outcome, dry_run, cursors)))
+    let next = outcome.next.map(|task| cursors.after(task.as_bytes()));
+    Ok(Json(view::bulk(&outcome, dry_run, next)))
 }
 
 /// The cursors of an operation under these filters.
@@ -129,19 +133,4 @@ fn request(form: BulkForm, caller: &Principal, cursors: Cursors) -> Result<BulkR
         dry_run: form.dry_run,
         why: form.reason,
     })
-}
-
-fn view(outcome: &BulkOutcome, dry_run: bool, cursors: Cursors) -> BulkView {
-    BulkView {
-        dry_run,
-        matched: outcome.matched,
-        done: outcome.done,
-        refused: outcome
-            .refused
-            .iter()
-            .map(|(code, count)| ((*code).to_owned(), *count))
-            .collect(),
-        sample: outcome.sample.iter().map(ToString::to_string).collect(),
-        next: outcome.next.map(|task| cursors.after(task.as_bytes())),
-    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arbiter_core::mechanism::SecretText;
 use arbiter_core::model::{HookId, TaskKind};
-use arbiter_queue::hooks::{HookChange, HookEvent, NewHook, NewSecret};
+use arbiter_queue::hooks::{HookChange, HookEvent, NewHook};
 use arbiter_wire::http::{
     DeliveryListView, DeliveryView, HookChangeForm, HookEventWord, HookForm, HookListView, HookSecretView,
     HookView, RotateForm,
@@ -111,7 +111,7 @@ async fn create(
     };
     let made = api.parts().hooks.create(&caller, caller.tenant, new).await?;
     let location = format!("/v1/hooks/{}", made.hook.id);
-    Ok(created(made.hook.revision, &location, secret(&made)))
+    Ok(created(made.hook.revision, &location, view::hook_secret(&made)))
 }
 
 async fn list(State(api): State<Api>, Caller(caller): Caller) -> Result<Json<HookListView>, Failure> {
@@ -195,7 +195,7 @@ async fn rotate(
         .hooks
         .rotate(&caller, caller.tenant, id, revision, overlap)
         .await?;
-    Ok(tagged(made.hook.revision, secret(&made)))
+    Ok(tagged(made.hook.revision, view::hook_secret(&made)))
 }
 
 async fn deliveries(
@@ -249,11 +249,4 @@ fn kinds(words: BTreeSet<String>) -> Result<BTreeSet<TaskKind>, Failure> {
         .iter()
         .map(|word| TaskKind::new(word).map_err(|error| Failure::invalid("kinds", error)))
         .collect()
-}
-
-fn secret(made: &NewSecret) -> HookSecretView {
-    HookSecretView {
-        hook: view::hook(&made.hook),
-        secret: made.secret.expose().to_owned(),
-    }
 }

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arbiter_core::model::{TaskKind, TenantId};
 use arbiter_queue::RateLimit;
-use arbiter_queue::tenants::{NewTenant, Tenant, TenantChange, TenantLimits};
+use arbiter_queue::tenants::{NewTenant, TenantChange, TenantLimits};
 use arbiter_wire::http::{
-    Because, DeletionView, SuspensionView, TenantChangeForm, TenantForm, TenantLimitsForm, TenantPageView,
-    TenantRateForm, TenantView,
+    Because, TenantChangeForm, TenantForm, TenantLimitsForm, TenantPageView, TenantView,
 };
 use axum::Json;
 use axum::extract::{Path, State};
@@ -21,6 +20,7 @@ use crate::etag::{created, if_match, tagged};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
+use crate::view;
 
 const CHANGES: &[&str] = &["precondition_failed"];
 
@@ -120,7 +120,7 @@ async fn create(
     Ok(created(
         made.revision,
         &format!("/v1/tenants/{}", made.id),
-        view(&made),
+        view::tenant(&made),
     ))
 }
 
@@ -135,7 +135,7 @@ async fn list(
     let limit = cursor::limit(asked.limit)?;
     let page = api.parts().tenants.list(&caller, after, limit).await?;
     Ok(Json(TenantPageView {
-        tenants: page.tenants.iter().map(view).collect(),
+        tenants: page.tenants.iter().map(view::tenant).collect(),
         next: page.next.map(|next| cursors.after(next.as_bytes())),
     }))
 }
@@ -146,7 +146,7 @@ async fn get(
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
     let tenant = api.parts().tenants.get(&caller, tenant_id(&id)?).await?;
-    Ok(tagged(tenant.revision, view(&tenant)))
+    Ok(tagged(tenant.revision, view::tenant(&tenant)))
 }
 
 async fn update(
@@ -163,7 +163,7 @@ async fn update(
         limits: form.limits.map(limits).transpose()?,
     };
     let tenant = api.parts().tenants.update(&caller, id, revision, change).await?;
-    Ok(tagged(tenant.revision, view(&tenant)))
+    Ok(tagged(tenant.revision, view::tenant(&tenant)))
 }
 
 async fn suspend(
@@ -176,7 +176,7 @@ async fn suspend(
     let (id, revision) = (tenant_id(&id)?, if_match(&headers)?);
     let tenants = &api.parts().tenants;
     let tenant = tenants.suspend(&caller, id, revision, because.reason).await?;
-    Ok(tagged(tenant.revision, view(&tenant)))
+    Ok(tagged(tenant.revision, view::tenant(&tenant)))
 }
 
 async fn resume(
@@ -189,7 +189,7 @@ async fn resume(
     let (id, revision) = (tenant_id(&id)?, if_match(&headers)?);
     let tenants = &api.parts().tenants;
     let tenant = tenants.resume(&caller, id, revision, because.reason).await?;
-    Ok(tagged(tenant.revision, view(&tenant)))
+    Ok(tagged(tenant.revision, view::tenant(&tenant)))
 }
 
 async fn delete(
@@ -202,7 +202,7 @@ async fn delete(
     let (id, revision) = (tenant_id(&id)?, if_match(&headers)?);
     let tenants = &api.parts().tenants;
     let tenant = tenants.delete(&caller, id, revision, because.reason).await?;
-    let mut response = tagged(tenant.revision, view(&tenant));
+    let mut response = tagged(tenant.revision, view::tenant(&tenant));
     *response.status_mut() = StatusCode::ACCEPTED;
     Ok(response)
 }
@@ -230,43 +230,4 @@ fn limits(form: TenantLimitsForm) -> Result<TenantLimits, Failure> {
             .map(|words| words.iter().map(kind).collect::<Result<BTreeSet<_>, _>>())
             .transpose()?,
     })
-}
-
-fn view(tenant: &Tenant) -> TenantView {
-    let limits = &tenant.limits;
-    TenantView {
-        id: tenant.id.to_string(),
-        name: tenant.name.clone(),
-        weight: tenant.weight,
-        limits: TenantLimitsForm {
-            open_tasks: limits.open_tasks,
-            submit: limits.submit.map(|rate| TenantRateForm {
-                per_second: rate.per_second,
-                burst: rate.burst,
-            }),
-            running: limits.running,
-            running_per_kind: limits
-                .running_per_kind
-                .iter()
-                .map(|(kind, limit)| (kind.as_str().to_owned(), *limit))
-                .collect(),
-            kinds: limits
-                .kinds
-                .as_ref()
-                .map(|kinds| kinds.iter().map(|kind| kind.as_str().to_owned()).collect()),
-        },
-        suspended: tenant.suspended.as_ref().map(|suspended| SuspensionView {
-            reason: suspended.reason.clone(),
-            at: suspended.at.to_string(),
-            by: suspended.by.to_string(),
-        }),
-        deleted: tenant.deleted.as_ref().map(|deleted| DeletionView {
-            at: deleted.at.to_string(),
-            by: deleted.by.to_string(),
-            erased_at: deleted.erased_at.map(|at| at.to_string()),
-        }),
-        created_by: tenant.created_by.map(|by| by.to_string()),
-        created_at: tenant.created_at.map(|at| at.to_string()),
-        revision: tenant.revision,
-    }
 }
