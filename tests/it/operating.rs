@@ -2,6 +2,7 @@
 //! answers, the same exit codes.
 
 mod bulk;
+mod erasure;
 mod hooks;
 mod queue;
 mod tenants;

@@ -22,8 +22,7 @@ pub(crate) fn service(app: &App) -> Arc<dyn Service> {
 /// # Errors
 /// The store's.
 pub(crate) async fn finish(app: &App) -> Result<(), Failure> {
-    let eraser = eraser(app);
-    while eraser.round().await?.wait.is_zero() {}
+    eraser(app).finish().await?;
     Ok(())
 }
 

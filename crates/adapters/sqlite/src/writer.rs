@@ -20,6 +20,8 @@ use crate::tail::Tail;
 
 /// How long the writer waits for readers when it empties its log of what was erased.
 const SCRUB_WAIT: Duration = Duration::from_millis(50);
+/// When it tries again after a reader was in the way.
+pub(crate) const SCRUB_AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs groups of jobs. A plain struct: [`SqliteStore::open`](crate::SqliteStore::open) puts a thread around it, a
 /// simulation calls it from wherever it likes.
@@ -34,8 +36,8 @@ pub struct Writer {
     open: Option<Open>,
     leaves: Leaves,
     lock: Option<DataLock>,
-    /// Something was deleted that the log of writes has yet.
-    scrubbing: bool,
+    /// Something was deleted that the log of writes has yet: it is emptied at this moment, or when a group comes later.
+    scrub_at: Option<Timestamp>,
 }
 
 /// What belongs to one connection and dies with it.
@@ -98,7 +100,7 @@ impl Writer {
             open: Some(open),
             leaves: Leaves::default(),
             lock: Some(lock),
-            scrubbing: false,
+            scrub_at: None,
         })
     }
 
@@ -125,8 +127,8 @@ impl Writer {
         if matches!(stopped, Err(Stopped::Again)) {
             stopped = self.attempt(&mut jobs, now, true);
         }
-        if self.scrubbing {
-            self.scrubbing = !self.empty_log();
+        if self.scrub_at.is_some_and(|at| at <= now) {
+            self.scrub(now);
         }
         let (fault, applied) = match stopped {
             Ok(()) => return jobs,
@@ -172,7 +174,9 @@ impl Writer {
                 .and_then(|()| tail.write(connection, group.leaves()));
             written.map_err(Stopped::NotApplied)
         });
-        self.scrubbing |= group.scrubs();
+        if group.scrubs() {
+            self.scrub_at = Some(now);
+        }
         if let Err(stopped) = worked {
             if !connection.is_autocommit() {
                 execute(connection, "ROLLBACK").map_err(not_applied)?;
@@ -194,6 +198,16 @@ impl Writer {
         self.checkpoint();
         self.open = None;
         self.lock = None;
+    }
+
+    /// Whether the log of writes is to be emptied of what was erased.
+    pub(crate) const fn is_to_scrub(&self) -> bool {
+        self.scrub_at.is_some()
+    }
+
+    /// Empties the log of writes of what was erased, or sets a moment at which to try again.
+    pub(crate) fn scrub(&mut self, now: Timestamp) {
+        self.scrub_at = (!self.empty_log()).then(|| now.plus(SCRUB_AGAIN));
     }
 
     /// Copies the write-ahead log into the database and empties it, so that it has nothing that was deleted. Gives

@@ -40,7 +40,8 @@ impl Bench {
             tasks,
             details,
         };
-        sweep.sweep(&Stopper::default().signal()).await.expect("a sweep")
+        let stopper = Stopper::default();
+        sweep.sweep(&stopper.signal()).await.expect("a sweep")
     }
 
     /// A task that is cancelled at once, with a detail in the audit log.
@@ -51,7 +52,7 @@ impl Bench {
             .await
             .expect("submit");
         let why = "because".to_owned();
-        let mut cancel = transition(number, task(number), Command::Cancel { why });
+        let mut cancel = transition(10_000 + number, task(number), Command::Cancel { why });
         cancel.expect = Expect::Any;
         let detail = Json::of(&serde_json::json!({"reason": "because"}));
         cancel.effects = Effects::of(RecordDraft::default().with_detail(detail));

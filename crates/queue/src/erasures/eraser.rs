@@ -170,9 +170,31 @@ impl Eraser {
                 () = self.parts.erasures.asked.notified().fuse() => {}
             }
         }
+        self.give_back().await;
+    }
+
+    /// Rounds until what is left waits for attempts to give back their slots, or nothing is left. Then another node may
+    /// erase.
+    ///
+    /// # Errors
+    /// As for [`Self::round`].
+    ///
+    /// # Cancel safety
+    /// As for [`Self::run`].
+    pub async fn finish(&self) -> Result<ErasureRound, StoreError> {
+        loop {
+            let round = self.round().await?;
+            if !round.wait.is_zero() {
+                self.give_back().await;
+                return Ok(round);
+            }
+        }
+    }
+
+    async fn give_back(&self) {
         let given = self.parts.leases.give_back(LEASE, self.parts.node).await;
         if let Err(error) = given {
-            tracing::debug!(event = "erasures_failed", error = %error, "the eraser's lease ends by itself");
+            tracing::debug!(event = "turn_not_given_back", error = %error, "the eraser's lease ends by itself");
         }
     }
 

@@ -41,11 +41,11 @@ impl Eraser {
                 step => return Ok(step),
             },
             ErasureStage::Log => match self.log(&erasure, &kept).await? {
-                Step::Finished if kept.body.last => return self.finish(&erasure, kept).await,
+                Step::Finished if kept.body.last => return self.end(&erasure, kept).await,
                 Step::Finished => kept.body.stage = ErasureStage::Finding,
                 step => return Ok(step),
             },
-            ErasureStage::Done => return self.finish(&erasure, kept).await,
+            ErasureStage::Done => return self.end(&erasure, kept).await,
         }
         self.keep(&erasure, &kept).await?;
         Ok(Step::More)
@@ -308,7 +308,7 @@ impl Eraser {
         })
     }
 
-    async fn finish(&self, erasure: &Erasure, mut kept: Kept<Body>) -> Result<Step, StepError> {
+    async fn end(&self, erasure: &Erasure, mut kept: Kept<Body>) -> Result<Step, StepError> {
         if erasure.subject == ErasureSubject::Tenant {
             self.parts.tenants.erased(erasure.tenant, draft(erasure)).await?;
         }

@@ -4,7 +4,7 @@ use arbiter_core::model::{AuditAction, Json, Operation, Principal, RecordDraft, 
 use arbiter_core::ports::{DocumentError, Effects, Precondition, StoreError};
 use serde_json::json;
 
-use super::record::{self, DeletedBody, KIND, Tenant};
+use super::record::{self, KIND, Tenant};
 use super::service::Tenants;
 use crate::records::{RecordError, corrupt, expected};
 
@@ -58,12 +58,8 @@ impl Tenants {
         if kept.body.suspended.is_none() {
             return refused("is not suspended; suspend it first, and look whether anybody misses it");
         }
-        let now = self.queue.ports.clock.now();
-        kept.body.deleted = Some(DeletedBody {
-            at: now.as_micros(),
-            by: principal.id.to_string(),
-            erased_at: None,
-        });
+        // Its name goes at once: what is written last is overwritten last.
+        kept.body.delete(self.queue.ports.clock.now(), principal.id);
         let writes = vec![
             self.records.put(id, &kept.id, precondition, &kept.body)?,
             self.erasures.of_tenant(principal, id, why.clone())?,
@@ -82,7 +78,10 @@ impl Tenants {
         let Some(mut kept) = self.records.get::<record::Body>(id, &id.to_string()).await? else {
             return Ok(());
         };
-        kept.body.erase(self.queue.ports.clock.now());
+        let now = self.queue.ports.clock.now();
+        if let Some(deleted) = &mut kept.body.deleted {
+            deleted.erased_at = Some(now.as_micros());
+        }
         let precondition = Precondition::Revision(kept.revision);
         let write = self.records.put(id, &kept.id, precondition, &kept.body)?;
         let effects = Effects::of(RecordDraft {

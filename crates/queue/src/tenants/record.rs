@@ -34,7 +34,7 @@ pub struct Tenant {
     pub limits: TenantLimits,
     /// Why it is suspended, if it is: none of its principals may do anything, and none of its tasks is assigned.
     pub suspended: Option<Suspension>,
-    /// By whom it was deleted, if it was. It stays refused for good; its name and limits are gone with its data.
+    /// By whom it was deleted, if it was. It stays refused for good; its name and limits are gone.
     pub deleted: Option<Deletion>,
     /// Who made it; none for the tenant of the first start.
     pub created_by: Option<PrincipalId>,
@@ -205,15 +205,17 @@ pub(super) struct DeletedBody {
 }
 
 impl Body {
-    /// What stays of a deleted tenant when its data is erased: that it was there, and may do nothing.
-    pub(super) fn erase(&mut self, at: Timestamp) {
+    /// What stays of a deleted tenant: that it was there, and may do nothing.
+    pub(super) fn delete(&mut self, at: Timestamp, by: PrincipalId) {
         self.name.clear();
         self.weight = 1;
         self.limits = LimitsBody::default();
         self.suspended = None;
-        if let Some(deleted) = &mut self.deleted {
-            deleted.erased_at = Some(at.as_micros());
-        }
+        self.deleted = Some(DeletedBody {
+            at: at.as_micros(),
+            by: by.to_string(),
+            erased_at: None,
+        });
     }
 
     pub(super) fn new(new: NewTenant, by: Option<PrincipalId>, at: Option<Timestamp>) -> Self {

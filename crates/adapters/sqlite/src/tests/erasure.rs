@@ -1,5 +1,7 @@
 //! What is erased is in no file of the store any more.
 
+use std::time::Duration;
+
 use arbiter_core::lifecycle::{Command, Expect, RetryPlan};
 use arbiter_core::model::*;
 use arbiter_core::ports::*;
@@ -157,7 +159,8 @@ async fn a_reader_only_delays_the_emptying_of_the_log() {
     reader.execute_batch("BEGIN; SELECT count(*) FROM task;").unwrap();
     erase(&fixture).await;
     drop(reader);
-    // The next commit tries again.
+    // A commit after a while tries again, if the idle writer has not.
+    fixture.advance(Duration::from_secs(1));
     submit(&fixture.store, vec![new_task(77)]).await;
     assert_eq!(hits(&fixture), []);
     let cancel = Command::Cancel { why: "done".into() };
