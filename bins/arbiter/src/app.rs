@@ -31,6 +31,7 @@ use crate::checkpoint::Checkpointer;
 use crate::config::Config;
 use crate::engine::LOG_ORIGIN;
 use crate::exit::Failure;
+use crate::guarded;
 use crate::trust::Trust;
 
 /// Artifacts of one tenant may take up so much: 10 GiB.
@@ -164,7 +165,7 @@ impl App {
             board,
             tenants,
             erasures,
-            artifacts: artifacts.clone(),
+            artifacts: guarded::artifacts(artifacts.clone(), &clock, &entropy, &metrics)?,
             files: artifacts,
             wakeups,
             metrics,

@@ -13,6 +13,7 @@ mod engine;
 mod erasing;
 mod exec;
 mod exit;
+mod guarded;
 mod health;
 mod listening;
 mod output;
