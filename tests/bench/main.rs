@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p arbiter-tests` prints medians of alternating rounds beside the raw rates of SQLite in the same run.
 //! An argument picks parts by name: `life`, `submit`, `security`, `memory`, `start`, and of the
-//! server `http`, `latency`, `idle`.
+//! server `http`, `latency`, `idle`, `overload`.
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 #![expect(clippy::unwrap_used, reason = "a bench that fails should stop")]
@@ -121,5 +121,8 @@ fn main() {
     }
     if is_wanted("idle") {
         runtime.block_on(server::idle());
+    }
+    if is_wanted("overload") {
+        runtime.block_on(server::overload());
     }
 }

@@ -20,6 +20,10 @@ const SUBMITS: usize = 400;
 /// Tasks of one round of P7, and how many come a second.
 const TASKS: usize = 500;
 const PER_SECOND: u64 = 50;
+/// What admission lets through in a second under overload, how much is offered, and for how long.
+const LET_THROUGH: u64 = 20;
+const OFFERED: u64 = 10 * LET_THROUGH;
+const OVERLOAD: Duration = Duration::from_mins(1);
 /// How long an idle server is watched.
 const IDLE: Duration = Duration::from_mins(1);
 
@@ -36,11 +40,18 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        let rate = "{ per_second = 1000000, burst = 1000000 }";
+        Self::with(rate)
+    }
+
+    /// A server that lets submits through at a rate.
+    fn with(submits: &str) -> Self {
         let data = tempfile::tempdir().unwrap();
         let config = data.path().join("config.toml");
-        let rate = "{ per_second = 1000000, burst = 1000000 }";
-        let limits = ["calls_per_principal", "submit_per_principal", "submit_per_tenant"];
-        let lines = limits.map(|name| format!("{name} = {rate}")).join("\n");
+        let lines = format!(
+            "calls_per_principal = {{ per_second = 1000000, burst = 1000000 }}\n\
+             submit_per_principal = {submits}\nsubmit_per_tenant = {submits}"
+        );
         std::fs::write(
             &config,
             format!("[queue]\nopen_tasks_per_tenant = 10000000\n{lines}"),
@@ -317,5 +328,67 @@ pub(crate) async fn idle() {
         server.resident_mib(),
         server.cpu() - before,
         IDLE.as_secs()
+    );
+}
+
+/// Submits at a rate over one connection; the milliseconds of those that were accepted, and how many were refused.
+fn offered(server: &Server, per_second: u64, time: Duration) -> (Vec<f64>, usize) {
+    let mut connection = Connection::new(&server.address, &server.operator);
+    let (mut accepted, mut refused) = (Vec::new(), 0);
+    let start = Instant::now();
+    for number in 0..per_second * time.as_secs() {
+        let due = start + Duration::from_micros(number * 1_000_000 / per_second);
+        if let Some(wait) = due.checked_duration_since(Instant::now()) {
+            std::thread::sleep(wait);
+        }
+        let at = Instant::now();
+        match connection.call("POST", "/v1/tasks", Some(&task())) {
+            (201, _) => accepted.push(at.elapsed().as_secs_f64() * 1e3),
+            (429, answer) => {
+                let told: Value = serde_json::from_slice(&answer).unwrap();
+                assert!(told["retry_after_ms"].as_u64().unwrap() > 0);
+                refused += 1;
+            }
+            (status, _) => panic!("{status}"),
+        }
+    }
+    accepted.sort_by(f64::total_cmp);
+    (accepted, refused)
+}
+
+/// A server under ten times what it lets through, for a minute: how long an accepted submit takes beside that of the
+/// same server without overload.
+#[expect(clippy::unused_async, reason = "called like the other parts")]
+pub(crate) async fn overload() {
+    let rate = format!("{{ per_second = {LET_THROUGH}, burst = {LET_THROUGH} }}");
+    let server = Server::with(&rate);
+    let before = server.cpu();
+    let (calm, _) = offered(&server, LET_THROUGH - 1, OVERLOAD);
+    let busy = (server.cpu() - before) / OVERLOAD.as_secs_f64();
+    let memory = server.resident_mib();
+    let before = server.cpu();
+    let (accepted, refused) = offered(&server, OFFERED, OVERLOAD);
+    let busier = (server.cpu() - before) / OVERLOAD.as_secs_f64();
+    let tail = |times: &[f64]| times[times.len() * 99 / 100];
+    println!(
+        "overload: {OFFERED} submits a second, {LET_THROUGH} let through, for {} s",
+        OVERLOAD.as_secs()
+    );
+    println!(
+        "  accepted {}, refused {refused}, each with retry_after; {:.1} MiB before, {:.1} MiB after",
+        accepted.len(),
+        memory,
+        server.resident_mib()
+    );
+    println!(
+        "  p99 of an accepted submit {:.2} ms, {:.2} ms without overload: ratio {:.1} (bar 5)",
+        tail(&accepted),
+        tail(&calm),
+        tail(&accepted) / tail(&calm)
+    );
+    println!(
+        "  processor time: {:.1} % of a core without, {:.1} % with",
+        busy * 100.0,
+        busier * 100.0
     );
 }

@@ -129,6 +129,8 @@ fn prepare(order: &Order) -> Result<(), String> {
         setgid(Gid::from_raw(uid)).map_err(set("the group"))?;
         setuid(Uid::from_raw(uid)).map_err(set("the user"))?;
     }
+    // The node uses no huge pages itself; whether a command does is for the system to say.
+    prctl::set_thp_disable(false).map_err(set("the use of huge pages"))?;
     prctl::set_no_new_privs().map_err(set("no_new_privs"))?;
     // After the change of user, which clears it; and only then is it known whether the node was still there.
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(set("the parent-death signal"))?;
