@@ -76,7 +76,11 @@ fn a_receiver_is_told_when_a_task_ends_and_again_when_it_was_busy() {
     let (url, messages) = receiver(1);
     let served = Served::with("[hooks]\nloopback_http = true\n", &[]);
     make(&served, &url);
-    let id = served.submit(&task());
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let submitted = served
+        .operator
+        .send("POST", "/v1/tasks", &[("traceparent", trace)], &task());
+    let id = submitted.json()["id"].as_str().expect("an id").to_owned();
     let cancel = json!({"reason": "not needed any more"});
     assert_eq!(
         served
@@ -94,6 +98,11 @@ fn a_receiver_is_told_when_a_task_ends_and_again_when_it_was_busy() {
     assert_eq!(told["task"]["state"], "cancelled");
     assert_eq!(first.header("webhook-id"), told["id"].as_str().expect("an id"));
     assert!(first.header("webhook-signature").starts_with("v1,"));
+    assert_eq!(
+        first.header("traceparent"),
+        trace,
+        "it is part of the submitter's trace"
+    );
     assert_eq!(first.body, second.body, "a repeat is the same message");
     assert_eq!(first.header("webhook-id"), second.header("webhook-id"));
     assert_eq!(served.serving.stop().code(), Some(0));

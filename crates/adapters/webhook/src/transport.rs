@@ -32,9 +32,10 @@ fn prepare(endpoint: &HookEndpoint, message: &HookMessage) -> Option<(Endpoint, 
     let secrets = endpoint.secrets.iter().map(WebhookSecret::parse);
     let secrets = secrets.collect::<Result<_, _>>().ok()?;
     let endpoint = Endpoint::new(&endpoint.url, secrets).ok()?;
-    let tries = message.tries;
+    let (tries, trace) = (message.tries, message.trace.clone());
     let message = Message::new(message.id.clone(), message.body.clone()).ok()?;
-    Some((endpoint, message.tried(tries)))
+    let message = message.tried(tries);
+    Some((endpoint, trace.into_iter().fold(message, Message::trace)))
 }
 
 fn told(why: &Trouble) -> HookTrouble {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::mechanism::SecretText;
-use crate::model::Json;
+use crate::model::{Json, TraceContext};
 
 /// Delivers signed messages.
 ///
@@ -41,6 +41,8 @@ pub struct HookMessage {
     pub body: Json,
     /// How many tries were made before.
     pub tries: u16,
+    /// The trace that it is part of: that of the task's submitter.
+    pub trace: Option<TraceContext>,
 }
 
 /// How a try ended.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_core::mechanism::{Backoff, keyed_jitter};
-use arbiter_core::model::{HookId, OutboxId, TenantId, Timestamp};
+use arbiter_core::model::{HookId, OutboxId, TenantId, Timestamp, TraceContext};
 use arbiter_core::ports::{
     Clock, DocumentError, Documents, HookAnswer, HookMessage, HookTransport, HookTrouble, Metrics, Outbox,
     OutboxEntry, StopSignal, StoreError,
@@ -264,6 +264,8 @@ impl Courier {
             id: load.parcel.about.delivery.clone(),
             body: arbiter_core::model::Json::of(&load.parcel.payload),
             tries: load.entry.tries,
+            // A trace that cannot be read is nothing to hold a message back for.
+            trace: (load.parcel.traceparent.as_deref()).and_then(|text| TraceContext::parse(text).ok()),
         };
         let answer = self.transport.deliver(&kept.body.endpoint(at), &message).await;
         let end = match answer {

@@ -42,6 +42,9 @@ pub(super) struct Parcel {
     pub(super) created_at: i64,
     pub(super) about: About,
     pub(super) payload: Value,
+    /// The trace of the task's submitter (W3C Trace Context).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) traceparent: Option<String>,
 }
 
 /// A transition that hooks may be told of.
@@ -156,6 +159,7 @@ pub(super) fn parcel(
     now: Timestamp,
 ) -> Json {
     let payload = payload(&about, tenant, task);
+    let trace = task.and_then(|task| task.spec.trace.as_ref());
     let parcel = Parcel {
         version: VERSION,
         hook: hook.to_string(),
@@ -163,6 +167,7 @@ pub(super) fn parcel(
         created_at: now.as_micros(),
         about,
         payload,
+        traceparent: trace.map(|trace| trace.as_str().to_owned()),
     };
     Json::of(&json!(parcel))
 }

@@ -22,6 +22,7 @@ fn message(tries: u16) -> HookMessage {
         id: "0190f3c2-7b5e-7c3a-9d41-5f6e8a1b2c3d".to_owned(),
         body: Json::parse(r#"{"type":"task.closed"}"#).unwrap(),
         tries,
+        trace: None,
     }
 }
 
