@@ -6,6 +6,7 @@ mod hooks;
 mod hostile;
 mod load;
 mod matrix;
+mod repeats;
 mod schedules;
 mod shutdown;
 mod streams;

@@ -6,6 +6,7 @@ use axum::{Extension, Router};
 use http::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+use crate::repeats;
 use crate::settings::ApiSettings;
 use crate::state::Api;
 
@@ -155,6 +156,13 @@ impl Operation {
             etag: false,
         });
         self
+    }
+
+    /// It makes something of this form, once per idempotency key. `again` says what a repeat gets.
+    pub(crate) fn makes<T: JsonSchema>(self, what: &'static str, again: &'static str) -> Self {
+        self.headers(&[repeats::HEADER])
+            .answers::<T>(201, what)
+            .answers::<T>(200, again)
     }
 
     /// It answers with something that is not JSON.
