@@ -625,6 +625,8 @@ async fn a_repeat_shows_the_record_as_it_is_now() {
     };
     hooks.update(by, TENANT, id, None, pause).await.expect("changed");
     let rotated = hooks.rotate(by, TENANT, id, None, DAY).await.expect("rotated");
+    // Past what is remembered beside it.
+    bench.world.clock.advance(DAY);
     let Made { record, repeated } = call().await.expect("found");
     let NewSecret { hook: shown, secret } = record;
     assert_eq!((repeated, shown.paused, shown.revision), (true, true, 3));
@@ -644,6 +646,7 @@ async fn a_repeat_shows_the_record_as_it_is_now() {
     changed.expect("changed");
     // Its keys are a change of it too.
     bench.keys.create(None, TENANT, id, None).await.expect("a key");
+    bench.world.clock.advance(DAY);
     let shown = call().await.expect("found").record;
     assert_eq!((shown.name.as_str(), shown.revision), ("another", 3));
     assert_eq!(shown.principal.agent, made.principal.agent, "not another agent");
@@ -696,6 +699,7 @@ async fn a_repeat_gives_a_hooks_secret_again_but_never_a_keys() {
             .revoke(None, TENANT, &again.info.id)
             .await
             .expect("revoked");
+        bench.world.clock.advance(DAY);
         let again = call("k").await.expect("found");
         assert!(again.info.revoked_at.is_some(), "as it is now");
         let another = call("l").await;
