@@ -177,9 +177,9 @@ impl Operation {
         self
     }
 
-    /// Its first answer carries the version as `ETag`.
+    /// Its answers so far carry the version as `ETag`.
     pub(crate) fn etag(mut self) -> Self {
-        if let Some(answer) = self.answers.first_mut() {
+        for answer in &mut self.answers {
             answer.etag = true;
         }
         self

@@ -121,6 +121,9 @@ fn whatever_a_call_makes_it_makes_once_per_idempotency_key() {
             let conflict = operation["responses"]["409"]["description"].as_str();
             let told = conflict.is_some_and(|codes| codes.contains("idempotency_conflict"));
             assert!(told, "{path}: {conflict:?}");
+            let tags =
+                ["201", "200"].map(|status| operation["responses"][status]["headers"]["ETag"].is_object());
+            assert_eq!(tags[0], tags[1], "{path}: the version is told both times");
         }
     }
     makes.sort_unstable();
