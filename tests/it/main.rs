@@ -12,6 +12,7 @@ mod doctor;
 mod examples;
 mod merkle;
 mod openapi;
+mod operating;
 mod remote;
 mod secrets;
 mod server;

@@ -2,7 +2,8 @@
 
 mod access;
 mod contract;
-mod hooks;
+mod erasure;
+pub(crate) mod hooks;
 mod hostile;
 mod load;
 mod matrix;

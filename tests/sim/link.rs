@@ -10,8 +10,8 @@ use arbiter_core::model::{
 };
 use arbiter_core::ports::{
     AgentChanges, AgentPage, AgentQuery, AgentRegistry, Applied, AuditEntry, AuditLog, AuditPage, AuditQuery,
-    Registered, RegistryError, Retry, Revision, StoreError, Tally, TaskHistory, TaskPage, TaskQuery,
-    TaskReader,
+    Registered, RegistryError, Retry, Revision, Seal, Sealed, StoreError, Tally, TaskHistory, TaskPage,
+    TaskQuery, TaskReader,
 };
 use arbiter_testkit::contract::Stores;
 use arbiter_testkit::faulty::{Fault, FaultPlan};
@@ -140,6 +140,11 @@ impl AuditLog for Far {
     async fn redact(&self, index: u64, tenant: TenantId, draft: RecordDraft) -> Result<bool, StoreError> {
         self.link.read("redact").await?;
         self.stores.log.redact(index, tenant, draft).await
+    }
+
+    async fn seal(&self, rule: Seal, draft: RecordDraft) -> Result<Sealed, StoreError> {
+        self.link.read("seal").await?;
+        self.stores.log.seal(rule, draft).await
     }
 }
 

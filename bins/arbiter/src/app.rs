@@ -19,6 +19,7 @@ use arbiter_core::ports::{
 };
 use arbiter_core::services::FailureHandler;
 use arbiter_orchestration::PlainRetry;
+use arbiter_queue::erasures::Erasures;
 use arbiter_queue::policies::PolicySets;
 use arbiter_queue::tenants::{TenantSettings, Tenants};
 use arbiter_queue::traffic::TrafficBoard;
@@ -30,6 +31,7 @@ use crate::checkpoint::Checkpointer;
 use crate::config::Config;
 use crate::engine::LOG_ORIGIN;
 use crate::exit::Failure;
+use crate::guarded;
 use crate::trust::Trust;
 
 /// Artifacts of one tenant may take up so much: 10 GiB.
@@ -44,6 +46,7 @@ pub(crate) struct App {
     pub(crate) policies: Arc<PolicySets>,
     pub(crate) board: Arc<TrafficBoard>,
     pub(crate) tenants: Arc<Tenants>,
+    pub(crate) erasures: Arc<Erasures>,
     pub(crate) artifacts: Arc<dyn ArtifactStore>,
     /// The same, for copying them as files.
     pub(crate) files: Arc<FileArtifacts>,
@@ -125,10 +128,12 @@ impl App {
         );
         let board = Arc::new(TrafficBoard::new(&documents, Arc::clone(&wakeups)));
         let queue = Arc::new(queue.with_board(Arc::clone(&board)));
+        let erasures = Arc::new(Erasures::new(Arc::clone(&queue), &documents));
         let tenants = Arc::new(Tenants::new(
             Arc::clone(&queue),
             Arc::clone(&board),
             &documents,
+            Arc::clone(&erasures),
             TenantSettings::of(bootstrap::DEFAULT_TENANT),
         ));
         tenants.establish().await?;
@@ -159,7 +164,8 @@ impl App {
             policies,
             board,
             tenants,
-            artifacts: artifacts.clone(),
+            erasures,
+            artifacts: guarded::artifacts(artifacts.clone(), &clock, &entropy, &metrics)?,
             files: artifacts,
             wakeups,
             metrics,

@@ -1,14 +1,24 @@
 //! The command line.
 
 mod agent;
+mod erasure;
+mod hook;
+mod queue;
 mod schedule;
+mod task;
+mod tenant;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use agent::{AgentCommand, AgentOperate, AgentRunArgs, HookCommand};
+pub(crate) use agent::{AgentCommand, AgentOperate, AgentRunArgs};
+pub(crate) use erasure::{ErasureCommand, ErasureSort};
+pub(crate) use hook::{EventWord, HookCommand, HookUpdate, WhichHook};
+pub(crate) use queue::{QueueCommand, QueueTarget, Why};
 pub(crate) use schedule::{CatchUpWord, OverlapWord, ScheduleArgs, ScheduleCommand};
+pub(crate) use task::{BulkArgs, Decision, Operate, TaskCommand};
+pub(crate) use tenant::{LimitArgs, LimitWord, TenantCommand, TenantOperate, TenantUpdate};
 
 /// The control plane for fleets of AI agents.
 #[derive(Debug, Parser)]
@@ -78,18 +88,27 @@ pub(crate) enum Command {
     /// Run an agent, look at agents and operate on them
     #[command(subcommand)]
     Agent(AgentCommand),
-    /// Look at completion webhooks
+    /// Look at the queue, pause and resume what it gives out
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// Make, look at and change completion webhooks
     #[command(subcommand)]
     Hook(HookCommand),
     /// Make tasks at given times, again and again
     #[command(subcommand)]
     Schedule(ScheduleCommand),
-    /// Verify, prove and export the audit log
+    /// Erase what was kept about a task or a person
+    #[command(subcommand)]
+    Erasure(ErasureCommand),
+    /// Verify, prove and export the audit log, and redact its details
     #[command(subcommand)]
     Audit(AuditCommand),
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Make, list, limit and suspend tenants
+    #[command(subcommand)]
+    Tenant(TenantCommand),
     /// Make, list and change principals
     #[command(subcommand)]
     Principal(PrincipalCommand),
@@ -192,86 +211,6 @@ pub(crate) struct DemoArgs {
     pub(crate) seed: u64,
 }
 
-/// Which task, and why.
-#[derive(Debug, Args)]
-pub(crate) struct Operate {
-    /// The task's id
-    pub(crate) id: String,
-    /// Why; it is kept in the audit log
-    #[arg(long)]
-    pub(crate) reason: String,
-    /// Refuse unless the task has this version
-    #[arg(long, value_name = "N")]
-    pub(crate) if_version: Option<u64>,
-}
-
-/// What a person decides about a held task.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Decision {
-    /// Go on where it was held.
-    Resume,
-    /// Accept the output.
-    Accept,
-    /// Refuse it.
-    Reject,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TaskCommand {
-    /// Submit tasks: one JSON object a line (`-` reads standard input)
-    Submit {
-        /// The file
-        tasks: PathBuf,
-        /// Store every task or none
-        #[arg(long)]
-        all_or_nothing: bool,
-    },
-    /// Show a task with its attempts
-    Get {
-        /// The task's id
-        id: String,
-    },
-    /// List tasks, oldest first
-    List {
-        /// Only those in this state
-        #[arg(long)]
-        state: Option<String>,
-        /// Only those of this kind
-        #[arg(long)]
-        kind: Option<String>,
-        /// Only those with this label, as name=value
-        #[arg(long)]
-        label: Option<String>,
-        /// At most so many
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
-        limit: u16,
-        /// Only those after the page with this cursor
-        #[arg(long, value_name = "CURSOR")]
-        after: Option<String>,
-    },
-    /// Follow a task until it has ended
-    Watch {
-        /// The task's id
-        id: String,
-    },
-    /// Withdraw a task
-    Cancel(Operate),
-    /// Queue a failed task again
-    Retry(Operate),
-    /// Decide a held task
-    Release {
-        #[command(flatten)]
-        operate: Operate,
-        /// The decision
-        #[arg(long, value_enum)]
-        decision: Decision,
-    },
-    /// Give a task up
-    DeadLetter(Operate),
-    /// Queue a dead letter again
-    Requeue(Operate),
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
     /// Verify the store's audit log, or an exported one, and name the first bad entry
@@ -310,6 +249,14 @@ pub(crate) enum AuditCommand {
         /// Only those after the page with this cursor
         #[arg(long, value_name = "CURSOR")]
         before: Option<String>,
+    },
+    /// Remove the detail of an entry; the entry and every proof stay as they are
+    Redact {
+        /// The entry's place in the log, from 0
+        index: u64,
+        /// Why; it is kept in the audit log
+        #[arg(long)]
+        reason: String,
     },
     /// Print the verifier key that signed checkpoints are checked with
     Key,

@@ -8,14 +8,17 @@ mod config;
 mod demo;
 pub(crate) mod demo_agent;
 pub(crate) mod doctor;
+mod erasure;
 mod hook;
 mod key;
 mod policy;
 mod principal;
+mod queue;
 mod run;
 mod schedule;
 mod serve;
 mod task;
+mod tenant;
 
 use std::future::Future;
 
@@ -54,15 +57,24 @@ pub(crate) fn run(cli: Cli, config: Config, environment: &dyn Environment) -> Re
         Command::Agent(command) => block_on(reach::with(&choice, config, async |reach| {
             agent::run(reach, command, json).await
         })),
+        Command::Queue(command) => block_on(reach::with(&choice, config, async |reach| {
+            queue::run(reach, command, json).await
+        })),
         Command::Hook(command) => block_on(reach::with(&choice, config, async |reach| {
             hook::run(reach, command, json).await
         })),
         Command::Schedule(command) => block_on(reach::with(&choice, config, async |reach| {
             schedule::run(reach, command, json).await
         })),
+        Command::Erasure(command) => block_on(reach::with(&choice, config, async |reach| {
+            erasure::run(reach, command, json).await
+        })),
         Command::Audit(command) => block_on(audit::run(&choice, config, command, json)),
         Command::Key(command) => block_on(reach::with(&choice, config, async |reach| {
             key::run(reach, command, json).await
+        })),
+        Command::Tenant(command) => block_on(reach::with(&choice, config, async |reach| {
+            tenant::run(reach, command, json).await
         })),
         Command::Principal(command) => block_on(reach::with(&choice, config, async |reach| {
             principal::run(reach, command, json).await

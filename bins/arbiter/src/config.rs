@@ -114,7 +114,7 @@ impl Config {
         let server = ServerConfig::of(&file.server, &folder, problems);
         let hooks = HooksConfig::of(&file.hooks, problems);
         let allocation = allocation::settings(&file.allocation, problems);
-        let upkeep = UpkeepConfig::of(&file.agents, &file.backup, &folder, problems);
+        let upkeep = UpkeepConfig::of(&file.agents, &file.backup, &file.retention, &folder, problems);
         let (data_dir, data_dir_from) = data?;
         Some(Self {
             policies: file.policies.files.iter().map(|name| folder.join(name)).collect(),

@@ -17,8 +17,8 @@ use arbiter_orchestration::supervisor::{
     Service, ServiceState, StartError, Supervisor, SupervisorPorts, service,
 };
 use arbiter_orchestration::{
-    AttemptRunner, Dispatcher, DispatcherParts, DueTimer, HostedAgent, Offers, PullDesk, PullParts, Reviewer,
-    SilentAgents, Stop, Stopper,
+    AttemptRunner, Dispatcher, DispatcherParts, DueTimer, HostedAgent, Offers, PullDesk, PullParts,
+    RetentionSweep, Reviewer, SilentAgents, Stop, Stopper,
 };
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -108,6 +108,7 @@ impl Engine {
                 Arc::new(registry),
                 timer(app),
                 silent_agents(app),
+                retention(app),
                 checkpoints(app),
                 housekeeping::housekeeping(app),
             ],
@@ -236,6 +237,21 @@ fn silent_agents(app: &App) -> Arc<dyn Service> {
     service("silent-agents", move |stop| {
         let silent = Arc::clone(&silent);
         Box::pin(async move { silent.run(stop).await })
+    })
+}
+
+fn retention(app: &App) -> Arc<dyn Service> {
+    let sweep = Arc::new(RetentionSweep {
+        store: app.store.clone(),
+        audit: app.store.clone(),
+        clock: Arc::clone(&app.clock),
+        metrics: Arc::clone(&app.metrics),
+        tasks: app.config.upkeep.keep_tasks,
+        details: app.config.upkeep.keep_details,
+    });
+    service("retention", move |stop| {
+        let sweep = Arc::clone(&sweep);
+        Box::pin(async move { sweep.run(stop).await })
     })
 }
 

@@ -2,10 +2,14 @@
 
 mod agents;
 mod audit;
+mod bulk;
+mod erasures;
 mod hooks;
 mod policies;
+mod queue;
 mod schedules;
 mod tasks;
+mod tenants;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +27,10 @@ use crate::config::{Config, Environment};
 use crate::exit::Failure;
 use crate::{bootstrap, owner};
 
+pub(crate) use bulk::Bulk;
+pub(crate) use queue::PauseChoice;
 pub(crate) use tasks::{Line, Moved, Refusal, task_id, verdict};
+pub(crate) use tenants::tenant_id;
 
 /// Which server, and as whom, as it was asked for.
 #[derive(Debug, Clone, Default)]

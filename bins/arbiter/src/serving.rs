@@ -15,7 +15,7 @@ use crate::engine::{Engine, Running};
 use crate::exit::Failure;
 use crate::health::{Health, Presence};
 use crate::listening::Listening;
-use crate::{access, owner, schedules, traffic, webhooks};
+use crate::{access, erasing, owner, schedules, traffic, webhooks};
 
 /// A server that runs.
 pub(crate) struct Serving {
@@ -57,6 +57,7 @@ impl Serving {
         services.extend(webhooks::services(app)?);
         services.push(traffic::service(app));
         services.push(access::service(app));
+        services.push(erasing::service(app));
         services.push(schedules::service(app, schedules));
         services.push(listening.clone());
         let running = engine.start(app, services).await?;

@@ -4,6 +4,7 @@ mod agents;
 mod artifacts;
 mod audit;
 mod bulk;
+mod erasures;
 mod hooks;
 mod keys;
 mod policies;
@@ -34,6 +35,7 @@ pub(crate) fn all() -> Routes {
         .join(policies::routes())
         .join(audit::routes())
         .join(tenants::routes())
+        .join(erasures::routes())
         .join(queue::routes())
         .join(system::routes())
 }

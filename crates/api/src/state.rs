@@ -10,6 +10,7 @@ use arbiter_core::ports::{
     TaskReader, Wakeups,
 };
 use arbiter_orchestration::{PullDesk, Stop};
+use arbiter_queue::erasures::Erasures;
 use arbiter_queue::hooks::Hooks;
 use arbiter_queue::policies::PolicySets;
 use arbiter_queue::schedules::Schedules;
@@ -93,6 +94,8 @@ pub struct ApiParts {
     pub hooks: Arc<Hooks>,
     /// Tenants.
     pub tenants: Arc<Tenants>,
+    /// What is to be erased.
+    pub erasures: Arc<Erasures>,
     /// What is paused.
     pub pauses: Arc<Pauses>,
     /// Schedules.

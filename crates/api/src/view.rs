@@ -1,11 +1,14 @@
 //! From the model to its JSON form: the same for the interface and for commands on the local store.
 
+mod bulk;
+mod erasures;
 mod hooks;
 mod policies;
 mod principals;
+mod queue;
 mod schedules;
-
 mod spec;
+mod tenants;
 
 use arbiter_core::model::{
     ArtifactRef, Attempt, AttemptEnd, Holder, Progress, Ratio, RegisteredAgent, SecurityLevel, State,
@@ -20,10 +23,14 @@ use arbiter_wire::http::{
 use arbiter_wire::task::ArtifactForm;
 use serde_json::value::RawValue;
 
-pub use hooks::{delivery, hook};
+pub use bulk::bulk;
+pub use erasures::erasure;
+pub use hooks::{delivery, hook, hook_event, hook_secret};
 pub use policies::{policies, policy_set};
 pub use principals::{key, principal};
+pub use queue::{pause, queue_status};
 pub use schedules::{instants, schedule};
+pub use tenants::tenant;
 
 /// How often an agent should be heard of.
 pub(crate) const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(15);

@@ -17,6 +17,7 @@ mod pipeline;
 pub mod proof;
 pub mod record;
 pub mod report;
+pub mod seal;
 pub mod tile;
 pub mod tree;
 pub mod verify;

@@ -4,6 +4,7 @@ mod agents;
 mod artifacts;
 mod audit;
 mod bulk;
+mod erasures;
 mod hooks;
 mod policies;
 mod principals;
@@ -44,6 +45,7 @@ pub const OPERATIONS: &[Operation] = &[
     tasks::REQUEUE,
     bulk::CANCEL_MANY,
     bulk::REQUEUE_MANY,
+    bulk::PURGE_MANY,
     work::CLAIM,
     work::ACKNOWLEDGE,
     work::HEARTBEAT,
@@ -89,6 +91,10 @@ pub const OPERATIONS: &[Operation] = &[
     tenants::UPDATE,
     tenants::SUSPEND,
     tenants::RESUME,
+    tenants::DELETE,
+    erasures::REQUEST,
+    erasures::LIST,
+    erasures::GET,
     principals::CREATE,
     principals::LIST,
     principals::GET,
@@ -108,6 +114,7 @@ pub const OPERATIONS: &[Operation] = &[
     audit::EXPORT,
     audit::HEAD,
     audit::PROOF,
+    audit::REDACT,
     audit::CONSISTENCY,
     system::HEALTH,
     system::READY,

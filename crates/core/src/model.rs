@@ -24,8 +24,8 @@ pub use attempt::{Attempt, AttemptEnd, Failure, FailureClass, OpenAttempt, Progr
 pub use decision::{Alternative, Decision, ScorePart};
 pub use digest::{Digest, InvalidDigest};
 pub use ids::{
-    AgentId, BatchId, CommandId, DecisionId, Fence, HookId, InvalidId, LaneId, NodeId, OrderKey, OutboxId,
-    PrincipalId, ScheduleId, TaskId, TenantId, Version,
+    AgentId, BatchId, CommandId, DecisionId, ErasureId, Fence, HookId, InvalidId, LaneId, NodeId, OrderKey,
+    OutboxId, PrincipalId, ScheduleId, TaskId, TenantId, Version,
 };
 pub use json::{InvalidJson, Json};
 pub use kind::{InvalidKind, TaskKind};

@@ -31,10 +31,12 @@ pub use agent_transport::{
 pub use artifact_store::{
     ArtifactError, ArtifactPage, ArtifactStore, ArtifactUsage, ByteSource, Bytes, Stored,
 };
-pub use audit_log::{AuditDetail, AuditEntry, AuditLog, AuditPage, AuditQuery, AuditTree, TreeHead};
+pub use audit_log::{
+    AuditDetail, AuditEntry, AuditLog, AuditPage, AuditQuery, AuditTree, Seal, SealSubject, Sealed, TreeHead,
+};
 pub use documents::{
-    Document, DocumentContent, DocumentError, DocumentKey, DocumentQuery, DocumentWrite, Documents,
-    Precondition,
+    Clearance, Cleared, Document, DocumentContent, DocumentError, DocumentKey, DocumentQuery, DocumentWrite,
+    Documents, Precondition,
 };
 pub use error::{Applied, BoxError, Retry, StoreError};
 pub use hook_transport::{HookAnswer, HookEndpoint, HookMessage, HookTransport, HookTrouble};
@@ -49,7 +51,7 @@ pub use system::{BoxFuture, Clock, Ended, Entropy, IdSource, Spawner, TaskHandle
 pub use task_reader::{Tally, TaskHistory, TaskPage, TaskQuery, TaskReader};
 pub use task_store::{
     Assignment, Candidate, Choice, Chooser, ClaimRequest, Claimed, DueDone, Effects, Idempotency, LaneHead,
-    LaneQuota, LeaseRef, LeaseStatus, NewOutboxEntry, NewTask, Retention, Scope, SubmitRefusal,
+    LaneQuota, LeaseRef, LeaseStatus, NewOutboxEntry, NewTask, Purge, Retention, Scope, SubmitRefusal,
     SubmitRequest, Submitted, TaskStore, Transition,
 };
 pub use wakeups::{Hint, HintStream, Wakeups};

@@ -7,7 +7,7 @@ use arbiter_core::model::{
     AuditAction, Json, Operation, Principal, Resource, StateName, StoredTask, Target, TaskId, TaskKind,
     TenantId, TenantScope, Timestamp,
 };
-use arbiter_core::ports::{Effects, Hint, TaskQuery, Transition};
+use arbiter_core::ports::{Effects, Hint, Purge, Retention, TaskQuery, Transition};
 use serde_json::json;
 
 use crate::error::QueueError;
@@ -94,6 +94,21 @@ impl SecureQueue {
             .await
     }
 
+    /// Deletes every closed task that a filter finds, dead letters among them, with its input, attempts and outputs. Its
+    /// audit records stay. Tasks that others wait for stay, and those whose attempt holds a slot yet: they are not counted
+    /// as done, and a repeat finds them.
+    ///
+    /// # Errors
+    /// See [`QueueError`]. After an error some tasks may be deleted; a repeat finds the rest.
+    pub async fn purge_many(
+        &self,
+        principal: &Principal,
+        request: BulkRequest,
+    ) -> Result<BulkOutcome, QueueError> {
+        self.operate_many(principal, Operation::TaskPurgeMany, request)
+            .await
+    }
+
     async fn operate_many(
         &self,
         principal: &Principal,
@@ -113,7 +128,7 @@ impl SecureQueue {
             next,
             ..BulkOutcome::default()
         };
-        let mut transitions = Vec::new();
+        let mut permitted = Vec::new();
         for (stored, single) in found {
             let target = target_of(&stored);
             // What the principal may not see is not counted either.
@@ -125,7 +140,7 @@ impl SecureQueue {
                 outcome.sample.push(stored.task.id);
             }
             if self.allows(principal, single, &target)? {
-                transitions.push(self.transition(principal, operation, single, &stored, &why));
+                permitted.push((stored, single));
             } else {
                 *outcome.refused.entry(QueueError::Forbidden.code()).or_default() += 1;
             }
@@ -134,7 +149,16 @@ impl SecureQueue {
             return Ok(outcome);
         }
         self.tell_forbidden(principal, operation, &outcome).await?;
-        self.apply_all(transitions, &mut outcome).await?;
+        if operation == Operation::TaskPurgeMany {
+            let ids = permitted.iter().map(|(stored, _)| stored.task.id).collect();
+            outcome.done = self.purge(principal, tenant, ids, &why).await?;
+        } else {
+            let transitions = permitted
+                .iter()
+                .map(|(stored, single)| self.transition(principal, operation, *single, stored, &why));
+            let transitions = transitions.collect();
+            self.apply_all(transitions, &mut outcome).await?;
+        }
         Ok(outcome)
     }
 
@@ -204,6 +228,23 @@ impl SecureQueue {
         }
     }
 
+    async fn purge(
+        &self,
+        principal: &Principal,
+        tenant: TenantId,
+        ids: Vec<TaskId>,
+        why: &str,
+    ) -> Result<usize, QueueError> {
+        let detail = Json::of(&json!({"schema": "reason/1", "reason": why}));
+        let draft = Self::draft(principal, Operation::TaskPurgeMany).with_detail(detail);
+        let retention = Retention {
+            limit: ids.len(),
+            which: Purge::Tasks(tenant, ids),
+            effects: Effects::of(draft),
+        };
+        Ok(self.ports.store.purge(retention).await?)
+    }
+
     /// Puts on record how many tasks the policies refused.
     async fn tell_forbidden(
         &self,
@@ -254,6 +295,9 @@ const fn single(operation: Operation, state: StateName) -> Option<Operation> {
     match (operation, state) {
         (Operation::TaskCancelMany, S::Queued | S::Assigned | S::Running | S::Reviewing | S::Held) => {
             Some(Operation::TaskCancel)
+        }
+        (Operation::TaskPurgeMany, S::Succeeded | S::Failed | S::Cancelled | S::DeadLettered) => {
+            Some(Operation::TaskPurgeMany)
         }
         (Operation::TaskRequeueMany, S::Failed) => Some(Operation::TaskRetry),
         (Operation::TaskRequeueMany, S::DeadLettered) => Some(Operation::TaskRequeue),

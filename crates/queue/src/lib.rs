@@ -3,6 +3,7 @@
 mod agents;
 mod bulk;
 mod content;
+pub mod erasures;
 mod error;
 mod fingerprint;
 pub mod hooks;

@@ -1,11 +1,16 @@
 //! Reading tasks, under the same rights as everything else.
 
-use arbiter_core::model::{Operation, Principal, RecordOutcome, StoredTask, Target, TaskId, TenantScope};
+use arbiter_core::model::{
+    AuditAction, Json, Operation, Principal, RecordOutcome, Resource, StoredTask, Target, TaskId, TenantId,
+    TenantScope,
+};
 use arbiter_core::ports::{AuditPage, AuditQuery, Tally, TaskHistory, TaskPage, TaskQuery};
+use serde_json::json;
 
 use crate::error::QueueError;
 use crate::operate::target_of;
 use crate::service::SecureQueue;
+use crate::validate;
 
 impl SecureQueue {
     /// A task. Denied looks like absent.
@@ -98,6 +103,35 @@ impl SecureQueue {
 }
 
 impl SecureQueue {
+    /// Removes the detail of an entry of the audit log, which belongs to `tenant`. The entry itself and every proof stay
+    /// as they are. Gives false when it has no detail (any more).
+    ///
+    /// # Errors
+    /// See [`QueueError`].
+    ///
+    /// # Cancel safety
+    /// It may be removed although the future is dropped; a repeat gives false then.
+    pub async fn redact_entry(
+        &self,
+        principal: &Principal,
+        tenant: TenantId,
+        index: u64,
+        why: String,
+    ) -> Result<bool, QueueError> {
+        let operation = Operation::AuditRedact;
+        self.guard(principal, operation, &Target::of(tenant)).await?;
+        if let Err(error) = validate::reason(&self.settings.fields, &why) {
+            let mut record = self.refusal(principal, operation, AuditAction::Rejected, error.code());
+            record.resource = Resource::new("audit_entry", index.to_string());
+            self.append(record).await?;
+            return Err(error);
+        }
+        let why = self.content.reason(why);
+        let detail = Json::of(&json!({"schema": "reason/1", "reason": why}));
+        let draft = Self::draft(principal, operation).with_detail(detail);
+        Ok(self.ports.audit.redact(index, tenant, draft).await?)
+    }
+
     /// Authorises and limits an operation on the principal's own tenant that another service carries out, such as the
     /// management of keys or reading the audit log.
     ///

@@ -9,20 +9,20 @@ use serde_json::{Value, json};
 use super::{Served, task};
 
 /// A message as it came: headers in lower case, and the body.
-struct Message {
+pub(crate) struct Message {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
 }
 
 impl Message {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(known, _)| known == name);
         found.map_or("", |(_, value)| value)
     }
 }
 
 /// A receiver that answers the first so many messages with 503.
-fn receiver(failures: usize) -> (String, Receiver<Message>) {
+pub(crate) fn receiver(failures: usize) -> (String, Receiver<Message>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
     let (sender, messages) = channel();
@@ -57,7 +57,7 @@ fn receiver(failures: usize) -> (String, Receiver<Message>) {
     (format!("http://{address}/hook"), messages)
 }
 
-fn next(messages: &Receiver<Message>) -> Message {
+pub(crate) fn next(messages: &Receiver<Message>) -> Message {
     messages
         .recv_timeout(std::time::Duration::from_mins(1))
         .expect("a message")

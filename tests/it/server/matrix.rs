@@ -43,11 +43,15 @@ fn furnish(served: &Served, agent: &Caller) -> Owned {
         CANARY.as_bytes(),
     );
     assert!((200..300).contains(&stored.status), "{stored:?}");
+    let person = operator.post("/v1/principals", &json!({"name": CANARY, "roles": ["submitter"]}));
+    let erasure = json!({"subject": "principal", "id": id(&person), "reason": CANARY});
+    let erasure = id(&operator.post("/v1/erasures", &erasure));
     BTreeMap::from([
         ("tasks", id(&operator.post("/v1/tasks", &one))),
         ("agents", id(&agent.post("/v1/agents", &profile))),
         ("hooks", hook),
         ("schedules", id(&operator.post("/v1/schedules", &schedule))),
+        ("erasures", erasure),
         ("principals", principal),
         ("artifacts", digest_of(CANARY)),
         ("key", key.json()["key"]["id"].as_str().expect("a key").to_owned()),

@@ -1,4 +1,4 @@
-//! The command line of `arbiter agent` and `arbiter hook`.
+//! The command line of `arbiter agent`.
 
 use clap::{Args, Subcommand};
 
@@ -82,20 +82,4 @@ impl AgentRunArgs {
             self.command.clone()
         }
     }
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum HookCommand {
-    /// List webhooks
-    List,
-    /// Show a webhook
-    Get {
-        /// The hook's id
-        id: String,
-    },
-    /// Show the log of a webhook's last deliveries
-    Deliveries {
-        /// The hook's id
-        id: String,
-    },
 }

@@ -66,6 +66,12 @@ pub(crate) async fn run(
             })
             .await;
         }
+        AuditCommand::Redact { index, reason } => {
+            return reach::with(choice, config, async |reach| {
+                redact(reach, index, reason, json).await
+            })
+            .await;
+        }
         AuditCommand::Proof { index } => {
             return reach::with(choice, config, async |reach| proof(reach, index).await).await;
         }
@@ -89,7 +95,7 @@ async fn with_store(app: &App, command: AuditCommand, json: bool) -> Result<(), 
             export(app, &file, json).await
         }
         // Handled before the store is opened.
-        AuditCommand::Search { .. } | AuditCommand::Proof { .. } => Ok(()),
+        AuditCommand::Search { .. } | AuditCommand::Proof { .. } | AuditCommand::Redact { .. } => Ok(()),
         AuditCommand::Key => {
             output::line(&app.trust()?.root().to_string());
             Ok(())
@@ -105,6 +111,18 @@ async fn with_store(app: &App, command: AuditCommand, json: bool) -> Result<(), 
             Ok(())
         }
     }
+}
+
+async fn redact(reach: &Reach, index: u64, reason: String, json: bool) -> Result<(), Failure> {
+    let told = reach.redact(index, reason).await?;
+    if json {
+        output::json(&json!(told));
+    } else if told.removed {
+        output::line(&format!("the detail of entry {index} is removed"));
+    } else {
+        output::line(&format!("entry {index} has no detail"));
+    }
+    Ok(())
 }
 
 /// Authorises what concerns the log of every tenant.

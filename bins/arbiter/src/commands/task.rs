@@ -1,5 +1,7 @@
 //! `arbiter task`.
 
+mod bulk;
+
 use arbiter_core::model::{StateName, TaskKind};
 use arbiter_core::ports::TaskQuery;
 use arbiter_queue::Submission;
@@ -8,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cli::TaskCommand;
 use crate::exit::Failure;
-use crate::reach::{Line, Moved, Reach, Refusal, task_id, verdict};
+use crate::reach::{Bulk, Line, Moved, Reach, Refusal, task_id, verdict};
 use crate::{output, view};
 
 /// Runs a task command, through the same admission as everybody.
@@ -29,6 +31,11 @@ pub(crate) async fn run(reach: &Reach, command: TaskCommand, json: bool) -> Resu
             let query = query(state, kind, label, limit)?;
             return list(reach, query, after, json).await;
         }
+        TaskCommand::BulkCancel(arguments) => return bulk::run(reach, Bulk::Cancel, *arguments, json).await,
+        TaskCommand::BulkRequeue(arguments) => {
+            return bulk::run(reach, Bulk::Requeue, *arguments, json).await;
+        }
+        TaskCommand::BulkPurge(arguments) => return bulk::run(reach, Bulk::Purge, *arguments, json).await,
         TaskCommand::Watch { id } => return watch(reach, &id, json).await,
         TaskCommand::Cancel(operate) => reach.cancel(operate).await?,
         TaskCommand::Retry(operate) => reach.retry(operate).await?,
@@ -164,32 +171,31 @@ fn query(
     label: Option<String>,
     limit: u16,
 ) -> Result<TaskQuery, Failure> {
-    let state = match state {
-        None => None,
-        Some(word) => Some(StateName::from_word(&word).ok_or_else(|| {
-            let known: Vec<&str> = StateName::ALL.iter().map(|state| state.word()).collect();
-            Failure::usage(format!(
-                "`{word}` is no state; the states are {}",
-                known.join(", ")
-            ))
-        })?),
-    };
-    let kind = kind
-        .map(|text| TaskKind::new(&text))
-        .transpose()
-        .map_err(|error| Failure::usage(error.to_string()))?;
-    let label = match label {
-        None => None,
-        Some(text) => match text.split_once('=') {
-            Some((name, value)) => Some((name.to_owned(), value.to_owned())),
-            None => return Err(Failure::usage("--label takes name=value")),
-        },
-    };
     Ok(TaskQuery {
         after: None,
         limit: usize::from(limit),
-        state,
-        kind,
-        label,
+        state: state.as_deref().map(state_name).transpose()?,
+        kind: kind.as_deref().map(task_kind).transpose()?,
+        label: label.as_deref().map(label_pair).transpose()?,
     })
+}
+
+fn state_name(word: &str) -> Result<StateName, Failure> {
+    StateName::from_word(word).ok_or_else(|| {
+        let known: Vec<&str> = StateName::ALL.iter().map(|state| state.word()).collect();
+        Failure::usage(format!(
+            "`{word}` is no state; the states are {}",
+            known.join(", ")
+        ))
+    })
+}
+
+fn task_kind(text: &str) -> Result<TaskKind, Failure> {
+    TaskKind::new(text).map_err(|error| Failure::usage(error.to_string()))
+}
+
+fn label_pair(text: &str) -> Result<(String, String), Failure> {
+    text.split_once('=')
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or_else(|| Failure::usage("--label takes name=value"))
 }

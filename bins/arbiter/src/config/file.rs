@@ -24,6 +24,7 @@ pub(crate) struct FileConfig {
     pub(crate) allocation: AllocationSection,
     pub(crate) agents: AgentsSection,
     pub(crate) backup: BackupSection,
+    pub(crate) retention: RetentionSection,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -54,6 +55,13 @@ pub(crate) struct AgentsSection {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct BackupSection {
     pub(crate) folder: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RetentionSection {
+    pub(crate) tasks_days: Option<u32>,
+    pub(crate) audit_details_days: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

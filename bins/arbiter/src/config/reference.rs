@@ -233,6 +233,16 @@ const SETTINGS: &[Setting] = &[
         default: "none",
         meaning: "Folder in which a running server writes backups; without it, `system.backup` is disabled.",
     },
+    Setting {
+        key: "retention.tasks_days",
+        default: "none",
+        meaning: "How long closed tasks are kept, dead letters among them, with their inputs, attempts and outputs, 1–36500 days; for good, when it is absent.",
+    },
+    Setting {
+        key: "retention.audit_details_days",
+        default: "none",
+        meaning: "How long the details of audit entries are kept, 1–36500 days; for good, when it is absent. The entries themselves are kept for good, and every proof stays valid.",
+    },
 ];
 
 const HEAD: &str = "\

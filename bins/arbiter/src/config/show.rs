@@ -63,6 +63,10 @@ pub(crate) fn show(config: &Config) -> Value {
         },
         "agents": {"remove_after_hours": config.upkeep.remove_agents_after.as_secs() / 3_600},
         "backup": {"folder": config.upkeep.backups},
+        "retention": {
+            "tasks_days": config.upkeep.keep_tasks.map(days),
+            "audit_details_days": config.upkeep.keep_details.map(days),
+        },
         "hooks": {
             "per_tenant": config.hooks.settings.per_tenant,
             "hosts": config.hooks.hosts,
@@ -90,4 +94,9 @@ fn allocation(settings: &arbiter_allocation::Settings) -> Value {
         "stale_seconds": settings.stale_after.as_secs(),
         "running": tenants.chain(kinds).collect::<Vec<_>>(),
     })
+}
+
+/// A time in whole days.
+const fn days(time: std::time::Duration) -> u64 {
+    time.as_secs() / 86_400
 }

@@ -1,9 +1,9 @@
-//! The sections `agents` and `backup`.
+//! The sections `agents`, `backup` and `retention`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::file::{AgentsSection, BackupSection};
+use super::file::{AgentsSection, BackupSection, RetentionSection};
 
 /// What keeps a node in order.
 #[derive(Debug, Clone)]
@@ -12,12 +12,17 @@ pub(crate) struct UpkeepConfig {
     pub(crate) remove_agents_after: Duration,
     /// Where a running server writes backups.
     pub(crate) backups: Option<PathBuf>,
+    /// How long closed tasks are kept; for good, when it is absent.
+    pub(crate) keep_tasks: Option<Duration>,
+    /// How long details of the audit log are kept; for good, when it is absent.
+    pub(crate) keep_details: Option<Duration>,
 }
 
 impl UpkeepConfig {
     pub(super) fn of(
         agents: &AgentsSection,
         backup: &BackupSection,
+        retention: &RetentionSection,
         folder: &Path,
         problems: &mut Vec<String>,
     ) -> Self {
@@ -30,7 +35,22 @@ impl UpkeepConfig {
         }
         Self {
             remove_agents_after: Duration::from_hours(hours.into()),
+            keep_tasks: days("retention.tasks_days", retention.tasks_days, problems),
+            keep_details: days(
+                "retention.audit_details_days",
+                retention.audit_details_days,
+                problems,
+            ),
             backups: backup.folder.as_ref().map(|path| folder.join(path)),
         }
     }
+}
+
+/// A time in whole days.
+fn days(key: &str, days: Option<u32>, problems: &mut Vec<String>) -> Option<Duration> {
+    let days = days?;
+    if !(1..=36_500).contains(&days) {
+        problems.push(format!("{key}: must lie in 1..=36500, not {days}"));
+    }
+    Some(Duration::from_hours(u64::from(days) * 24))
 }

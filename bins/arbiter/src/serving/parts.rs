@@ -35,6 +35,7 @@ pub(super) fn parts(
         policies: Arc::clone(&app.policies),
         hooks: webhooks::hooks(app),
         tenants: Arc::clone(&app.tenants),
+        erasures: Arc::clone(&app.erasures),
         pauses: traffic::pauses(app),
         schedules: Arc::clone(schedules),
         reader: app.store.clone(),

@@ -1,15 +1,17 @@
 //! The ports `AuditLog` and `AuditTree`.
 
+use arbiter_audit::seal::SealRule;
 use arbiter_audit::tile::TILE_WIDTH;
+use arbiter_audit::view::LeafView;
 use arbiter_core::model::{
     AuditAction, BatchId, Digest, Json, Record, RecordDraft, RecordOutcome, Resource, TenantId, TenantScope,
 };
 use arbiter_core::ports::{
-    AuditDetail, AuditEntry, AuditLog, AuditPage, AuditQuery, AuditTree, StoreError, TreeHead,
+    AuditDetail, AuditEntry, AuditLog, AuditPage, AuditQuery, AuditTree, Seal, Sealed, StoreError, TreeHead,
 };
 use async_trait::async_trait;
 
-use crate::store::{InMemoryStore, head_of};
+use crate::store::{InMemoryStore, Transaction, head_of};
 use crate::tables::{LeafRow, Tables};
 
 /// A search looks at so many entries, at most, for each that it may give.
@@ -47,23 +49,72 @@ impl AuditLog for InMemoryStore {
                 .tables
                 .leaves
                 .put(index, LeafRow { detail: None, ..row });
-            let mut actions = draft.actions;
-            actions.push(AuditAction::Redacted);
-            transaction.leaf(&Record {
-                at: transaction.now,
-                tenant,
-                principal: draft.principal,
-                operation: draft.operation,
-                actions,
-                resource: Resource::new("audit_entry", index.to_string()),
-                outcome: RecordOutcome::Done,
-                reason: None,
-                count: None,
-                detail: draft.detail,
-            })?;
+            let resource = Resource::new("audit_entry", index.to_string());
+            redacted(transaction, tenant, resource, None, draft)?;
             Ok(true)
         })
     }
+
+    async fn seal(&self, rule: Seal, draft: RecordDraft) -> Result<Sealed, StoreError> {
+        self.write("seal audit entries", |transaction| {
+            seal(transaction, &rule, draft.clone())
+        })
+    }
+}
+
+fn seal(transaction: &mut Transaction<'_>, rule: &Seal, draft: RecordDraft) -> Result<Sealed, StoreError> {
+    let matcher = SealRule::new(rule);
+    let (mut found, mut sealed, mut looked_at) = (Vec::new(), Sealed::default(), 0);
+    for (index, row) in transaction.tables.leaves.range(rule.from..) {
+        if looked_at >= rule.limit.max(1) {
+            sealed.next = Some(*index);
+            break;
+        }
+        looked_at += 1;
+        let leaf = LeafView::parse(&row.bytes).map_err(|error| transaction.failed(error))?;
+        if matcher.is_over(&leaf) {
+            break;
+        }
+        if row.detail.is_some() && matcher.takes(&leaf) {
+            found.push((*index, row.clone()));
+        }
+    }
+    for (index, row) in found {
+        transaction
+            .tables
+            .leaves
+            .put(index, LeafRow { detail: None, ..row });
+        sealed.removed += 1;
+    }
+    if sealed.removed > 0 {
+        let resource = Resource::new("tenant", rule.told.to_string());
+        redacted(transaction, rule.told, resource, Some(sealed.removed), draft)?;
+    }
+    Ok(sealed)
+}
+
+/// Records that details were removed.
+fn redacted(
+    transaction: &mut Transaction<'_>,
+    tenant: TenantId,
+    resource: Resource,
+    count: Option<u64>,
+    draft: RecordDraft,
+) -> Result<(), StoreError> {
+    let mut actions = draft.actions;
+    actions.push(AuditAction::Redacted);
+    transaction.leaf(&Record {
+        at: transaction.now,
+        tenant,
+        principal: draft.principal,
+        operation: draft.operation,
+        actions,
+        resource,
+        outcome: RecordOutcome::Done,
+        reason: None,
+        count,
+        detail: draft.detail,
+    })
 }
 
 fn entry(index: u64, row: &LeafRow) -> Result<AuditEntry, StoreError> {

@@ -1,11 +1,12 @@
 //! The port `Documents`.
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use arbiter_core::model::{AuditAction, Record, RecordOutcome, Resource, TenantId, TenantScope, Timestamp};
 use arbiter_core::ports::{
-    Document, DocumentError, DocumentKey, DocumentQuery, DocumentWrite, Documents, Effects, Precondition,
-    StoreError,
+    Clearance, Cleared, Document, DocumentError, DocumentKey, DocumentQuery, DocumentWrite, Documents,
+    Effects, Precondition, StoreError,
 };
 use async_trait::async_trait;
 
@@ -38,6 +39,10 @@ impl Documents for InMemoryStore {
             }
             Ok(revisions)
         })
+    }
+
+    async fn clear(&self, clearance: Clearance) -> Result<usize, StoreError> {
+        self.write("clear documents", |transaction| clear(transaction, &clearance))
     }
 
     async fn list(&self, scope: TenantScope, query: DocumentQuery) -> Result<Vec<Document>, StoreError> {
@@ -90,6 +95,48 @@ fn put(transaction: &mut Transaction<'_>, write: &DocumentWrite) -> Result<u64, 
     }
     tables.documents.put(key.clone(), document);
     Ok(found + 1)
+}
+
+fn clear(transaction: &mut Transaction<'_>, clearance: &Clearance) -> Result<usize, StoreError> {
+    let tables = &mut *transaction.tables;
+    let found: Vec<Document> = match &clearance.which {
+        Cleared::Tenant { tenant, keep } => (tables.documents.range(..))
+            .map(|(_, document)| document)
+            .filter(|document| document.key.tenant == *tenant && !keep.contains(&document.key.kind))
+            .take(clearance.limit)
+            .cloned()
+            .collect(),
+        Cleared::Keys(keys) => (keys.iter().collect::<BTreeSet<_>>().into_iter())
+            .filter_map(|key| tables.documents.get(key))
+            .take(clearance.limit)
+            .cloned()
+            .collect(),
+    };
+    for document in &found {
+        for entry in entries(document) {
+            tables.documents_by_value.remove(&entry);
+        }
+        tables.documents.remove(&document.key);
+    }
+    if !found.is_empty() {
+        let draft = &clearance.effects.record;
+        let mut actions = draft.actions.clone();
+        actions.push(AuditAction::Erased);
+        transaction.outbox(&clearance.effects.outbox);
+        transaction.leaf(&Record {
+            at: transaction.now,
+            tenant: clearance.told,
+            principal: draft.principal,
+            operation: draft.operation,
+            actions,
+            resource: Resource::new("tenant", clearance.told.to_string()),
+            outcome: RecordOutcome::Done,
+            reason: None,
+            count: u64::try_from(found.len()).ok(),
+            detail: draft.detail.clone(),
+        })?;
+    }
+    Ok(found.len())
 }
 
 type Entry = (&'static str, &'static str, String, TenantId, String);

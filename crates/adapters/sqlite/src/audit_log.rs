@@ -1,10 +1,15 @@
 //! The port `AuditLog`.
 
+use std::collections::BTreeSet;
+
+use arbiter_audit::seal::SealRule;
 use arbiter_audit::view::LeafView;
 use arbiter_core::model::{
     AuditAction, BatchId, Json, Record, RecordDraft, RecordOutcome, Resource, TenantId, TenantScope,
 };
-use arbiter_core::ports::{AuditDetail, AuditEntry, AuditLog, AuditPage, AuditQuery, StoreError};
+use arbiter_core::ports::{
+    AuditDetail, AuditEntry, AuditLog, AuditPage, AuditQuery, Seal, Sealed, StoreError,
+};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
@@ -60,6 +65,15 @@ impl AuditLog for SqliteStore {
         self.write("redact an audit entry", 4096, move |group| {
             redact(group, index, tenant, draft.clone())
         })
+        .await
+    }
+
+    async fn seal(&self, rule: Seal, draft: RecordDraft) -> Result<Sealed, StoreError> {
+        self.write(
+            "seal audit entries",
+            rule.limit.saturating_mul(64),
+            move |group| seal(group, &rule, draft.clone()),
+        )
         .await
     }
 }
@@ -200,7 +214,6 @@ fn fits(entry: &AuditEntry, scope: TenantScope, query: &AuditQuery) -> Result<bo
             .is_none_or(|outcome| leaf.outcome.as_str() == outcome))
 }
 
-/// Rewrites the batch without the detail, overwriting what it leaves behind in the file.
 fn redact(group: &mut Group<'_>, index: u64, tenant: TenantId, draft: RecordDraft) -> Result<bool, Fault> {
     let Some((first, entries)) = batch_of(group, index)? else {
         return Ok(false);
@@ -213,25 +226,87 @@ fn redact(group: &mut Group<'_>, index: u64, tenant: TenantId, draft: RecordDraf
     if leaf.tenant != tenant {
         return Ok(false);
     }
+    rewrite(group, first, &entries, |entry| entry.index != index)?;
+    let resource = Resource::new("audit_entry", index.to_string());
+    redacted(group, tenant, resource, None, draft)?;
+    Ok(true)
+}
+
+/// Removes the details that a rule finds, batch by batch.
+fn seal(group: &mut Group<'_>, rule: &Seal, draft: RecordDraft) -> Result<Sealed, Fault> {
+    let matcher = SealRule::new(rule);
+    let (mut sealed, mut looked_at, mut batches) = (Sealed::default(), 0, Vec::new());
+    {
+        let mut statement = group.statement(FROM)?;
+        let mut rows = statement.query([whole(rule.from)])?;
+        'batches: while let Some(row) = rows.next()? {
+            let entries = entries(row)?;
+            if looked_at > 0 && looked_at >= rule.limit {
+                sealed.next = entries.first().map(|entry| entry.index);
+                break;
+            }
+            let (mut taken, mut is_over) = (BTreeSet::new(), false);
+            for entry in entries.iter().filter(|entry| entry.index >= rule.from) {
+                looked_at += 1;
+                let leaf = LeafView::parse(&entry.leaf).map_err(|_| Fault::Damaged("audit leaf"))?;
+                is_over = matcher.is_over(&leaf);
+                if is_over {
+                    break;
+                }
+                if entry.detail.is_some() && matcher.takes(&leaf) {
+                    taken.insert(entry.index);
+                }
+            }
+            if !taken.is_empty() {
+                batches.push((row.get::<_, i64>(0)?, entries, taken));
+            }
+            if is_over {
+                break 'batches;
+            }
+        }
+    }
+    for (first, entries, taken) in batches {
+        rewrite(group, first, &entries, |entry| !taken.contains(&entry.index))?;
+        sealed.removed += taken.len() as u64;
+    }
+    if sealed.removed > 0 {
+        let resource = Resource::new("tenant", rule.told.to_string());
+        redacted(group, rule.told, resource, Some(sealed.removed), draft)?;
+    }
+    Ok(sealed)
+}
+
+/// Rewrites a batch with the details that are kept.
+fn rewrite(
+    group: &mut Group<'_>,
+    first: i64,
+    entries: &[AuditEntry],
+    keep: impl Fn(&AuditEntry) -> bool,
+) -> Result<(), Fault> {
     let mut details = Vec::new();
-    for entry in &entries {
-        let kept = entry.detail.as_ref().filter(|_| entry.index != index);
+    for entry in entries {
+        let kept = entry.detail.as_ref().filter(|_| keep(entry));
         let kept = kept.map(|detail| arbiter_audit::detail::Detail {
             salt: detail.salt,
             body: detail.body.as_str().as_bytes().to_vec(),
         });
         pack_detail(&mut details, kept.as_ref())?;
     }
+    group.scrub();
     group
-        .connection
-        .pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
-    let updated = group
         .statement("UPDATE audit_batch SET details = ?2 WHERE first = ?1")?
-        .execute(params![first, details]);
-    group
-        .connection
-        .pragma_update_and_check(None, "secure_delete", false, |_| Ok(()))?;
-    updated?;
+        .execute(params![first, details])?;
+    Ok(())
+}
+
+/// Records that details were removed.
+fn redacted(
+    group: &mut Group<'_>,
+    tenant: TenantId,
+    resource: Resource,
+    count: Option<u64>,
+    draft: RecordDraft,
+) -> Result<(), Fault> {
     let mut actions = draft.actions;
     actions.push(AuditAction::Redacted);
     group.leaf(Record {
@@ -240,13 +315,12 @@ fn redact(group: &mut Group<'_>, index: u64, tenant: TenantId, draft: RecordDraf
         principal: draft.principal,
         operation: draft.operation,
         actions,
-        resource: Resource::new("audit_entry", index.to_string()),
+        resource,
         outcome: RecordOutcome::Done,
         reason: None,
-        count: None,
+        count,
         detail: draft.detail,
-    })?;
-    Ok(true)
+    })
 }
 
 fn batch_of(group: &Group<'_>, index: u64) -> Result<Option<(i64, Vec<AuditEntry>)>, Fault> {

@@ -1,11 +1,13 @@
 //! The port `Documents`.
 
+use std::collections::BTreeSet;
+
 use arbiter_core::model::{
     AuditAction, Json, Record, RecordOutcome, Resource, TenantId, TenantScope, Timestamp,
 };
 use arbiter_core::ports::{
-    Document, DocumentContent, DocumentError, DocumentKey, DocumentQuery, DocumentWrite, Documents, Effects,
-    Precondition, StoreError,
+    Clearance, Cleared, Document, DocumentContent, DocumentError, DocumentKey, DocumentQuery, DocumentWrite,
+    Documents, Effects, Precondition, StoreError,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -48,6 +50,15 @@ impl Documents for SqliteStore {
             write_all(group, &writes, &effects)
         })
         .await?
+    }
+
+    async fn clear(&self, clearance: Clearance) -> Result<usize, StoreError> {
+        self.write(
+            "clear documents",
+            clearance.limit.saturating_mul(256),
+            move |group| clear(group, &clearance),
+        )
+        .await
     }
 
     async fn list(&self, scope: TenantScope, query: DocumentQuery) -> Result<Vec<Document>, StoreError> {
@@ -127,7 +138,7 @@ fn write_all(group: &mut Group<'_>, writes: &[DocumentWrite], effects: &Effects)
         revisions.push(if write.content.is_some() { found + 1 } else { 0 });
     }
     for (write, revision) in writes.iter().zip(&revisions) {
-        delete(group, &write.key)?;
+        delete(group, write.key.kind, write.key.tenant, &write.key.id)?;
         if let Some(content) = &write.content {
             insert(group, &write.key, content, *revision)?;
         }
@@ -156,10 +167,10 @@ fn revision(group: &Group<'_>, key: &DocumentKey) -> Result<u64, Fault> {
     Ok(found.map_or(0, natural))
 }
 
-fn delete(group: &Group<'_>, key: &DocumentKey) -> Result<(), Fault> {
+fn delete(group: &Group<'_>, kind: &str, tenant: TenantId, id: &str) -> Result<(), Fault> {
     let deleted: Option<Option<String>> = group
         .statement("DELETE FROM document WHERE kind = ?1 AND tenant = ?2 AND id = ?3 RETURNING entries")?
-        .query_row(params![key.kind, key.tenant.as_bytes(), key.id], |row| row.get(0))
+        .query_row(params![kind, tenant.as_bytes(), id], |row| row.get(0))
         .optional()?;
     let Some(Some(entries)) = deleted else {
         return Ok(());
@@ -169,7 +180,7 @@ fn delete(group: &Group<'_>, key: &DocumentKey) -> Result<(), Fault> {
             .statement(
                 "DELETE FROM document_index WHERE kind = ?1 AND name = ?2 AND value = ?3 AND tenant = ?4 AND id = ?5",
             )?
-            .execute(params![key.kind, name, value, key.tenant.as_bytes(), key.id])?;
+            .execute(params![kind, name, value, tenant.as_bytes(), id])?;
     }
     Ok(())
 }
@@ -229,6 +240,86 @@ fn sweep(group: &Group<'_>) -> Result<(), Fault> {
             .execute(params![kind, tenant, id])?;
     }
     Ok(())
+}
+
+/// Every kind that there is, found by steps through the primary key.
+const KINDS: &str = "WITH RECURSIVE kinds (kind) AS (
+       SELECT min(kind) FROM document
+       UNION ALL
+       SELECT (SELECT min(kind) FROM document WHERE kind > kinds.kind) FROM kinds WHERE kinds.kind IS NOT NULL)
+     SELECT kind FROM kinds WHERE kind IS NOT NULL";
+
+/// Deletes documents and what is declared of them.
+fn clear(group: &mut Group<'_>, clearance: &Clearance) -> Result<usize, Fault> {
+    let found = match &clearance.which {
+        Cleared::Tenant { tenant, keep } => of_tenant(group, *tenant, keep, clearance.limit)?,
+        Cleared::Keys(keys) => named(group, keys, clearance.limit)?,
+    };
+    if found.is_empty() {
+        return Ok(0);
+    }
+    group.scrub();
+    for (kind, tenant, id) in &found {
+        delete(group, kind, *tenant, id)?;
+    }
+    put_outbox(group, &clearance.effects.outbox)?;
+    let record = cleared(group, clearance, found.len());
+    group.leaf(record)?;
+    Ok(found.len())
+}
+
+/// A document by kind, tenant and id.
+type Found = (String, TenantId, String);
+
+/// What a tenant has, kind by kind.
+fn of_tenant(group: &Group<'_>, tenant: TenantId, keep: &[&str], limit: usize) -> Result<Vec<Found>, Fault> {
+    let mut kinds = group.statement(KINDS)?;
+    let kinds: Vec<String> = kinds.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut found = Vec::new();
+    for kind in kinds {
+        if keep.contains(&kind.as_str()) {
+            continue;
+        }
+        let left = limit.saturating_sub(found.len());
+        let mut statement = group
+            .statement("SELECT id FROM document WHERE kind = ?1 AND tenant = ?2 ORDER BY id LIMIT ?3")?;
+        let ids = statement.query_map(params![kind, tenant.as_bytes(), whole(left)], |row| row.get(0))?;
+        for id in ids {
+            found.push((kind.clone(), tenant, id?));
+        }
+    }
+    Ok(found)
+}
+
+/// Those of the keys that are there.
+fn named(group: &Group<'_>, keys: &[DocumentKey], limit: usize) -> Result<Vec<Found>, Fault> {
+    let mut found = Vec::new();
+    for key in keys.iter().collect::<BTreeSet<_>>() {
+        let mut statement =
+            group.statement("SELECT 1 FROM document WHERE kind = ?1 AND tenant = ?2 AND id = ?3")?;
+        if found.len() < limit && statement.exists(params![key.kind, key.tenant.as_bytes(), key.id])? {
+            found.push((key.kind.to_owned(), key.tenant, key.id.clone()));
+        }
+    }
+    Ok(found)
+}
+
+fn cleared(group: &Group<'_>, clearance: &Clearance, count: usize) -> Record {
+    let draft = &clearance.effects.record;
+    let mut actions = draft.actions.clone();
+    actions.push(AuditAction::Erased);
+    Record {
+        at: group.now,
+        tenant: clearance.told,
+        principal: draft.principal,
+        operation: draft.operation,
+        actions,
+        resource: Resource::new("tenant", clearance.told.to_string()),
+        outcome: RecordOutcome::Done,
+        reason: None,
+        count: Some(count as u64),
+        detail: draft.detail.clone(),
+    }
 }
 
 /// One record for the whole call, about the first document of it.

@@ -49,6 +49,7 @@ enum Undo {
     Load(Scope, i64),
     Tally(TenantId, Tallied),
     Spec(TaskId),
+    Forgotten(TenantId),
 }
 
 /// A place inside a group to which a job can be undone.
@@ -69,6 +70,7 @@ pub(crate) struct Group<'a> {
     entropy: &'a dyn Entropy,
     leaves: &'a mut Leaves,
     undo: Vec<Undo>,
+    scrubs: bool,
 }
 
 impl std::fmt::Debug for Group<'_> {
@@ -96,7 +98,42 @@ impl<'a> Group<'a> {
             entropy,
             leaves,
             undo: Vec::new(),
+            scrubs: false,
         }
+    }
+
+    /// What the group deletes must be in no file any more: the log of writes is emptied after the commit.
+    pub(crate) const fn scrub(&mut self) {
+        self.scrubs = true;
+    }
+
+    /// Whether something was deleted that no file may have any more.
+    pub(crate) const fn scrubs(&self) -> bool {
+        self.scrubs
+    }
+
+    /// Deletes the row of a lane.
+    pub(crate) fn forget_lane(&mut self, lane: LaneId) -> Result<(), Fault> {
+        // Remembered or not: what is forgotten is read again.
+        self.cache.lanes.remove(&lane);
+        self.statement("DELETE FROM lane WHERE lane = ?1")?
+            .execute([lane.0])?;
+        Ok(())
+    }
+
+    /// Deletes the row of a tally whose counts are zero.
+    pub(crate) fn forget_tally(&mut self, tenant: TenantId) -> Result<(), Fault> {
+        if self.tally(tenant)? != Tallied::default() {
+            return Err(Fault::Damaged("tally"));
+        }
+        self.statement("DELETE FROM tally WHERE tenant = ?1")?
+            .execute([tenant.as_bytes()])?;
+        if let Some(count) = self.cache.tallies.get_mut(&tenant) {
+            // So that nothing is left to write; the group may be undone, and then the row is read again.
+            count.stored = count.now;
+        }
+        self.undo.push(Undo::Forgotten(tenant));
+        Ok(())
     }
 
     pub(crate) fn statement(&self, sql: &str) -> Result<CachedStatement<'a>, Fault> {
@@ -133,6 +170,7 @@ impl<'a> Group<'a> {
             match step {
                 Undo::Lane(lane) => drop(self.cache.lanes.remove(&lane)),
                 Undo::Spec(task) => drop(self.cache.specs.remove(&task)),
+                Undo::Forgotten(tenant) => drop(self.cache.tallies.remove(&tenant)),
                 Undo::Load(scope, used) => {
                     if let Some(count) = self.cache.loads.get_mut(&scope) {
                         count.now = used;
@@ -282,7 +320,7 @@ impl<'a> Group<'a> {
             match step {
                 Undo::Load(scope, _) => self.write_load(&scope)?,
                 Undo::Tally(tenant, _) => self.write_tally(tenant)?,
-                Undo::Lane(_) | Undo::Spec(_) => {}
+                Undo::Lane(_) | Undo::Spec(_) | Undo::Forgotten(_) => {}
             }
         }
         Ok(())

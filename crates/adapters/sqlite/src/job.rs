@@ -151,6 +151,11 @@ impl JobQueue {
         Some(self.fill(first))
     }
 
+    /// Whether the store was closed. Jobs may be left.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.receiver.is_closed()
+    }
+
     /// Takes what waits, without waiting; empty when nothing does.
     pub fn try_group(&mut self) -> Vec<Job> {
         self.receiver

@@ -1,35 +1,33 @@
 //! Deleting tasks after their retention.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use arbiter_core::model::{AuditAction, Record, RecordOutcome, Resource, TenantId};
-use arbiter_core::ports::Retention;
+use arbiter_core::model::{AuditAction, LaneId, Record, RecordOutcome, Resource, TaskId, TenantId};
+use arbiter_core::ports::{Purge, Retention};
+use arbiter_wire::stored::decode_lane;
 use rusqlite::{OptionalExtension as _, params};
 
 use crate::error::Fault;
 use crate::group::Group;
 use crate::number::whole;
-use crate::row::{TaskRow, put_outbox, spec, task_row};
+use crate::row::{Columns, TaskRow, find_in, put_outbox, spec, task_row};
 
 /// Tasks that nothing but retention keeps, oldest first.
 pub(crate) const CLOSED: &str = "SELECT n, status FROM task INDEXED BY task_closed
      WHERE closed_at IS NOT NULL AND closed_at < ?1 ORDER BY closed_at, id LIMIT ?2";
 
-/// Deletes tasks that closed before a moment; gives how many.
+/// The closed tasks of a tenant, by id.
+pub(crate) const OF_TENANT: &str = "SELECT n, status FROM task INDEXED BY task_list
+     WHERE tenant = ?1 AND closed_at IS NOT NULL ORDER BY id LIMIT ?2";
+
+/// Deletes tasks that only retention keeps; gives how many.
 pub(crate) fn purge(group: &mut Group<'_>, retention: &Retention) -> Result<usize, Fault> {
-    let mut old = Vec::new();
-    {
-        let mut statement = group.statement(CLOSED)?;
-        let mut rows = statement.query(params![
-            retention.closed_before.as_micros(),
-            whole(retention.limit)
-        ])?;
-        while let Some(row) = rows.next()? {
-            old.push(task_row(row, 0)?);
-        }
+    let rows = found(group, retention)?;
+    if !matches!(retention.which, Purge::ClosedBefore(_)) {
+        group.scrub();
     }
     let mut counts: BTreeMap<TenantId, u64> = BTreeMap::new();
-    for row in &old {
+    for row in &rows {
         delete(group, row)?;
         *counts.entry(row.task.tenant).or_default() += 1;
     }
@@ -37,10 +35,70 @@ pub(crate) fn purge(group: &mut Group<'_>, retention: &Retention) -> Result<usiz
         let record = record(group, retention, tenant, count);
         group.leaf(record)?;
     }
-    if !old.is_empty() {
+    if !rows.is_empty() {
         put_outbox(group, &retention.effects.outbox)?;
     }
-    Ok(old.len())
+    if let Purge::Tenant(tenant) = retention.which {
+        forget(group, tenant)?;
+    }
+    Ok(rows.len())
+}
+
+fn found(group: &Group<'_>, retention: &Retention) -> Result<Vec<TaskRow>, Fault> {
+    let limit = whole(retention.limit);
+    match &retention.which {
+        Purge::ClosedBefore(before) => {
+            let mut statement = group.statement(CLOSED)?;
+            rows(statement.query(params![before.as_micros(), limit])?)
+        }
+        Purge::Tenant(tenant) => {
+            let mut statement = group.statement(OF_TENANT)?;
+            rows(statement.query(params![tenant.as_bytes(), limit])?)
+        }
+        Purge::Tasks(tenant, ids) => {
+            let ids: BTreeSet<TaskId> = ids.iter().copied().collect();
+            let found = ids.into_iter().map(|id| find_in(group.connection, *tenant, id));
+            let closed = found.filter_map(|found| {
+                found
+                    .map(|row| row.filter(|row| Columns::of(&row.task).closed_at.is_some()))
+                    .transpose()
+            });
+            closed.take(retention.limit).collect()
+        }
+    }
+}
+
+fn rows(mut rows: rusqlite::Rows<'_>) -> Result<Vec<TaskRow>, Fault> {
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(task_row(row, 0)?);
+    }
+    Ok(found)
+}
+
+/// Forgets lanes and counters of a tenant that has no task any more.
+fn forget(group: &mut Group<'_>, tenant: TenantId) -> Result<(), Fault> {
+    let has_tasks: bool = group
+        .statement("SELECT EXISTS (SELECT 1 FROM task INDEXED BY task_list WHERE tenant = ?1)")?
+        .query_row([tenant.as_bytes()], |row| row.get(0))?;
+    if has_tasks {
+        return Ok(());
+    }
+    let mut lanes = Vec::new();
+    {
+        let mut statement = group.statement("SELECT lane, body FROM lane")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let body = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+            if decode_lane(body)?.tenant == tenant {
+                lanes.push(LaneId(row.get(0)?));
+            }
+        }
+    }
+    for lane in lanes {
+        group.forget_lane(lane)?;
+    }
+    group.forget_tally(tenant)
 }
 
 fn delete(group: &mut Group<'_>, row: &TaskRow) -> Result<(), Fault> {

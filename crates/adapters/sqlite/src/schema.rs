@@ -20,6 +20,9 @@ const APPLICATION_ID: i32 = 0x4172_6269;
 /// larger copies.
 const CHECKPOINT_PAGES: u32 = 10_000;
 
+/// How long a connection waits for a lock of another one.
+pub(crate) const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// More statements than the store has.
 const STATEMENTS: usize = 256;
 
@@ -49,9 +52,11 @@ fn set_writer(connection: &Connection) -> rusqlite::Result<()> {
     // plans are the same for every parameter: otherwise a statement is prepared anew at each binding, because its
     // value might decide whether a partial index can be used
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // what is deleted or replaced is overwritten in its page at once: nothing can find it again when it is to be erased
+    connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
     connection.pragma_update(None, "foreign_keys", false)?;
     // of the size that is given in KiB when negative
     connection.pragma_update(None, "cache_size", -16 * 1024)?;
@@ -71,7 +76,7 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     // plans are the same for every parameter: otherwise a statement is prepared anew at each binding, because its
     // value might decide whether a partial index can be used
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "query_only", true)?;
     connection.pragma_update(None, "cache_size", -2 * 1024)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;

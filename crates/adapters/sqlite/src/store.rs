@@ -19,7 +19,7 @@ use crate::job::{Job, JobQueue};
 use crate::lock::DataLock;
 use crate::names::Names;
 use crate::reader::Readers;
-use crate::writer::Writer;
+use crate::writer::{SCRUB_AGAIN, Writer};
 
 /// When a caller that found the queue full should come back: a few commits later.
 const RETRY_AFTER: Duration = Duration::from_millis(20);
@@ -260,6 +260,27 @@ fn answer(answers: &Answers, jobs: Vec<Job>) {
     left.into_iter().for_each(Job::finish);
 }
 
+/// Waits for the next group. While the log of writes has something that was erased, it looks now and then whether the
+/// reader that was in the way is done.
+fn next_group(queue: &mut JobQueue, writer: &mut Writer, clock: &dyn Clock) -> Option<Vec<Job>> {
+    const LOOK: Duration = Duration::from_millis(10);
+
+    let mut waited = Duration::ZERO;
+    while writer.is_to_scrub() && !queue.is_closed() {
+        let jobs = queue.try_group();
+        if !jobs.is_empty() {
+            return Some(jobs);
+        }
+        std::thread::park_timeout(LOOK);
+        waited += LOOK;
+        if waited >= SCRUB_AGAIN {
+            writer.scrub(clock.now());
+            waited = Duration::ZERO;
+        }
+    }
+    queue.blocking_next_group()
+}
+
 /// The writer's thread: the next group is taken before the last one is answered, so that its callers' next calls and
 /// the next commit go on at the same time.
 fn serve(
@@ -269,7 +290,7 @@ fn serve(
     answers: &Answers,
     readers: Vec<JoinHandle<()>>,
 ) {
-    while let Some(mut jobs) = queue.blocking_next_group() {
+    while let Some(mut jobs) = next_group(&mut queue, &mut writer, clock) {
         loop {
             let answered = writer.commit(jobs, clock.now());
             jobs = queue.try_group();

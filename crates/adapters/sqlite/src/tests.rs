@@ -1,6 +1,7 @@
 //! Tests that need the inside of the store.
 
 mod backup;
+mod erasure;
 mod faults;
 mod life;
 mod plans;

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use arbiter_core::lifecycle::Rules;
 use arbiter_core::model::Timestamp;
@@ -17,6 +18,11 @@ use crate::lock::DataLock;
 use crate::schema;
 use crate::tail::Tail;
 
+/// How long the writer waits for readers when it empties its log of what was erased.
+const SCRUB_WAIT: Duration = Duration::from_millis(50);
+/// When it tries again after a reader was in the way.
+pub(crate) const SCRUB_AGAIN: Duration = Duration::from_secs(1);
+
 /// Runs groups of jobs. A plain struct: [`SqliteStore::open`](crate::SqliteStore::open) puts a thread around it, a
 /// simulation calls it from wherever it likes.
 ///
@@ -30,6 +36,8 @@ pub struct Writer {
     open: Option<Open>,
     leaves: Leaves,
     lock: Option<DataLock>,
+    /// Something was deleted that the log of writes has yet: it is emptied at this moment, or when a group comes later.
+    scrub_at: Option<Timestamp>,
 }
 
 /// What belongs to one connection and dies with it.
@@ -92,6 +100,7 @@ impl Writer {
             open: Some(open),
             leaves: Leaves::default(),
             lock: Some(lock),
+            scrub_at: None,
         })
     }
 
@@ -117,6 +126,9 @@ impl Writer {
         let mut stopped = self.attempt(&mut jobs, now, false);
         if matches!(stopped, Err(Stopped::Again)) {
             stopped = self.attempt(&mut jobs, now, true);
+        }
+        if self.scrub_at.is_some_and(|at| at <= now) {
+            self.scrub(now);
         }
         let (fault, applied) = match stopped {
             Ok(()) => return jobs,
@@ -162,6 +174,9 @@ impl Writer {
                 .and_then(|()| tail.write(connection, group.leaves()));
             written.map_err(Stopped::NotApplied)
         });
+        if group.scrubs() {
+            self.scrub_at = Some(now);
+        }
         if let Err(stopped) = worked {
             if !connection.is_autocommit() {
                 execute(connection, "ROLLBACK").map_err(not_applied)?;
@@ -183,6 +198,37 @@ impl Writer {
         self.checkpoint();
         self.open = None;
         self.lock = None;
+    }
+
+    /// Whether the log of writes is to be emptied of what was erased.
+    pub(crate) const fn is_to_scrub(&self) -> bool {
+        self.scrub_at.is_some()
+    }
+
+    /// Empties the log of writes of what was erased, or sets a moment at which to try again.
+    pub(crate) fn scrub(&mut self, now: Timestamp) {
+        self.scrub_at = (!self.empty_log()).then(|| now.plus(SCRUB_AGAIN));
+    }
+
+    /// Copies the write-ahead log into the database and empties it, so that it has nothing that was deleted. Gives
+    /// false when a reader was in the way.
+    fn empty_log(&self) -> bool {
+        let Some(open) = &self.open else { return true };
+        let emptied = open.connection.busy_timeout(SCRUB_WAIT).and_then(|()| {
+            open.connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
+        });
+        let restored = open.connection.busy_timeout(schema::BUSY_TIMEOUT);
+        match emptied.and_then(|busy| restored.map(|()| busy)) {
+            Ok(busy) => busy == 0,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the write-ahead log could not be emptied of what was erased; it is tried again"
+                );
+                false
+            }
+        }
     }
 
     fn checkpoint(&self) {

@@ -6,12 +6,14 @@ use arbiter_audit::note::Note;
 use arbiter_audit::proof::{ConsistencyProof, InclusionProof};
 use arbiter_audit::tile::{Tile, TileId, TileMap};
 use arbiter_audit::tree::leaf_hash;
+use arbiter_audit::view::LeafView;
 use arbiter_core::model::{
     Operation as Action, Principal, PrincipalId, Role, Target, TenantScope, Timestamp,
 };
 use arbiter_core::ports::{AuditEntry, AuditQuery, TreeHead};
 use arbiter_wire::http::{
-    AuditEntryView, AuditHeadView, AuditPageView, ConsistencyProofView, InclusionProofView,
+    AuditEntryView, AuditHeadView, AuditPageView, AuditRedactionView, Because, ConsistencyProofView,
+    InclusionProofView,
 };
 use axum::Json;
 use axum::body::Body;
@@ -25,7 +27,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::auth::Caller;
-use crate::body::Query;
+use crate::body::{JsonBody, Query};
 use crate::cursor::{self, CursorText, Cursors};
 use crate::export::{AuditExport, AuditExportError};
 use crate::failure::Failure;
@@ -74,6 +76,17 @@ pub(super) fn routes() -> Routes {
             )
             .answers::<InclusionProofView>(200, "The proof"),
             inclusion,
+        )
+        .add(
+            Operation::post(
+                "/v1/audit/entries/{index}/redact",
+                "audit.redact",
+                "Remove the detail of an entry; the entry and every proof stay as they are",
+            )
+            .body::<Because>()
+            .answers::<AuditRedactionView>(200, "Whether there was a detail")
+            .errors(&["invalid_task"]),
+            redact,
         )
         .add(
             Operation::get(
@@ -227,10 +240,7 @@ async fn inclusion(
     Path(index): Path<String>,
 ) -> Result<Json<InclusionProofView>, Failure> {
     api.queue().permit(&caller, Action::AuditProof).await?;
-    let number = index.parse::<u64>().ok();
-    // One entry has one name: leading zeros and signs are none.
-    let number = number.filter(|number| number.to_string() == index);
-    let index = number.ok_or_else(Failure::not_found)?;
+    let index = place(&index)?;
     let (head, checkpoint) = published(&api).await?;
     if index >= head.size {
         return Err(Failure::not_found());
@@ -255,6 +265,38 @@ async fn inclusion(
         root: head.root.to_string(),
         checkpoint,
     }))
+}
+
+/// One entry has one name: leading zeros and signs are none.
+fn place(index: &str) -> Result<u64, Failure> {
+    let number = index.parse::<u64>().ok();
+    number
+        .filter(|number| number.to_string() == index)
+        .ok_or_else(Failure::not_found)
+}
+
+async fn redact(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Path(index): Path<String>,
+    JsonBody(because): JsonBody<Because>,
+) -> Result<Json<AuditRedactionView>, Failure> {
+    let index = place(&index)?;
+    // Who may not redact at all is told so before anything is read.
+    api.queue().permit(&caller, Action::AuditRedact).await?;
+    let found = api.parts().audit.read(index, 1).await?;
+    let entry = found.first().filter(|entry| entry.index == index);
+    let entry = entry.ok_or_else(Failure::not_found)?;
+    let tenant = LeafView::parse(&entry.leaf).map_err(damaged)?.tenant;
+    // An entry of another tenant looks like one that does not exist.
+    if tenant != caller.tenant && !caller.roles.contains(&Role::Admin) {
+        return Err(Failure::not_found());
+    }
+    let removed = api
+        .queue()
+        .redact_entry(&caller, tenant, index, because.reason)
+        .await?;
+    Ok(Json(AuditRedactionView { index, removed }))
 }
 
 /// From which head the log only grew.

@@ -1,7 +1,7 @@
 //! One operation on every task that a filter finds.
 
 use arbiter_core::model::{Principal, StateName, TaskId, TaskKind};
-use arbiter_queue::{BulkFilter, BulkOutcome, BulkRequest};
+use arbiter_queue::{BulkFilter, BulkRequest};
 use arbiter_wire::http::{BulkForm, BulkView};
 use axum::Json;
 use axum::extract::State;
@@ -13,6 +13,7 @@ use crate::cursor::Cursors;
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
+use crate::view;
 
 pub(super) fn routes() -> Routes {
     Routes::default()
@@ -32,6 +33,14 @@ pub(super) fn routes() -> Routes {
             ),
             requeue,
         )
+        .add(
+            many(
+                "/v1/tasks/purge-many",
+                "task.purge_many",
+                "Delete every closed task that a filter finds, with its input, attempts and outputs",
+            ),
+            purge,
+        )
 }
 
 fn many(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
@@ -50,7 +59,8 @@ async fn cancel(
     let request = request(form, &caller, cursors)?;
     let dry_run = request.dry_run;
     let outcome = api.queue().cancel_many(&caller, request).await?;
-    Ok(Json(view(&outcome, dry_run, cursors)))
+    let next = outcome.next.map(|task| cursors.after(task.as_bytes()));
+    Ok(Json(view::bulk(&outcome, dry_run, next)))
 }
 
 async fn requeue(
@@ -62,7 +72,21 @@ async fn requeue(
     let request = request(form, &caller, cursors)?;
     let dry_run = request.dry_run;
     let outcome = api.queue().requeue_many(&caller, request).await?;
-    Ok(Json(view(&outcome, dry_run, cursors)))
+    let next = outcome.next.map(|task| cursors.after(task.as_bytes()));
+    Ok(Json(view::bulk(&outcome, dry_run, next)))
+}
+
+async fn purge(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    JsonBody(form): JsonBody<BulkForm>,
+) -> Result<Json<BulkView>, Failure> {
+    let cursors = cursors("task.purge_many", &form);
+    let request = request(form, &caller, cursors)?;
+    let dry_run = request.dry_run;
+    let outcome = api.queue().purge_many(&caller, request).await?;
+    let next = outcome.next.map(|task| cursors.after(task.as_bytes()));
+    Ok(Json(view::bulk(&outcome, dry_run, next)))
 }
 
 /// The cursors of an operation under these filters.
@@ -109,19 +133,4 @@ fn request(form: BulkForm, caller: &Principal, cursors: Cursors) -> Result<BulkR
         dry_run: form.dry_run,
         why: form.reason,
     })
-}
-
-fn view(outcome: &BulkOutcome, dry_run: bool, cursors: Cursors) -> BulkView {
-    BulkView {
-        dry_run,
-        matched: outcome.matched,
-        done: outcome.done,
-        refused: outcome
-            .refused
-            .iter()
-            .map(|(code, count)| ((*code).to_owned(), *count))
-            .collect(),
-        sample: outcome.sample.iter().map(ToString::to_string).collect(),
-        next: outcome.next.map(|task| cursors.after(task.as_bytes())),
-    }
 }

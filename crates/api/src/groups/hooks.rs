@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arbiter_core::mechanism::SecretText;
 use arbiter_core::model::{HookId, TaskKind};
-use arbiter_queue::hooks::{HookChange, HookEvent, NewHook, NewSecret};
+use arbiter_queue::hooks::{HookChange, HookEvent, NewHook};
 use arbiter_wire::http::{
     DeliveryListView, DeliveryView, HookChangeForm, HookEventWord, HookForm, HookListView, HookSecretView,
     HookView, RotateForm,
@@ -119,7 +119,7 @@ async fn create(
     let answer = hooks.create(&caller, caller.tenant, new, key).await?;
     let hook = &answer.record.hook;
     let location = format!("/v1/hooks/{}", hook.id);
-    let shown = secret(&answer.record);
+    let shown = view::hook_secret(&answer.record);
     Ok(made(answer.repeated, hook.revision, &location, shown))
 }
 
@@ -204,7 +204,7 @@ async fn rotate(
         .hooks
         .rotate(&caller, caller.tenant, id, revision, overlap)
         .await?;
-    Ok(tagged(made.hook.revision, secret(&made)))
+    Ok(tagged(made.hook.revision, view::hook_secret(&made)))
 }
 
 async fn deliveries(
@@ -258,11 +258,4 @@ fn kinds(words: BTreeSet<String>) -> Result<BTreeSet<TaskKind>, Failure> {
         .iter()
         .map(|word| TaskKind::new(word).map_err(|error| Failure::invalid("kinds", error)))
         .collect()
-}
-
-fn secret(made: &NewSecret) -> HookSecretView {
-    HookSecretView {
-        hook: view::hook(&made.hook),
-        secret: made.secret.expose().to_owned(),
-    }
 }

@@ -1,8 +1,8 @@
 //! The queue as a whole: what is paused, and how many tasks stand where.
 
 use arbiter_core::model::{Principal, TaskKind, TenantId};
-use arbiter_queue::traffic::{Pause, PauseTarget, QueueStatus};
-use arbiter_wire::http::{PauseForm, PauseView, PauseWord, QueueStatusView, TallyView};
+use arbiter_queue::traffic::PauseTarget;
+use arbiter_wire::http::{PauseForm, PauseView, PauseWord, QueueStatusView};
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
@@ -14,6 +14,7 @@ use crate::body::{JsonBody, Query};
 use crate::failure::Failure;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
+use crate::view;
 
 const PAUSES: &[&str] = &[
     "not_found",
@@ -71,7 +72,7 @@ async fn status(
 ) -> Result<Json<QueueStatusView>, Failure> {
     let tenant = asked.tenant.as_deref().map(tenant_id).transpose()?;
     let status = api.parts().pauses.status(&caller, tenant).await?;
-    Ok(Json(view(&status)))
+    Ok(Json(view::queue_status(&status)))
 }
 
 async fn pause(
@@ -81,7 +82,7 @@ async fn pause(
 ) -> Result<Json<PauseView>, Failure> {
     let target = target(&caller, &form)?;
     let paused = api.parts().pauses.pause(&caller, target, form.reason).await?;
-    Ok(Json(shown(&paused)))
+    Ok(Json(view::pause(&paused)))
 }
 
 async fn resume(
@@ -132,39 +133,4 @@ fn target(caller: &Principal, form: &PauseForm) -> Result<PauseTarget, Failure> 
 
 fn tenant_id(text: &str) -> Result<TenantId, Failure> {
     text.parse().map_err(|_| Failure::not_found())
-}
-
-fn view(status: &QueueStatus) -> QueueStatusView {
-    let tally = status.tally;
-    QueueStatusView {
-        tenant: status.tenant.to_string(),
-        suspended: status.suspended,
-        pauses: status.pauses.iter().map(shown).collect(),
-        tasks: TallyView {
-            open: tally.open,
-            queued: tally.queued,
-            running: tally.running,
-            reviewing: tally.reviewing,
-            held: tally.held,
-            dead: tally.dead,
-        },
-    }
-}
-
-fn shown(pause: &Pause) -> PauseView {
-    let (what, tenant, kind, agent) = match &pause.target {
-        PauseTarget::Queue => (PauseWord::Queue, None, None, None),
-        PauseTarget::Tenant(tenant) => (PauseWord::Tenant, Some(*tenant), None, None),
-        PauseTarget::Kind { kind, tenant } => (PauseWord::Kind, *tenant, Some(kind), None),
-        PauseTarget::Agent(agent) => (PauseWord::Agent, None, None, Some(agent)),
-    };
-    PauseView {
-        what,
-        tenant: tenant.map(|tenant| tenant.to_string()),
-        kind: kind.map(ToString::to_string),
-        agent: agent.map(ToString::to_string),
-        reason: pause.reason.clone(),
-        by: pause.by.map(|by| by.to_string()),
-        since: pause.since.to_string(),
-    }
 }

@@ -4,15 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arbiter_core::model::{TaskKind, TenantId};
 use arbiter_queue::RateLimit;
-use arbiter_queue::tenants::{NewTenant, Tenant, TenantChange, TenantLimits};
+use arbiter_queue::tenants::{NewTenant, TenantChange, TenantLimits};
 use arbiter_wire::http::{
-    Because, SuspensionView, TenantChangeForm, TenantForm, TenantLimitsForm, TenantPageView, TenantRateForm,
-    TenantView,
+    Because, TenantChangeForm, TenantForm, TenantLimitsForm, TenantPageView, TenantView,
 };
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 
 use crate::auth::Caller;
 use crate::body::{JsonBody, Query};
@@ -22,6 +21,7 @@ use crate::failure::Failure;
 use crate::repeats::idempotency_key;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
+use crate::view;
 
 const CHANGES: &[&str] = &["precondition_failed"];
 
@@ -83,6 +83,22 @@ pub(super) fn routes() -> Routes {
             ),
             resume,
         )
+        .add(
+            Operation::post(
+                "/v1/tenants/{id}/delete",
+                "tenant.delete",
+                "Delete a suspended tenant with everything of it",
+            )
+            .body::<Because>()
+            .headers(&["If-Match"])
+            .answers::<TenantView>(
+                202,
+                "It is refused for good, and its data is erased in the background",
+            )
+            .etag()
+            .errors(&["precondition_failed", "invalid_task"]),
+            delete,
+        )
 }
 
 fn moves(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
@@ -109,7 +125,12 @@ async fn create(
     let answer = api.parts().tenants.create(&caller, new, key).await?;
     let tenant = &answer.record;
     let location = format!("/v1/tenants/{}", tenant.id);
-    Ok(made(answer.repeated, tenant.revision, &location, view(tenant)))
+    Ok(made(
+        answer.repeated,
+        tenant.revision,
+        &location,
+        view::tenant(tenant),
+    ))
 }
 
 async fn list(
@@ -123,7 +144,7 @@ async fn list(
     let limit = cursor::limit(asked.limit)?;
     let page = api.parts().tenants.list(&caller, after, limit).await?;
     Ok(Json(TenantPageView {
-        tenants: page.tenants.iter().map(view).collect(),
+        tenants: page.tenants.iter().map(view::tenant).collect(),
         next: page.next.map(|next| cursors.after(next.as_bytes())),
     }))
 }
@@ -134,7 +155,7 @@ async fn get(
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
     let tenant = api.parts().tenants.get(&caller, tenant_id(&id)?).await?;
-    Ok(tagged(tenant.revision, view(&tenant)))
+    Ok(tagged(tenant.revision, view::tenant(&tenant)))
 }
 
 async fn update(
@@ -151,7 +172,7 @@ async fn update(
         limits: form.limits.map(limits).transpose()?,
     };
     let tenant = api.parts().tenants.update(&caller, id, revision, change).await?;
-    Ok(tagged(tenant.revision, view(&tenant)))
+    Ok(tagged(tenant.revision, view::tenant(&tenant)))
 }
 
 async fn suspend(
@@ -164,7 +185,7 @@ async fn suspend(
     let (id, revision) = (tenant_id(&id)?, if_match(&headers)?);
     let tenants = &api.parts().tenants;
     let tenant = tenants.suspend(&caller, id, revision, because.reason).await?;
-    Ok(tagged(tenant.revision, view(&tenant)))
+    Ok(tagged(tenant.revision, view::tenant(&tenant)))
 }
 
 async fn resume(
@@ -177,7 +198,22 @@ async fn resume(
     let (id, revision) = (tenant_id(&id)?, if_match(&headers)?);
     let tenants = &api.parts().tenants;
     let tenant = tenants.resume(&caller, id, revision, because.reason).await?;
-    Ok(tagged(tenant.revision, view(&tenant)))
+    Ok(tagged(tenant.revision, view::tenant(&tenant)))
+}
+
+async fn delete(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    JsonBody(because): JsonBody<Because>,
+) -> Result<Response, Failure> {
+    let (id, revision) = (tenant_id(&id)?, if_match(&headers)?);
+    let tenants = &api.parts().tenants;
+    let tenant = tenants.delete(&caller, id, revision, because.reason).await?;
+    let mut response = tagged(tenant.revision, view::tenant(&tenant));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    Ok(response)
 }
 
 fn tenant_id(text: &str) -> Result<TenantId, Failure> {
@@ -203,38 +239,4 @@ fn limits(form: TenantLimitsForm) -> Result<TenantLimits, Failure> {
             .map(|words| words.iter().map(kind).collect::<Result<BTreeSet<_>, _>>())
             .transpose()?,
     })
-}
-
-fn view(tenant: &Tenant) -> TenantView {
-    let limits = &tenant.limits;
-    TenantView {
-        id: tenant.id.to_string(),
-        name: tenant.name.clone(),
-        weight: tenant.weight,
-        limits: TenantLimitsForm {
-            open_tasks: limits.open_tasks,
-            submit: limits.submit.map(|rate| TenantRateForm {
-                per_second: rate.per_second,
-                burst: rate.burst,
-            }),
-            running: limits.running,
-            running_per_kind: limits
-                .running_per_kind
-                .iter()
-                .map(|(kind, limit)| (kind.as_str().to_owned(), *limit))
-                .collect(),
-            kinds: limits
-                .kinds
-                .as_ref()
-                .map(|kinds| kinds.iter().map(|kind| kind.as_str().to_owned()).collect()),
-        },
-        suspended: tenant.suspended.as_ref().map(|suspended| SuspensionView {
-            reason: suspended.reason.clone(),
-            at: suspended.at.to_string(),
-            by: suspended.by.to_string(),
-        }),
-        created_by: tenant.created_by.map(|by| by.to_string()),
-        created_at: tenant.created_at.map(|at| at.to_string()),
-        revision: tenant.revision,
-    }
 }

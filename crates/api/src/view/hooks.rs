@@ -1,8 +1,8 @@
 //! Completion webhooks.
 
 use arbiter_core::model::Timestamp;
-use arbiter_queue::hooks::{DeliveryRecord, Hook, HookEvent};
-use arbiter_wire::http::{DeliveryView, HookDisabledView, HookEventWord, HookView};
+use arbiter_queue::hooks::{DeliveryRecord, Hook, HookEvent, NewSecret};
+use arbiter_wire::http::{DeliveryView, HookDisabledView, HookEventWord, HookSecretView, HookView};
 
 /// A completion webhook.
 pub fn hook(hook: &Hook) -> HookView {
@@ -10,7 +10,7 @@ pub fn hook(hook: &Hook) -> HookView {
         id: hook.id.to_string(),
         tenant: hook.tenant.to_string(),
         url: hook.url.expose().to_owned(),
-        events: hook.events.iter().copied().map(word).collect(),
+        events: hook.events.iter().copied().map(hook_event).collect(),
         kinds: hook
             .kinds
             .as_ref()
@@ -27,11 +27,19 @@ pub fn hook(hook: &Hook) -> HookView {
     }
 }
 
+/// A hook with a secret that was just made.
+pub fn hook_secret(made: &NewSecret) -> HookSecretView {
+    HookSecretView {
+        hook: hook(&made.hook),
+        secret: made.secret.expose().to_owned(),
+    }
+}
+
 /// A delivery of a hook's log.
 pub fn delivery(record: &DeliveryRecord) -> DeliveryView {
     DeliveryView {
         id: record.id.to_string(),
-        event: word(record.event),
+        event: hook_event(record.event),
         event_at: record.event_at.to_string(),
         task: record.task.to_string(),
         task_version: record.task_version.0,
@@ -47,7 +55,8 @@ pub fn delivery(record: &DeliveryRecord) -> DeliveryView {
     }
 }
 
-const fn word(event: HookEvent) -> HookEventWord {
+/// What a hook can be told of.
+pub const fn hook_event(event: HookEvent) -> HookEventWord {
     match event {
         HookEvent::Closed => HookEventWord::Closed,
         HookEvent::Held => HookEventWord::Held,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use arbiter_net::{Bytes, Method, Response};
-use arbiter_wire::http::{AuditHeadView, AuditPageView, ConsistencyProofView, InclusionProofView};
+use arbiter_wire::http::{
+    AuditHeadView, AuditPageView, AuditRedactionView, Because, ConsistencyProofView, InclusionProofView,
+};
 
 use super::Operation;
 use crate::client::Client;
@@ -14,6 +16,7 @@ pub(super) const HEAD: Operation = ("audit.head", Method::GET, "/v1/audit/head")
 pub(super) const EXPORT: Operation = ("audit.export", Method::GET, "/v1/audit/export");
 pub(super) const PROOF: Operation = ("audit.proof", Method::GET, "/v1/audit/entries/{index}/proof");
 pub(super) const CONSISTENCY: Operation = ("audit.consistency", Method::GET, "/v1/audit/consistency");
+pub(super) const REDACT: Operation = ("audit.redact", Method::POST, "/v1/audit/entries/{index}/redact");
 
 /// Which entries to find.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,6 +98,18 @@ impl Client {
         let call = self.call(&EXPORT, &[]).header("accept", "application/x-ndjson");
         let response = call.waits(HEAD_WITHIN).open().await?;
         Ok(Download { response })
+    }
+
+    /// Removes the detail of an entry. The entry and every proof stay as they are. A repeat removes nothing.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn audit_redact(
+        &self,
+        index: u64,
+        because: &Because,
+    ) -> Result<AuditRedactionView, ClientError> {
+        self.call(&REDACT, &[&index]).json(because).read().await
     }
 
     /// Proves that an entry stands in the log. The proof is as the server gives it: whoever does not trust the server

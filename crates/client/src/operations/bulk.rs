@@ -9,6 +9,7 @@ use crate::error::ClientError;
 
 pub(super) const CANCEL_MANY: Operation = ("task.cancel_many", Method::POST, "/v1/tasks/cancel-many");
 pub(super) const REQUEUE_MANY: Operation = ("task.requeue_many", Method::POST, "/v1/tasks/requeue-many");
+pub(super) const PURGE_MANY: Operation = ("task.purge_many", Method::POST, "/v1/tasks/purge-many");
 
 impl Client {
     /// Withdraws every open task that a filter finds.
@@ -25,6 +26,14 @@ impl Client {
     /// As [`Self::task_cancel_many`].
     pub async fn task_requeue_many(&self, which: &BulkForm) -> Result<BulkView, ClientError> {
         self.many(&REQUEUE_MANY, which).await
+    }
+
+    /// Deletes every closed task that a filter finds, dead letters among them, with its input, attempts and outputs.
+    ///
+    /// # Errors
+    /// As [`Self::task_cancel_many`].
+    pub async fn task_purge_many(&self, which: &BulkForm) -> Result<BulkView, ClientError> {
+        self.many(&PURGE_MANY, which).await
     }
 
     async fn many(&self, operation: &Operation, which: &BulkForm) -> Result<BulkView, ClientError> {

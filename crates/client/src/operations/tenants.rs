@@ -14,6 +14,7 @@ pub(super) const GET: Operation = ("tenant.get", Method::GET, "/v1/tenants/{id}"
 pub(super) const UPDATE: Operation = ("tenant.update", Method::PATCH, "/v1/tenants/{id}");
 pub(super) const SUSPEND: Operation = ("tenant.suspend", Method::POST, "/v1/tenants/{id}/suspend");
 pub(super) const RESUME: Operation = ("tenant.resume", Method::POST, "/v1/tenants/{id}/resume");
+pub(super) const DELETE: Operation = ("tenant.delete", Method::POST, "/v1/tenants/{id}/delete");
 
 impl Client {
     /// Makes a tenant; one without an idempotency key gets one, so that a lost answer does not make it twice. Gives it,
@@ -93,6 +94,21 @@ impl Client {
         because: &Because,
     ) -> Result<TenantView, ClientError> {
         let call = self.call(&RESUME, &[&tenant]).json(because);
+        call.if_match(revision).read().await
+    }
+
+    /// Deletes a suspended tenant with everything of it: it is refused for good, and its data is erased in the background.
+    /// A repeat changes nothing.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn tenant_delete(
+        &self,
+        tenant: TenantId,
+        revision: Option<u64>,
+        because: &Because,
+    ) -> Result<TenantView, ClientError> {
+        let call = self.call(&DELETE, &[&tenant]).json(because);
         call.if_match(revision).read().await
     }
 }

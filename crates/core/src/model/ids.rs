@@ -97,6 +97,9 @@ id!(
 id!(
     /// Identifies a schedule that makes tasks.
     ScheduleId, "schedule id");
+id!(
+    /// Identifies an erasure.
+    ErasureId, "erasure id");
 
 macro_rules! number {
     ($(#[$meta:meta])* $name:ident($inner:ty)) => {

@@ -86,6 +86,8 @@ words! {
         TaskCancelMany = "task.cancel_many",
         /// Requeue every failed task or dead letter that a filter finds.
         TaskRequeueMany = "task.requeue_many",
+        /// Delete every closed task that a filter finds.
+        TaskPurgeMany = "task.purge_many",
         /// Take work.
         WorkClaim = "work.claim",
         /// Acknowledge an assignment.

@@ -80,6 +80,8 @@ words! {
         Redacted = "redacted",
         /// Closed tasks were purged after their retention.
         Purged = "purged",
+        /// What was kept about a tenant, a person or a task was erased.
+        Erased = "erased",
         /// A backup was taken.
         BackedUp = "backed_up",
     }

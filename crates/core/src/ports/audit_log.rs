@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use crate::model::{
-    BatchId, Digest, Json, PrincipalId, Record, RecordDraft, TenantId, TenantScope, Timestamp,
+    BatchId, Digest, Json, PrincipalId, Record, RecordDraft, TaskId, TenantId, TenantScope, Timestamp,
 };
 
 /// Appends and reads audit leaves. Transitions append theirs through the store that makes them.
@@ -13,7 +13,8 @@ use crate::model::{
 /// - `append` is durable when it returns, and idempotent by batch id.
 /// - Entries are read in log order; an entry's index never changes.
 /// - `redact` removes detail and salt of an entry, keeps the leaf and every proof valid, and appends its own record
-///   in the same transaction.
+///   in the same transaction; `seal` does so for every entry that a rule finds, with one record that counts them. What
+///   they remove cannot be read from the store's files afterwards.
 #[async_trait]
 pub trait AuditLog: Send + Sync + 'static {
     /// Appends records as one batch.
@@ -27,6 +28,45 @@ pub trait AuditLog: Send + Sync + 'static {
 
     /// Removes the detail of an entry. Gives false when the entry does not exist or has no detail.
     async fn redact(&self, index: u64, tenant: TenantId, draft: RecordDraft) -> Result<bool, StoreError>;
+
+    /// Removes the details of every entry that the rule finds, by a bounded scan: a call looks at least at one entry,
+    /// and says where the next one goes on. Nothing removed, no record. A repeat finds nothing more to remove.
+    async fn seal(&self, rule: Seal, draft: RecordDraft) -> Result<Sealed, StoreError>;
+}
+
+/// Which entries lose their details.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seal {
+    /// Of whom.
+    pub scope: TenantScope,
+    /// Only those before this moment.
+    pub before: Option<Timestamp>,
+    /// Only those about one of these, or by it.
+    pub about: Option<Vec<SealSubject>>,
+    /// Whose record it is, if anything is removed.
+    pub told: TenantId,
+    /// From this index on.
+    pub from: u64,
+    /// At most so many entries are looked at, or a few more: a store may end at the bounds of a batch.
+    pub limit: usize,
+}
+
+/// What an entry is about, or by whom it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SealSubject {
+    /// About this task.
+    Task(TaskId),
+    /// By this principal, or about it.
+    Principal(PrincipalId),
+}
+
+/// What a seal did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sealed {
+    /// How many details were removed.
+    pub removed: u64,
+    /// Where to go on; none when the end of the log, or the first entry that is too young, was reached.
+    pub next: Option<u64>,
 }
 
 /// A leaf with its place and what stands beside it.

@@ -30,8 +30,39 @@ pub trait Documents: Send + Sync + 'static {
     /// Writes and deletes documents. Gives the new revision of each, 0 for a deleted one.
     async fn write(&self, writes: Vec<DocumentWrite>, effects: Effects) -> Result<Vec<u64>, DocumentError>;
 
+    /// Deletes documents whatever their revision, at most `limit`; gives how many. One audit leaf counts them;
+    /// nothing deleted, no leaf. What was deleted cannot be read from the store's files afterwards.
+    async fn clear(&self, clearance: Clearance) -> Result<usize, StoreError>;
+
     /// A page of the documents of a kind.
     async fn list(&self, scope: TenantScope, query: DocumentQuery) -> Result<Vec<Document>, StoreError>;
+}
+
+/// Which documents to clear away.
+#[derive(Debug, Clone)]
+pub struct Clearance {
+    /// Which.
+    pub which: Cleared,
+    /// Whose record it is.
+    pub told: TenantId,
+    /// At most so many.
+    pub limit: usize,
+    /// Who and what for the audit log.
+    pub effects: Effects,
+}
+
+/// Which documents may be cleared away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cleared {
+    /// All of a tenant but those of the kept kinds.
+    Tenant {
+        /// The tenant.
+        tenant: TenantId,
+        /// What stays.
+        keep: Vec<&'static str>,
+    },
+    /// These; absent ones are passed over.
+    Keys(Vec<DocumentKey>),
 }
 
 /// Names a document.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::model::{
-    AgentId, BatchId, CommandId, DecisionId, HookId, NodeId, OutboxId, PrincipalId, ScheduleId, TaskId,
-    TenantId, Timestamp,
+    AgentId, BatchId, CommandId, DecisionId, ErasureId, HookId, NodeId, OutboxId, PrincipalId, ScheduleId,
+    TaskId, TenantId, Timestamp,
 };
 
 /// Time.
@@ -58,6 +58,7 @@ id_makers! {
     decision -> DecisionId,
     hook -> HookId,
     schedule -> ScheduleId,
+    erasure -> ErasureId,
 }
 
 /// Chance, good enough for keys and salts.

@@ -58,8 +58,12 @@ pub trait TaskStore: Send + Sync + 'static {
     /// Does everything that is overdue by the store's clock, in time order, at most `limit` tasks.
     async fn due(&self, limit: usize) -> Result<DueDone, StoreError>;
 
-    /// Deletes tasks that closed before `retention.closed_before`, with their specifications and attempts, at most
-    /// `retention.limit`, oldest first, leaving one audit leaf that counts them. Audit leaves of the tasks stay.
+    /// Deletes tasks that only retention keeps, with their specifications and attempts, at most `retention.limit`,
+    /// leaving one audit leaf per tenant that counts them. Audit leaves of the tasks stay.
+    ///
+    /// What is open stays, and what others wait for or whose attempt holds a slot yet. When the last task of a tenant
+    /// goes by [`Purge::Tenant`], its lanes and counters go with it. What [`Purge::Tenant`] and [`Purge::Tasks`] delete
+    /// cannot be read from the store's files afterwards.
     async fn purge(&self, retention: Retention) -> Result<usize, StoreError>;
 }
 
@@ -358,10 +362,21 @@ pub struct DueDone {
 /// What may be deleted.
 #[derive(Debug, Clone)]
 pub struct Retention {
-    /// Tasks that closed before.
-    pub closed_before: Timestamp,
+    /// Which tasks.
+    pub which: Purge,
     /// At most so many.
     pub limit: usize,
     /// Who and what for the audit log.
     pub effects: Effects,
+}
+
+/// Which tasks may be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purge {
+    /// Those that closed before, those that closed first before others.
+    ClosedBefore(Timestamp),
+    /// Every closed task of a tenant, by id.
+    Tenant(TenantId),
+    /// These of a tenant, if they are closed.
+    Tasks(TenantId, Vec<TaskId>),
 }

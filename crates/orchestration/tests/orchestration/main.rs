@@ -17,6 +17,7 @@ mod fairness;
 mod given;
 mod panel;
 mod pull;
+mod retention;
 mod retry;
 mod review;
 mod silent;

@@ -333,6 +333,16 @@ impl ApiKeys {
         Ok(keys)
     }
 
+    /// The names of every document about the keys of a principal. When they were last used is not noted any more.
+    pub(crate) async fn documents_of(&self, principal: PrincipalId) -> Result<Vec<DocumentKey>, StoreError> {
+        let mut documents = Vec::new();
+        for found in self.all(principal).await? {
+            documents.push(self.uses.forget(&found.id));
+            documents.push(key(&found.id));
+        }
+        Ok(documents)
+    }
+
     async fn all(&self, principal: PrincipalId) -> Result<Vec<KeyInfo>, StoreError> {
         let mut keys = Vec::new();
         let mut after = None;

@@ -49,6 +49,13 @@ impl Uses {
         }
     }
 
+    /// Forgets what was noted of a key. Gives the name of the document about its use.
+    pub(super) fn forget(&self, id: &str) -> DocumentKey {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.remove(id);
+        self.shelf.key(TenantId::SYSTEM, id)
+    }
+
     /// When keys were last used, in the order of the ids.
     pub(super) async fn last(&self, ids: &[&str]) -> Result<Vec<Option<Timestamp>>, StoreError> {
         let written = self.written(ids).await?;

@@ -261,7 +261,8 @@ impl Directory {
     fn is_known(&self, by: &Principal, tenant: TenantId) -> bool {
         tenant == by.tenant
             || tenant == TenantId::SYSTEM
-            || (self.queue.board.as_ref()).is_none_or(|board| board.terms(tenant).is_some())
+            || (self.queue.board.as_ref())
+                .is_none_or(|board| board.terms(tenant).is_some_and(|terms| !terms.deleted))
     }
 
     /// Refuses when the tenant has as many principals as it may have.

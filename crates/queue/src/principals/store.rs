@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use arbiter_core::model::{AgentId, PrincipalId, RecordDraft, TenantId, TenantScope};
-use arbiter_core::ports::{DocumentError, DocumentWrite, Documents, Effects, Precondition, StoreError};
+use arbiter_core::ports::{
+    DocumentError, DocumentKey, DocumentWrite, Documents, Effects, Precondition, StoreError,
+};
 
 use super::record::{Body, Cursor, KIND, KnownPrincipal, PrincipalRecord, known};
 use crate::records::{RecordError, Shelf};
@@ -117,6 +119,11 @@ impl Principals {
             content.index.push(("agent", agent.to_owned()));
         }
         Ok(write)
+    }
+
+    /// The name of a principal's document.
+    pub(crate) fn key(&self, tenant: TenantId, id: PrincipalId) -> DocumentKey {
+        self.shelf.key(tenant, &id.to_string())
     }
 
     /// A page of a tenant's principals, by id.

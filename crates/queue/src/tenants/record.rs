@@ -36,6 +36,8 @@ pub struct Tenant {
     pub limits: TenantLimits,
     /// Why it is suspended, if it is: none of its principals may do anything, and none of its tasks is assigned.
     pub suspended: Option<Suspension>,
+    /// By whom it was deleted, if it was. It stays refused for good; its name and limits are gone.
+    pub deleted: Option<Deletion>,
     /// Who made it; none for the tenant of the first start.
     pub created_by: Option<PrincipalId>,
     /// When; none for the tenant of the first start while nothing is stored of it.
@@ -68,6 +70,17 @@ pub struct Suspension {
     pub at: Timestamp,
     /// By whom.
     pub by: PrincipalId,
+}
+
+/// That a tenant was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deletion {
+    /// When.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: PrincipalId,
+    /// When the last of its data was erased; none while that goes on.
+    pub erased_at: Option<Timestamp>,
 }
 
 /// A tenant to make.
@@ -157,6 +170,8 @@ pub(crate) struct Body {
     limits: LimitsBody,
     #[serde(default)]
     pub(super) suspended: Option<SuspendedBody>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) deleted: Option<DeletedBody>,
     created_by: Option<String>,
     created_at: Option<i64>,
     /// A digest of what it was made of, if the call that made it had an idempotency key.
@@ -193,7 +208,29 @@ pub(super) struct SuspendedBody {
     pub(super) by: String,
 }
 
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct DeletedBody {
+    pub(super) at: i64,
+    pub(super) by: String,
+    pub(super) erased_at: Option<i64>,
+}
+
 impl Body {
+    /// What stays of a deleted tenant: that it was there, and may do nothing.
+    pub(super) fn delete(&mut self, at: Timestamp, by: PrincipalId) {
+        self.name.clear();
+        self.weight = 1;
+        self.limits = LimitsBody::default();
+        self.suspended = None;
+        // Whoever has the store's key could guess the name by it.
+        self.made_of = None;
+        self.deleted = Some(DeletedBody {
+            at: at.as_micros(),
+            by: by.to_string(),
+            erased_at: None,
+        });
+    }
+
     pub(super) fn new(new: NewTenant, by: Option<PrincipalId>, at: Option<Timestamp>) -> Self {
         Self {
             version: VERSION,
@@ -201,6 +238,7 @@ impl Body {
             weight: new.weight,
             limits: LimitsBody::of(&new.limits),
             suspended: None,
+            deleted: None,
             created_by: by.map(|by| by.to_string()),
             created_at: at.map(Timestamp::as_micros),
             made_of: None,
@@ -279,12 +317,20 @@ pub(crate) fn tenant(kept: &Kept<Body>) -> Result<Tenant, StoreError> {
             by: by(&stored.by)?,
         })
     });
+    let deleted = kept.body.deleted.as_ref().map(|stored| {
+        Ok::<_, StoreError>(Deletion {
+            at: Timestamp::from_micros(stored.at),
+            by: by(&stored.by)?,
+            erased_at: stored.erased_at.map(Timestamp::from_micros),
+        })
+    });
     Ok(Tenant {
         id: kept.tenant,
         name: kept.body.name.clone(),
         weight: kept.body.weight,
         limits: kept.body.limits.read()?,
         suspended: suspended.transpose()?,
+        deleted: deleted.transpose()?,
         created_by: kept.body.created_by.as_ref().map(by).transpose()?,
         created_at: kept.body.created_at.map(Timestamp::from_micros),
         revision: kept.revision,

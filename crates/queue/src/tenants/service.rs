@@ -7,6 +7,7 @@ use arbiter_core::ports::{DocumentError, Documents, Effects, Precondition, Store
 use serde_json::{Value, json};
 
 use super::record::{self, Body, KIND, NewTenant, SuspendedBody, Tenant, TenantChange};
+use crate::erasures::Erasures;
 use crate::error::QueueError;
 use crate::records::{Kept, RecordError, Shelf, expected};
 use crate::repeats::{Call, Made, Once, Repeats, What};
@@ -42,11 +43,12 @@ pub struct TenantPage {
 /// Keeps tenants. Each operation: authorise, limit, act, audit. What is done is in force on this node when it is
 /// answered, on others when they next look.
 pub struct Tenants {
-    queue: Arc<SecureQueue>,
-    board: Arc<TrafficBoard>,
-    records: Shelf,
+    pub(super) queue: Arc<SecureQueue>,
+    pub(super) board: Arc<TrafficBoard>,
+    pub(super) records: Shelf,
     repeats: Repeats,
-    settings: TenantSettings,
+    pub(super) erasures: Arc<Erasures>,
+    pub(super) settings: TenantSettings,
 }
 
 impl std::fmt::Debug for Tenants {
@@ -58,11 +60,13 @@ impl std::fmt::Debug for Tenants {
 }
 
 impl Tenants {
-    /// Tenants kept in `documents`; `queue` says who may do what, `board` is told of what is set.
+    /// Tenants kept in `documents`; `queue` says who may do what, `board` is told of what is set, `erasures` of what is
+    /// deleted.
     pub fn new(
         queue: Arc<SecureQueue>,
         board: Arc<TrafficBoard>,
         documents: &Arc<dyn Documents>,
+        erasures: Arc<Erasures>,
         settings: TenantSettings,
     ) -> Self {
         Self {
@@ -70,6 +74,7 @@ impl Tenants {
             board,
             records: Shelf::new(documents, KIND),
             repeats: Repeats::new(documents),
+            erasures,
             settings,
         }
     }
@@ -202,11 +207,14 @@ impl Tenants {
         let Some(kept) = once.find::<Body>(&self.records, tenant, &id).await? else {
             return Ok(None);
         };
+        if kept.body.deleted.is_some() {
+            return Err(RecordError::Deleted);
+        }
         self.board.refresh().await?;
         Ok(Some(Made::before(record::tenant(&kept)?)))
     }
 
-    /// A page of the tenants that the principal may see, by id: its own, or all for an admin.
+    /// A page of the tenants that the principal may see, by id: its own, or all for an admin. Deleted ones are left out.
     ///
     /// # Errors
     /// See [`RecordError`].
@@ -240,7 +248,7 @@ impl Tenants {
         let mut tenants = Vec::with_capacity(kept.len());
         for kept in &kept {
             let target = Target::of(kept.tenant);
-            if self.queue.allows(principal, operation, &target)? {
+            if kept.body.deleted.is_none() && self.queue.allows(principal, operation, &target)? {
                 tenants.push(record::tenant(kept)?);
             }
         }
@@ -334,7 +342,7 @@ impl Tenants {
         let resumed = async {
             let why = self.reason(why)?;
             let kept = self.load(id).await?;
-            if kept.body.suspended.is_none() {
+            if kept.body.suspended.is_none() && kept.body.deleted.is_none() {
                 expected(revision, kept.revision)?;
                 return Ok(record::tenant(&kept)?);
             }
@@ -356,6 +364,9 @@ impl Tenants {
         change: impl FnOnce(&mut Body),
     ) -> Result<Tenant, RecordError> {
         let mut kept = self.load(id).await?;
+        if kept.body.deleted.is_some() {
+            return Err(RecordError::invalid("tenant", "is deleted"));
+        }
         let precondition = match expected(revision, kept.revision)? {
             Precondition::Revision(0) => Precondition::Absent,
             other => other,
@@ -373,7 +384,7 @@ impl Tenants {
     }
 
     /// Authorises. Who may not read the tenant is told that it does not exist.
-    async fn permit(
+    pub(super) async fn permit(
         &self,
         principal: &Principal,
         operation: Operation,
@@ -384,7 +395,7 @@ impl Tenants {
             .await
     }
 
-    async fn load(&self, id: TenantId) -> Result<Kept<Body>, RecordError> {
+    pub(super) async fn load(&self, id: TenantId) -> Result<Kept<Body>, RecordError> {
         match self.records.get(id, &id.to_string()).await? {
             Some(kept) => Ok(kept),
             None if id == self.settings.home => Ok(self.unstored()),
@@ -402,7 +413,7 @@ impl Tenants {
         }
     }
 
-    fn reason(&self, why: String) -> Result<String, QueueError> {
+    pub(super) fn reason(&self, why: String) -> Result<String, QueueError> {
         validate::reason(&self.queue.settings.fields, &why)?;
         Ok(self.queue.content.reason(why))
     }

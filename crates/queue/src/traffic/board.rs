@@ -35,7 +35,9 @@ struct Shown {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Terms {
     pub(crate) limits: TenantLimits,
+    /// Refused, for a while or for good.
     pub(crate) suspended: bool,
+    pub(crate) deleted: bool,
 }
 
 impl std::fmt::Debug for TrafficBoard {
@@ -72,7 +74,8 @@ impl TrafficBoard {
             govern(&mut rules, &tenant);
             let terms = Terms {
                 limits: tenant.limits,
-                suspended: tenant.suspended.is_some(),
+                suspended: tenant.suspended.is_some() || tenant.deleted.is_some(),
+                deleted: tenant.deleted.is_some(),
             };
             tenants.insert(tenant.id, Arc::new(terms));
         }
@@ -109,7 +112,7 @@ impl TrafficBoard {
     /// How many tenants there are.
     pub(crate) fn tenants(&self) -> usize {
         let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
-        shown.tenants.len()
+        shown.tenants.values().filter(|terms| !terms.deleted).count()
     }
 }
 
@@ -126,7 +129,7 @@ fn govern(rules: &mut TrafficRules, tenant: &Tenant) {
     if tenant.weight != 1 {
         rules.weights.insert(id, tenant.weight);
     }
-    if tenant.suspended.is_some() {
+    if tenant.suspended.is_some() || tenant.deleted.is_some() {
         rules.paused_tenants.insert(id);
     }
     if let Some(limit) = tenant.limits.running {

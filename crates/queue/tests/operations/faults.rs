@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arbiter_core::model::{BatchId, Holder, Record, RecordDraft, StoredTask, TaskId, TenantId, TenantScope};
 use arbiter_core::ports::{
-    Applied, AuditEntry, AuditLog, AuditPage, AuditQuery, Document, DocumentError, DocumentKey,
-    DocumentQuery, DocumentWrite, Documents, Draw, Drawn, Effects, RateLimiter, Retry, StoreError, Tally,
-    TaskHistory, TaskPage, TaskQuery, TaskReader,
+    Applied, AuditEntry, AuditLog, AuditPage, AuditQuery, Clearance, Document, DocumentError, DocumentKey,
+    DocumentQuery, DocumentWrite, Documents, Draw, Drawn, Effects, RateLimiter, Retry, Seal, Sealed,
+    StoreError, Tally, TaskHistory, TaskPage, TaskQuery, TaskReader,
 };
 use arbiter_testkit::faulty::{Fault, FaultPlan};
 use async_trait::async_trait;
@@ -141,6 +141,11 @@ impl AuditLog for Breakable<dyn AuditLog> {
         self.faults.check(Port::Audit)?;
         self.inner.redact(index, tenant, draft).await
     }
+
+    async fn seal(&self, rule: Seal, draft: RecordDraft) -> Result<Sealed, StoreError> {
+        self.faults.check(Port::Audit)?;
+        self.inner.seal(rule, draft).await
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -170,6 +175,11 @@ impl Documents for Breakable<dyn Documents> {
     async fn write(&self, writes: Vec<DocumentWrite>, effects: Effects) -> Result<Vec<u64>, DocumentError> {
         self.faults.check(Port::Documents)?;
         self.inner.write(writes, effects).await
+    }
+
+    async fn clear(&self, clearance: Clearance) -> Result<usize, StoreError> {
+        self.faults.check(Port::Documents)?;
+        self.inner.clear(clearance).await
     }
 
     async fn list(&self, scope: TenantScope, query: DocumentQuery) -> Result<Vec<Document>, StoreError> {

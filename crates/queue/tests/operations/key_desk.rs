@@ -6,8 +6,8 @@ use std::time::Duration;
 use arbiter_core::mechanism::SecretText;
 use arbiter_core::model::{Principal, Role, TenantScope, Timestamp};
 use arbiter_core::ports::{
-    Clock as _, Credential, Document, DocumentError, DocumentKey, DocumentQuery, DocumentWrite, Documents,
-    Effects, StoreError,
+    Clearance, Clock as _, Credential, Document, DocumentError, DocumentKey, DocumentQuery, DocumentWrite,
+    Documents, Effects, StoreError,
 };
 use arbiter_queue::{ApiKeys, KeyDesk, KeyError, MadeKey, NewKey, RecordError, Rotation};
 use arbiter_testkit::SeededEntropy;
@@ -278,6 +278,10 @@ impl Documents for Meeting {
 
     async fn write(&self, writes: Vec<DocumentWrite>, effects: Effects) -> Result<Vec<u64>, DocumentError> {
         self.inner.write(writes, effects).await
+    }
+
+    async fn clear(&self, clearance: Clearance) -> Result<usize, StoreError> {
+        self.inner.clear(clearance).await
     }
 
     async fn list(&self, scope: TenantScope, query: DocumentQuery) -> Result<Vec<Document>, StoreError> {

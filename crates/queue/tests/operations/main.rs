@@ -11,6 +11,7 @@ mod backlog;
 mod bulk;
 mod denied;
 mod depth;
+mod erasures;
 mod faults;
 mod fencing;
 mod heartbeats;

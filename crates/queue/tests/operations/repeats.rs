@@ -9,9 +9,10 @@ use arbiter_core::model::{
     Band, Digest, Operation, Principal, PrincipalKind, RecordDraft, Role, TenantId, TenantScope,
 };
 use arbiter_core::ports::{
-    Applied, Authenticator as _, Credential, Document, DocumentContent, DocumentError, DocumentKey,
-    DocumentQuery, DocumentWrite, Documents, Effects, Precondition, Retry, StoreError,
+    Applied, Authenticator as _, Clearance, Credential, Document, DocumentContent, DocumentError,
+    DocumentKey, DocumentQuery, DocumentWrite, Documents, Effects, Precondition, Retry, StoreError,
 };
+use arbiter_queue::erasures::Erasures;
 use arbiter_queue::hooks::{HookChange, HookEvent, HookSettings, Hooks, NewHook, NewSecret};
 use arbiter_queue::schedules::{CatchUp, NewSchedule, Overlap, ScheduleSettings, Schedules};
 use arbiter_queue::tenants::{NewTenant, TenantChange, TenantLimits, TenantSettings, Tenants};
@@ -146,6 +147,7 @@ impl Bench {
                 queue(),
                 Arc::clone(&world.board),
                 &documents,
+                Arc::new(Erasures::new(queue(), &documents)),
                 TenantSettings::of(TENANT),
             ),
             keys,
@@ -375,6 +377,10 @@ impl Documents for Stage {
         }
     }
 
+    async fn clear(&self, clearance: Clearance) -> Result<usize, StoreError> {
+        self.inner.clear(clearance).await
+    }
+
     async fn list(&self, scope: TenantScope, query: DocumentQuery) -> Result<Vec<Document>, StoreError> {
         self.inner.list(scope, query).await
     }
@@ -538,6 +544,26 @@ async fn a_hook_that_its_owner_deleted_is_not_made_anew() {
     deleted.expect("deleted");
     let again = call().await.expect_err("refused");
     assert!(again.to_string().contains("deleted"), "{again}");
+}
+
+#[tokio::test]
+async fn a_tenant_that_was_deleted_is_never_made_anew() {
+    let bench = Bench::new().await;
+    let call = async || bench.make(What::Tenant, &admin(), Content::One, Some("k")).await;
+    let (id, _) = call().await.expect("made");
+    let tenant: TenantId = id.parse().expect("an id");
+    let why = || "they left".to_owned();
+    let suspended = bench.tenants.suspend(&admin(), tenant, None, why()).await;
+    suspended.expect("suspended");
+    let deleted = bench.tenants.delete(&admin(), tenant, None, why()).await;
+    deleted.expect("deleted");
+    let again = call().await;
+    assert!(matches!(again, Err(RecordError::Deleted)), "{again:?}");
+    // What stays of it tells nothing of what was asked for.
+    let kept = bench.document(What::Tenant.document(&id)).await.expect("kept");
+    assert!(kept.body.value().get("made_of").is_none());
+    bench.world.clock.advance(DAY);
+    assert_eq!(code(&call().await), "idempotency_conflict");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arbiter_core::model::{Operation, Principal, Role, TaskKind, TenantId};
 use arbiter_core::ports::{Clock as _, Hint};
 use arbiter_core::services::{Traffic as _, WorkDesk as _, WorkError};
+use arbiter_queue::erasures::Erasures;
 use arbiter_queue::tenants::{NewTenant, Tenant, TenantChange, TenantLimits, TenantSettings, Tenants};
 use arbiter_queue::traffic::TrafficBoard;
 use arbiter_queue::{QueueError, RateLimit, RecordError};
@@ -39,6 +40,7 @@ impl Bench {
             Arc::clone(&world.queue),
             Arc::clone(&world.board),
             &world.documents,
+            Arc::new(Erasures::new(Arc::clone(&world.queue), &world.documents)),
             settings,
         );
         Self { world, tenants }

@@ -8,6 +8,7 @@ use arbiter_core::model::{AgentProfile, Principal, RecordDraft, Role, TaskKind, 
 use arbiter_core::ports::{AgentRegistry, Clock as _, Hint};
 use arbiter_core::services::{Traffic as _, TrafficRules};
 use arbiter_queue::RecordError;
+use arbiter_queue::erasures::Erasures;
 use arbiter_queue::tenants::{NewTenant, TenantLimits, TenantSettings, Tenants};
 use arbiter_queue::traffic::{Pause, PauseTarget, Pauses, TrafficBoard};
 use arbiter_testkit::builders::{agent, profile, tenant, user};
@@ -44,6 +45,7 @@ impl Bench {
             Arc::clone(&world.queue),
             Arc::clone(&world.board),
             &world.documents,
+            Arc::new(Erasures::new(Arc::clone(&world.queue), &world.documents)),
             TenantSettings::of(TENANT),
         );
         tenants.establish().await.expect("established");

@@ -10,7 +10,8 @@ use arbiter_core::model::{
     AgentId, CommandId, Holder, Principal, Role, StoredTask, Task, TaskId, TaskSpec, TenantId, TenantScope,
 };
 use arbiter_core::ports::{
-    AuditLog, ClaimRequest, Documents, Effects, IdSource, LaneQuota, TaskHistory, TaskReader, TaskStore,
+    AuditLog, ClaimRequest, Documents, Effects, IdSource, LaneQuota, Scope, TaskHistory, TaskReader,
+    TaskStore,
 };
 use arbiter_core::services::{AdmissionRule, Beat, ReviewStage, WorkRef};
 use arbiter_queue::traffic::TrafficBoard;
@@ -191,12 +192,27 @@ impl World {
         self.running(task, agent(1)).await
     }
 
+    /// Submits a task of [`submitter`] that agent 1 works on, in a slot that is counted.
+    pub(crate) async fn work_in_slot(&self) -> WorkRef {
+        let task = self.task().await;
+        let chooser = AssignAll {
+            acknowledged: true,
+            loads: vec![(Scope::Agent(agent(1)), 9)],
+            ..AssignAll::to(Holder::Agent(agent(1)))
+        };
+        self.claim_by(task, chooser).await
+    }
+
     async fn claim(&self, task: TaskId, to: AgentId, acknowledged: bool) -> WorkRef {
-        let stored = self.stored(task).await;
         let chooser = AssignAll {
             acknowledged,
             ..AssignAll::to(Holder::Agent(to))
         };
+        self.claim_by(task, chooser).await
+    }
+
+    async fn claim_by(&self, task: TaskId, chooser: AssignAll) -> WorkRef {
+        let stored = self.stored(task).await;
         let request = ClaimRequest {
             lanes: vec![LaneQuota {
                 lane: stored.task.lane_now(),

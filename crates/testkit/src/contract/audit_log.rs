@@ -8,7 +8,7 @@ use arbiter_core::model::{
     AuditAction, Operation, PrincipalId, Record, RecordDraft, RecordOutcome, Resource, TenantId, TenantScope,
     Timestamp,
 };
-use arbiter_core::ports::AuditQuery;
+use arbiter_core::ports::{AuditQuery, Seal, SealSubject, Sealed};
 
 use crate::builders::{batch, json, principal, tenant};
 use crate::contract::desk::{TENANT, acts};
@@ -23,6 +23,8 @@ suite!($ audit_log_contract, audit_log, [
     a_tenant_finds_its_own_entries_only,
     redacting_removes_the_detail_and_keeps_the_leaf,
     redacting_what_has_no_detail_gives_false,
+    sealing_removes_the_details_that_the_rule_finds,
+    a_seal_goes_on_where_it_stopped,
 ]);
 
 fn record(at: Timestamp, owner: TenantId, by: PrincipalId, action: AuditAction) -> Record {
@@ -333,4 +335,118 @@ pub async fn redacting_what_has_no_detail_gives_false(h: &dyn Harness) {
     assert!(again().await);
     assert!(!again().await, "it is redacted already");
     assert_eq!(desk.leaves().await.len(), 3);
+}
+
+async fn detailed(desk: &Desk<'_>, number: u64, owner: TenantId, by: PrincipalId) {
+    let now = desk.now().await;
+    let records = vec![Record {
+        detail: Some(json(&format!("{{\"number\":{number}}}"))),
+        ..record(now, owner, by, AuditAction::KeyCreated)
+    }];
+    append(desk, number, records).await;
+    desk.advance(Duration::from_secs(1)).await;
+}
+
+async fn seal(desk: &Desk<'_>, rule: Seal) -> Sealed {
+    let draft = RecordDraft::by(principal(9), Operation::AuditRedact);
+    desk.stores().log.seal(rule, draft).await.expect("seal")
+}
+
+async fn with_details(desk: &Desk<'_>) -> Vec<u64> {
+    let entries = desk.entries().await;
+    let kept = entries.iter().filter(|entry| entry.detail.is_some());
+    kept.map(|entry| entry.index).collect()
+}
+
+/// Tenant, time and subject narrow what a seal removes. Leaves stay as they are, and one record counts what went.
+pub async fn sealing_removes_the_details_that_the_rule_finds(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    for (number, owner, by) in [(1, 1, 1), (2, 2, 1), (3, 1, 2), (4, 1, 1)] {
+        detailed(&desk, number, tenant(owner), principal(by)).await;
+    }
+    let whole = Seal {
+        scope: TenantScope::Tenant(tenant(1)),
+        before: None,
+        about: None,
+        told: tenant(1),
+        from: 0,
+        limit: 100,
+    };
+    let leaves = desk.leaves().await;
+    let third = Seal {
+        before: Some(leaves[3].at),
+        about: Some(vec![SealSubject::Principal(principal(2))]),
+        ..whole.clone()
+    };
+    let done = |removed| Sealed { removed, next: None };
+    assert_eq!(seal(&desk, third.clone()).await, done(1));
+    assert_eq!(with_details(&desk).await, [0, 1, 3]);
+    assert_eq!(seal(&desk, third).await, done(0), "a repeat finds nothing more");
+    let old = Seal {
+        before: Some(leaves[3].at),
+        ..whole.clone()
+    };
+    assert_eq!(seal(&desk, old).await, done(1));
+    assert_eq!(
+        with_details(&desk).await,
+        [1, 3],
+        "the last one is too young, one is another tenant's"
+    );
+    assert_eq!(seal(&desk, whole).await, done(1));
+    assert_eq!(with_details(&desk).await, [1]);
+    let all = Seal {
+        scope: TenantScope::All,
+        before: None,
+        about: None,
+        told: TenantId::SYSTEM,
+        from: 0,
+        limit: 100,
+    };
+    assert_eq!(seal(&desk, all).await, done(1));
+    assert_eq!(with_details(&desk).await, [0; 0]);
+    let after = desk.leaves().await;
+    assert_eq!(leaves, after[..4], "leaves stay as they are");
+    let told: Vec<_> = (after[4..].iter())
+        .map(|leaf| (leaf.tenant, leaf.count, leaf.principal))
+        .collect();
+    let by = Some(principal(9));
+    let own = (tenant(1), Some(1), by);
+    assert_eq!(told, [own, own, own, (TenantId::SYSTEM, Some(1), by)]);
+    assert_eq!(acts(&after[4]), ["audit.redact", "redacted"]);
+    let resource = after[4].resource.as_ref().expect("a resource");
+    assert_eq!(
+        (resource.kind.as_str(), &resource.id),
+        ("tenant", &tenant(1).to_string())
+    );
+}
+
+/// A call looks at so many entries and says where the next one goes on, until the end of the log.
+pub async fn a_seal_goes_on_where_it_stopped(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    for number in 1..=5 {
+        detailed(&desk, number, tenant(1), principal(1)).await;
+    }
+    let mut rule = Seal {
+        scope: TenantScope::All,
+        before: Some(desk.now().await),
+        about: None,
+        told: TenantId::SYSTEM,
+        from: 0,
+        limit: 2,
+    };
+    let (mut calls, mut removed) = (0, 0);
+    loop {
+        let sealed = seal(&desk, rule.clone()).await;
+        (calls, removed) = (calls + 1, removed + sealed.removed);
+        match sealed.next {
+            Some(next) => {
+                assert!(next > rule.from, "it goes on");
+                rule.from = next;
+            }
+            None => break,
+        }
+    }
+    assert_eq!(removed, 5);
+    assert!(calls >= 3, "{calls} calls of two entries each");
+    assert_eq!(with_details(&desk).await, [0; 0]);
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use arbiter_core::model::{AuditAction, RecordDraft, TenantId, TenantScope, Timestamp};
 use arbiter_core::ports::{
-    Document, DocumentContent, DocumentError, DocumentKey, DocumentQuery, DocumentWrite, Effects,
-    Precondition,
+    Clearance, Cleared, Document, DocumentContent, DocumentError, DocumentKey, DocumentQuery, DocumentWrite,
+    Effects, Precondition,
 };
 use futures_util::future::join_all;
 
@@ -25,6 +25,7 @@ suite!($ documents_contract, documents, [
     a_listing_by_a_declared_value_finds_what_declares_it_now,
     a_write_leaves_a_record_and_what_goes_outside,
     of_two_writers_one_wins,
+    clearing_deletes_what_a_tenant_has_but_what_is_kept,
 ]);
 
 const KIND: &str = "api_key";
@@ -438,4 +439,85 @@ pub async fn of_two_writers_one_wins(h: &dyn Harness) {
             .count(),
         5
     );
+}
+
+/// Documents of a tenant go whatever their kind, up to the limit, and one record counts them; kept kinds stay, and so do
+/// other tenants'. What was declared of them is gone as well.
+pub async fn clearing_deletes_what_a_tenant_has_but_what_is_kept(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    let declared = |kind, owner, id: &str| DocumentWrite {
+        key: DocumentKey {
+            kind,
+            ..key(owner, id)
+        },
+        precondition: Precondition::Absent,
+        content: Some(DocumentContent {
+            index: vec![("owner", "ann".to_owned())],
+            ..content(id)
+        }),
+    };
+    for (kind, owner, id) in [
+        (KIND, 1, "a"),
+        (KIND, 1, "b"),
+        (KIND, 2, "a"),
+        ("hook", 1, "c"),
+        ("tenant", 1, "d"),
+    ] {
+        write(&desk, vec![declared(kind, owner, id)])
+            .await
+            .expect("written");
+    }
+    let clear = async |which, limit| {
+        let clearance = Clearance {
+            which,
+            told: TENANT,
+            limit,
+            effects: Effects::of(RecordDraft {
+                principal: Some(principal(3)),
+                ..RecordDraft::default()
+            }),
+        };
+        desk.stores().documents.clear(clearance).await.expect("clear")
+    };
+    let own = || Cleared::Tenant {
+        tenant: TENANT,
+        keep: vec!["tenant"],
+    };
+    assert_eq!(clear(own(), 2).await, 2);
+    assert_eq!(clear(own(), 2).await, 1);
+    assert_eq!(clear(own(), 2).await, 0);
+    let mut left = Vec::new();
+    for kind in [KIND, "hook", "tenant"] {
+        for index in [None, Some(("owner", "ann".to_owned()))] {
+            let query = DocumentQuery {
+                kind,
+                index,
+                after: None,
+                limit: 10,
+            };
+            let found = desk.stores().documents.list(TenantScope::All, query).await;
+            left.push(
+                found
+                    .expect("list")
+                    .into_iter()
+                    .map(|found| found.key.id)
+                    .collect::<String>(),
+            );
+        }
+    }
+    assert_eq!(left, ["a", "a", "", "", "d", "d"]);
+    assert!(get(&desk, key(2, "a")).await.is_some());
+    let leaves = desk.leaves().await;
+    let told: Vec<_> = (leaves[5..].iter())
+        .map(|leaf| (leaf.tenant, leaf.count, leaf.principal))
+        .collect();
+    let by = Some(principal(3));
+    assert_eq!(told, [(TENANT, Some(2), by), (TENANT, Some(1), by)]);
+    assert_eq!(acts(&leaves[5]), ["erased"]);
+    let named = || Cleared::Keys(vec![key(2, "a"), key(1, "a"), key(2, "a")]);
+    assert_eq!(clear(named(), 2).await, 1);
+    assert_eq!(clear(named(), 2).await, 0);
+    assert_eq!(get(&desk, key(2, "a")).await, None);
+    let again = write(&desk, vec![declared(KIND, 1, "a")]).await;
+    assert_eq!(again, Ok(vec![1]), "it can be made anew");
 }

@@ -16,7 +16,7 @@ use arbiter_core::model::{
 };
 use arbiter_core::ports::StoreError;
 use arbiter_core::ports::{
-    Candidate, Choice, Chooser, ClaimRequest, Effects, LaneQuota, LeaseRef, NewTask, Retention, Scope,
+    Candidate, Choice, Chooser, ClaimRequest, Effects, LaneQuota, LeaseRef, NewTask, Purge, Retention, Scope,
     SubmitRequest, TaskPage, TaskQuery, Transition,
 };
 use proptest::prelude::*;
@@ -478,7 +478,7 @@ impl<'a> Runner<'a> {
             }
             Operation::Purge { age, limit } => {
                 let retention = Retention {
-                    closed_before: self.desk.now().await.minus(*age),
+                    which: Purge::ClosedBefore(self.desk.now().await.minus(*age)),
                     limit: *limit,
                     effects: Effects::default(),
                 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use arbiter_core::model::{Operation, RecordDraft, TaskId, TenantScope, Timestamp};
-use arbiter_core::ports::{Effects, NewTask, Retention, TaskHistory};
+use arbiter_core::ports::{Effects, NewTask, Purge, Retention, Tally, TaskHistory};
 
 use crate::builders::{idempotency, new_task, new_task_with, principal, task, tenant};
 use crate::contract::desk::{TENANT, acts, cancel_command, report_command};
@@ -15,11 +15,17 @@ suite!($ task_retention_contract, task_retention, [
     the_oldest_go_first_up_to_the_limit,
     a_purge_leaves_one_leaf_per_tenant_and_those_of_the_tasks,
     what_is_still_needed_stays,
+    a_tenants_closed_tasks_go_and_those_of_others_stay,
+    named_tasks_go_if_they_are_closed,
 ]);
 
 async fn purge(desk: &Desk<'_>, closed_before: Timestamp, limit: usize) -> usize {
+    purge_which(desk, Purge::ClosedBefore(closed_before), limit).await
+}
+
+async fn purge_which(desk: &Desk<'_>, which: Purge, limit: usize) -> usize {
     let retention = Retention {
-        closed_before,
+        which,
         limit,
         effects: Effects::of(RecordDraft::by(principal(5), Operation::AuditQuery)),
     };
@@ -143,4 +149,63 @@ pub async fn what_is_still_needed_stays(h: &dyn Harness) {
     desk.due_all().await;
     desk.advance(Duration::from_secs(1)).await;
     assert_eq!(purge(&desk, desk.now().await, 10).await, 3);
+}
+
+/// Closed tasks of a tenant go by id, up to the limit, whenever they closed; its open ones stay, and so do other tenants'.
+/// With the last of them its counts are gone, and it can begin anew.
+pub async fn a_tenants_closed_tasks_go_and_those_of_others_stay(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    let foreign = NewTask {
+        tenant: tenant(2),
+        ..new_task(9)
+    };
+    desk.submit_many((1..=4).map(new_task).chain([foreign]).collect())
+        .await;
+    for number in [3, 1, 2] {
+        cancel(&desk, task(number)).await;
+    }
+    desk.done(desk.in_tenant(2, desk.order(task(9), cancel_command())))
+        .await;
+    let own = || Purge::Tenant(TENANT);
+    assert_eq!(purge_which(&desk, own(), 2).await, 2);
+    for (number, is_there) in [(1, false), (2, false), (3, true), (4, true), (9, true)] {
+        let found = desk.find(TenantScope::All, task(number)).await;
+        assert_eq!(found.is_some(), is_there, "task {number}");
+    }
+    assert_eq!(purge_which(&desk, own(), 2).await, 1);
+    assert_eq!(purge_which(&desk, own(), 2).await, 0, "one is open");
+    let open = desk.stores().reader.tally(TENANT).await.expect("tally");
+    assert_eq!(open.open, 1);
+    cancel(&desk, task(4)).await;
+    assert_eq!(purge_which(&desk, own(), 2).await, 1);
+    assert_eq!(purge_which(&desk, own(), 2).await, 0);
+    let none = desk.stores().reader.tally(TENANT).await.expect("tally");
+    assert_eq!(none, Tally::default());
+    assert!(desk.find(TenantScope::All, task(9)).await.is_some());
+    let work = desk.running(new_task(5)).await;
+    desk.done(desk.by(work, report_command())).await;
+    assert_eq!(purge_which(&desk, own(), 2).await, 1, "its lanes are made again");
+}
+
+/// Of the named tasks those go that are closed and of that tenant.
+pub async fn named_tasks_go_if_they_are_closed(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    let foreign = NewTask {
+        tenant: tenant(2),
+        ..new_task(4)
+    };
+    desk.submit_many(vec![new_task(1), new_task(2), new_task(3), foreign])
+        .await;
+    for number in [1, 2] {
+        cancel(&desk, task(number)).await;
+    }
+    desk.done(desk.in_tenant(2, desk.order(task(4), cancel_command())))
+        .await;
+    let named = || Purge::Tasks(TENANT, [4, 3, 2, 7, 2].map(task).to_vec());
+    assert_eq!(purge_which(&desk, named(), 10).await, 1);
+    for (number, is_there) in [(1, true), (2, false), (3, true), (4, true)] {
+        let found = desk.find(TenantScope::All, task(number)).await;
+        assert_eq!(found.is_some(), is_there, "task {number}");
+    }
+    assert_eq!(purge_which(&desk, named(), 10).await, 0);
 }

@@ -16,6 +16,15 @@ pub struct AuditEntryView {
     pub detail: Option<Value>,
 }
 
+/// What became of the detail of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AuditRedactionView {
+    /// The entry's place in the log.
+    pub index: u64,
+    /// Whether it had a detail, which was removed now.
+    pub removed: bool,
+}
+
 /// A page of entries, newest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditPageView {

@@ -102,6 +102,9 @@ pub struct TenantView {
     /// Why it is suspended, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<SuspensionView>,
+    /// When it was deleted, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<DeletionView>,
     /// The principal that made it; absent for the tenant of the first start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
@@ -121,6 +124,18 @@ pub struct SuspensionView {
     pub at: String,
     /// By which principal.
     pub by: String,
+}
+
+/// That a tenant was deleted. It is refused for good; what is left of it has neither name nor limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeletionView {
+    /// When.
+    pub at: String,
+    /// By which principal.
+    pub by: String,
+    /// When the last of its data was erased; absent while that goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased_at: Option<String>,
 }
 
 /// A page of tenants, by id.

@@ -492,6 +492,10 @@ impl Documents for Crashing {
         self.inner.write(writes, effects).await
     }
 
+    async fn clear(&self, clearance: arbiter_core::ports::Clearance) -> Result<usize, StoreError> {
+        self.inner.clear(clearance).await
+    }
+
     async fn list(&self, scope: TenantScope, query: DocumentQuery) -> Result<Vec<Document>, StoreError> {
         self.inner.list(scope, query).await
     }

@@ -1,0 +1,359 @@
+//! The steps of an erasure: tasks, records, the audit log. Each can be repeated.
+
+use std::sync::PoisonError;
+
+use arbiter_core::lifecycle::{Command, Expect};
+use arbiter_core::model::{
+    CommandId, Operation, PrincipalId, RecordDraft, StoredTask, TaskId, TenantId, TenantScope,
+};
+use arbiter_core::ports::{
+    AgentQuery, Clearance, Cleared, Documents, Effects, Hint, Precondition, Purge, Retention, Seal,
+    SealSubject, StoreError, TaskQuery, Transition,
+};
+
+use super::eraser::{Eraser, Step, StepError};
+use super::record::{self, Body, Erasure, ErasureStage, ErasureSubject, KIND};
+use crate::records::{Kept, corrupt};
+use crate::tenants;
+
+/// So many transitions are applied together.
+const BATCH: usize = 100;
+/// So many pages of tasks are looked at in one step.
+const PAGES: usize = 10;
+const PAGE: usize = 1_000;
+
+impl Eraser {
+    /// Takes an erasure one bounded step further.
+    pub(super) async fn work(&self, mut kept: Kept<Body>) -> Result<Step, StepError> {
+        let erasure = record::erasure(&kept)?;
+        match kept.body.stage {
+            ErasureStage::Finding => {
+                self.find(&erasure, &mut kept.body).await?;
+                kept.body.stage = ErasureStage::Tasks;
+            }
+            ErasureStage::Tasks => match self.tasks(&erasure, &kept.body).await? {
+                Step::Finished if kept.body.last => kept.body.stage = ErasureStage::Records,
+                Step::Finished => kept.body.stage = ErasureStage::Log,
+                step => return Ok(step),
+            },
+            ErasureStage::Records => match self.records(&erasure).await? {
+                Step::Finished => kept.body.stage = ErasureStage::Log,
+                step => return Ok(step),
+            },
+            ErasureStage::Log => match self.log(&erasure, &kept).await? {
+                Step::Finished if kept.body.last => return self.end(&erasure, kept).await,
+                Step::Finished => kept.body.stage = ErasureStage::Finding,
+                step => return Ok(step),
+            },
+            ErasureStage::Done => return self.end(&erasure, kept).await,
+        }
+        self.keep(&erasure, &kept).await?;
+        Ok(Step::More)
+    }
+
+    /// Notes how far an erasure is.
+    async fn keep(&self, erasure: &Erasure, kept: &Kept<Body>) -> Result<(), StoreError> {
+        let records = &self.parts.erasures.records;
+        let precondition = Precondition::Revision(kept.revision);
+        let write = kept.body.write(records, kept.tenant, &kept.id, precondition)?;
+        let written = records
+            .documents
+            .write(vec![write], Effects::of(draft(erasure)))
+            .await;
+        written.map(drop).map_err(|error| corrupt(KIND, error))
+    }
+
+    /// Finds the next tasks.
+    async fn find(&self, erasure: &Erasure, body: &mut Body) -> Result<(), StepError> {
+        body.tasks.clear();
+        let person = match erasure.subject {
+            ErasureSubject::Tenant => return Ok(()),
+            ErasureSubject::Task(task) => {
+                body.tasks.push(task.to_string());
+                body.last = true;
+                return Ok(());
+            }
+            ErasureSubject::Principal(person) => person,
+        };
+        let after = body.after.as_deref().map(str::parse).transpose();
+        let mut after: Option<TaskId> = after.map_err(|error| corrupt(KIND, error))?;
+        for _ in 0..PAGES {
+            let query = TaskQuery {
+                after,
+                limit: PAGE.min(self.settings.tasks),
+                ..TaskQuery::default()
+            };
+            let scope = TenantScope::Tenant(erasure.tenant);
+            let page = self.parts.reader.list(scope, query).await?;
+            let own = page.tasks.iter().filter(|stored| stored.task.submitter == person);
+            body.tasks.extend(own.map(|stored| stored.task.id.to_string()));
+            after = page.next;
+            body.last = after.is_none();
+            if body.last || body.tasks.len() >= self.settings.tasks {
+                break;
+            }
+        }
+        body.after = after.map(|task| task.to_string());
+        Ok(())
+    }
+
+    /// Withdraws what is open and deletes what is closed.
+    async fn tasks(&self, erasure: &Erasure, body: &Body) -> Result<Step, StepError> {
+        let which = if erasure.subject == ErasureSubject::Tenant {
+            Purge::Tenant(erasure.tenant)
+        } else {
+            let ids = body.tasks.iter().map(|task| task.parse());
+            let ids: Result<Vec<TaskId>, _> = ids.collect();
+            Purge::Tasks(erasure.tenant, ids.map_err(|error| corrupt(KIND, error))?)
+        };
+        // With its last task a tenant's lanes and counters go.
+        let purged = self.purge(erasure, which.clone()).await?;
+        if purged >= self.settings.tasks {
+            return Ok(Step::More);
+        }
+        Ok(match self.withdraw(erasure, &which).await? {
+            (0, _) => Step::Finished,
+            (_, 0) if purged == 0 => Step::Wait,
+            _ => Step::More,
+        })
+    }
+
+    async fn purge(&self, erasure: &Erasure, which: Purge) -> Result<usize, StoreError> {
+        let retention = Retention {
+            which,
+            limit: self.settings.tasks,
+            effects: Effects::of(draft(erasure)),
+        };
+        self.parts.store.purge(retention).await
+    }
+
+    /// Withdraws what is open. Gives how many tasks there are yet, and how many of them were open.
+    async fn withdraw(&self, erasure: &Erasure, which: &Purge) -> Result<(usize, usize), StoreError> {
+        let scope = TenantScope::Tenant(erasure.tenant);
+        let reader = &self.parts.reader;
+        let found: Vec<StoredTask> = match which {
+            Purge::Tasks(_, ids) => reader.get(scope, ids).await?.into_iter().flatten().collect(),
+            _ => {
+                let (mut found, mut after) = (Vec::new(), None);
+                for _ in 0..PAGES {
+                    let query = TaskQuery {
+                        after,
+                        limit: PAGE,
+                        ..TaskQuery::default()
+                    };
+                    let page = reader.list(scope, query).await?;
+                    found.extend(page.tasks);
+                    after = page.next;
+                    if after.is_none() {
+                        break;
+                    }
+                }
+                found
+            }
+        };
+        let open = found.iter().filter(|stored| !stored.task.state.is_closed());
+        let open: Vec<Transition> = open.map(|stored| cancel(erasure, stored)).collect();
+        for batch in open.chunks(BATCH) {
+            // One that moved meanwhile is found again.
+            self.parts.store.apply(batch.to_vec()).await?;
+        }
+        if !open.is_empty() {
+            self.parts.wakeups.publish(&[Hint::Agents]);
+        }
+        Ok((found.len(), open.len()))
+    }
+
+    /// Deletes what belongs to the subject beside its tasks.
+    async fn records(&self, erasure: &Erasure) -> Result<Step, StepError> {
+        match erasure.subject {
+            ErasureSubject::Task(_) => Ok(Step::Finished),
+            ErasureSubject::Principal(id) => {
+                self.principals(erasure, &[id]).await?;
+                Ok(Step::Finished)
+            }
+            ErasureSubject::Tenant => self.belongings(erasure).await,
+        }
+    }
+
+    /// Deletes principals with their keys.
+    async fn principals(&self, erasure: &Erasure, ids: &[PrincipalId]) -> Result<usize, StoreError> {
+        let mut keys = Vec::new();
+        for id in ids {
+            keys.extend(self.parts.keys.documents_of(*id).await?);
+            keys.push(self.parts.keys.principals().key(erasure.tenant, *id));
+        }
+        self.clear(erasure, Cleared::Keys(keys)).await
+    }
+
+    async fn clear(&self, erasure: &Erasure, which: Cleared) -> Result<usize, StoreError> {
+        let limit = match &which {
+            Cleared::Keys(keys) => keys.len(),
+            Cleared::Tenant { .. } => self.settings.records,
+        };
+        let clearance = Clearance {
+            which,
+            told: erasure.tenant,
+            limit,
+            effects: Effects::of(draft(erasure)),
+        };
+        self.documents().clear(clearance).await
+    }
+
+    /// Deletes agents, files, principals and records of a tenant, so many of each.
+    async fn belongings(&self, erasure: &Erasure) -> Result<Step, StepError> {
+        let removed = self.agents(erasure).await? + self.files(erasure.tenant).await?;
+        let page = self
+            .parts
+            .keys
+            .principals()
+            .page(erasure.tenant, None, BATCH)
+            .await?;
+        let ids: Vec<PrincipalId> = page.iter().map(|known| known.principal.id).collect();
+        let principals = if ids.is_empty() {
+            0
+        } else {
+            self.principals(erasure, &ids).await?
+        };
+        if removed + principals > 0 {
+            return Ok(Step::More);
+        }
+        let rest = Cleared::Tenant {
+            tenant: erasure.tenant,
+            keep: vec![tenants::KIND, KIND],
+        };
+        match self.clear(erasure, rest).await? {
+            0 => Ok(Step::Finished),
+            _ => Ok(Step::More),
+        }
+    }
+
+    /// Removes the agents of a tenant, but not those that serve every tenant.
+    async fn agents(&self, erasure: &Erasure) -> Result<usize, StepError> {
+        let failed = |source| StepError::Other {
+            operation: "removing agents",
+            source,
+        };
+        let (mut after, mut removed) = (None, 0);
+        loop {
+            let query = AgentQuery {
+                after,
+                limit: self.settings.records,
+            };
+            let scope = TenantScope::Tenant(erasure.tenant);
+            let agents = &self.parts.agents;
+            let page = agents
+                .list(scope, query)
+                .await
+                .map_err(|error| failed(error.into()))?;
+            let own = page.agents.iter().map(|agent| &agent.profile);
+            for profile in own.filter(|profile| profile.tenant == Some(erasure.tenant)) {
+                let gone = agents.remove(profile.id, draft(erasure)).await;
+                removed += usize::from(gone.map_err(|error| failed(error.into()))?);
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(removed);
+            }
+        }
+    }
+
+    async fn files(&self, tenant: TenantId) -> Result<usize, StepError> {
+        let failed = |source| StepError::Other {
+            operation: "deleting files",
+            source,
+        };
+        let artifacts = &self.parts.artifacts;
+        let page = artifacts.list(tenant, None, self.settings.records).await;
+        let page = page.map_err(|error| failed(error.into()))?;
+        let mut removed = 0;
+        for stored in page.artifacts {
+            let gone = artifacts.delete(tenant, stored.digest).await;
+            removed += usize::from(gone.map_err(|error| failed(error.into()))?);
+        }
+        Ok(removed)
+    }
+
+    /// Removes details from the audit log.
+    async fn log(&self, erasure: &Erasure, kept: &Kept<Body>) -> Result<Step, StepError> {
+        let about = match erasure.subject {
+            ErasureSubject::Tenant => None,
+            ErasureSubject::Task(task) => Some(vec![SealSubject::Task(task)]),
+            ErasureSubject::Principal(person) => {
+                let tasks = kept
+                    .body
+                    .tasks
+                    .iter()
+                    .map(|task| task.parse().map(SealSubject::Task));
+                let mut about: Vec<SealSubject> = tasks
+                    .collect::<Result<_, _>>()
+                    .map_err(|error| corrupt(KIND, error))?;
+                about.push(SealSubject::Principal(person));
+                Some(about)
+            }
+        };
+        let from = self.place(&kept.id);
+        let rule = Seal {
+            scope: TenantScope::Tenant(erasure.tenant),
+            before: None,
+            about,
+            told: erasure.tenant,
+            from,
+            limit: self.settings.entries,
+        };
+        let sealed = self.parts.audit.seal(rule, draft(erasure)).await?;
+        self.set_place(&kept.id, sealed.next.unwrap_or(0));
+        Ok(match sealed.next {
+            Some(_) => Step::More,
+            None => Step::Finished,
+        })
+    }
+
+    async fn end(&self, erasure: &Erasure, mut kept: Kept<Body>) -> Result<Step, StepError> {
+        if erasure.subject == ErasureSubject::Tenant {
+            self.parts.tenants.erased(erasure.tenant, draft(erasure)).await?;
+        }
+        kept.body.stage = ErasureStage::Done;
+        kept.body.tasks.clear();
+        kept.body.finished_at = Some(self.parts.clock.now().as_micros());
+        self.keep(erasure, &kept).await?;
+        Ok(Step::Finished)
+    }
+
+    fn place(&self, id: &str) -> u64 {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.get(id).copied().unwrap_or(0)
+    }
+
+    fn set_place(&self, id: &str, place: u64) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.insert(id.to_owned(), place);
+    }
+
+    fn documents(&self) -> &dyn Documents {
+        self.parts.erasures.records.documents.as_ref()
+    }
+}
+
+/// Whose act it is: that of who asked for it.
+fn draft(erasure: &Erasure) -> RecordDraft {
+    let operation = match erasure.subject {
+        ErasureSubject::Tenant => Operation::TenantDelete,
+        ErasureSubject::Principal(_) | ErasureSubject::Task(_) => Operation::TenantErase,
+    };
+    RecordDraft::by(erasure.requested_by, operation)
+}
+
+/// Named by the erasure and the task, so that a repeat is recognised.
+fn cancel(erasure: &Erasure, stored: &StoredTask) -> Transition {
+    let base = CommandId::from_bytes(*erasure.id.as_bytes());
+    Transition {
+        command: base.for_task(stored.task.id),
+        task: stored.task.id,
+        tenant: stored.task.tenant,
+        expect: Expect::Version(stored.task.version),
+        action: Command::Cancel {
+            why: "what was kept of it is being erased".to_owned(),
+        },
+        effects: Effects::of(draft(erasure)),
+    }
+}
