@@ -7,6 +7,7 @@ pub(crate) mod hooks;
 mod hostile;
 mod load;
 mod matrix;
+mod repeats;
 mod schedules;
 mod shutdown;
 mod streams;

@@ -16,13 +16,22 @@ pub(crate) fn tagged(version: u64, body: impl serde::Serialize) -> Response {
 }
 
 /// The same for something that was made by this call, and where it is found from now on.
-pub(crate) fn created(version: u64, location: &str, body: impl serde::Serialize) -> Response {
+fn created(version: u64, location: &str, body: impl serde::Serialize) -> Response {
     let mut response = tagged(version, body);
     *response.status_mut() = StatusCode::CREATED;
     if let Ok(location) = HeaderValue::from_str(location) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     response
+}
+
+/// The same for something that this call made, or that an earlier call with the same idempotency key had made.
+pub(crate) fn made(repeated: bool, version: u64, location: &str, body: impl serde::Serialize) -> Response {
+    if repeated {
+        tagged(version, body)
+    } else {
+        created(version, location, body)
+    }
 }
 
 /// The version that the caller insists on, if it does.

@@ -11,6 +11,7 @@ mod openapi;
 mod outer;
 mod problem;
 mod rates;
+mod repeats;
 mod routes;
 mod server;
 mod settings;

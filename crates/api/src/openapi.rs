@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::groups;
 use crate::outer;
+use crate::repeats;
 use crate::routes::{Answer, Operation};
 use crate::settings::ApiSettings;
 
@@ -182,6 +183,9 @@ fn refusals(operation: &Operation) -> Vec<(u16, Vec<&'static str>)> {
     }
     if !operation.headers.is_empty() {
         words.push("invalid_request");
+    }
+    if operation.headers.contains(&repeats::HEADER) {
+        words.extend(["idempotency_conflict", "invalid_value"]);
     }
     if operation.path.contains('{') {
         words.push("not_found");

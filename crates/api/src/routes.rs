@@ -6,6 +6,7 @@ use axum::{Extension, Router};
 use http::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+use crate::repeats;
 use crate::settings::ApiSettings;
 use crate::state::Api;
 
@@ -157,6 +158,13 @@ impl Operation {
         self
     }
 
+    /// It makes something of this form, once per idempotency key. `again` says what a repeat gets.
+    pub(crate) fn makes<T: JsonSchema>(self, what: &'static str, again: &'static str) -> Self {
+        self.headers(&[repeats::HEADER])
+            .answers::<T>(201, what)
+            .answers::<T>(200, again)
+    }
+
     /// It answers with something that is not JSON.
     pub(crate) fn answers_with(mut self, status: u16, media: &'static str, what: &'static str) -> Self {
         self.answers.push(Answer {
@@ -169,9 +177,9 @@ impl Operation {
         self
     }
 
-    /// Its first answer carries the version as `ETag`.
+    /// Its answers so far carry the version as `ETag`.
     pub(crate) fn etag(mut self) -> Self {
-        if let Some(answer) = self.answers.first_mut() {
+        for answer in &mut self.answers {
             answer.etag = true;
         }
         self

@@ -178,6 +178,17 @@ impl Call {
         read(operation, answer.status, &answer.body)
     }
 
+    /// Makes something once: a call without an idempotency key gets one, so that a lost answer does not make it twice.
+    /// Gives it, and whether a call with the same key had made it before.
+    pub(crate) async fn make<T: DeserializeOwned>(self, key: Option<&str>) -> Result<(T, bool), ClientError> {
+        let operation = self.operation;
+        let key = key.map_or_else(|| self.client.fresh_key(), str::to_owned);
+        let call = self.header("idempotency-key", &key).repeatable();
+        let answer = call.send().await?;
+        let made = read(operation, answer.status, &answer.body)?;
+        Ok((made, answer.status != StatusCode::CREATED))
+    }
+
     /// A success that says nothing more.
     pub(crate) async fn done(self) -> Result<(), ClientError> {
         self.send().await.map(|_| ())

@@ -93,7 +93,12 @@ impl FingerprintKey {
     /// # Errors
     /// When the input has no canonical form (a number beyond IEEE 754 double).
     pub fn fingerprint(&self, submission: &Submission) -> Result<Digest, CanonicalError> {
-        let canonical = canonical_json(&form(submission))?;
+        self.seal(&form(submission))
+    }
+
+    /// HMAC-SHA-256 of a value's canonical JSON.
+    pub(crate) fn seal(&self, value: &Value) -> Result<Digest, CanonicalError> {
+        let canonical = canonical_json(value)?;
         // A key shorter than the block is padded with zeros (RFC 2104 §2): the constructor takes the padded one.
         let mut padded = [0; 64];
         padded[..32].copy_from_slice(&self.0);

@@ -6,7 +6,7 @@ mod store;
 mod used;
 
 pub use desk::{KeyDesk, Rotation};
-pub use record::{KeyError, KeyInfo, NewKey};
+pub use record::{KeyError, KeyInfo, MadeKey, NewKey};
 pub use store::ApiKeys;
 
 const KIND: &str = "api_key";

@@ -39,6 +39,11 @@ pub enum RecordError {
     /// The idempotency key was used for something else.
     #[error("the idempotency key was used for other content")]
     KeyReused,
+    /// What the first call with the idempotency key made is no more.
+    #[error(
+        "what the first call with this idempotency key made was deleted since; use another key to make it anew"
+    )]
+    Deleted,
     /// Somebody else changed it since the caller read it.
     #[error("it has revision {current} now; read it again")]
     Changed {
@@ -54,7 +59,7 @@ impl RecordError {
             Self::Queue(error) => error.code(),
             Self::Invalid { .. } => "invalid_value",
             Self::TooMany { .. } => "too_large",
-            Self::KeyReused => "idempotency_conflict",
+            Self::KeyReused | Self::Deleted => "idempotency_conflict",
             Self::Changed { .. } => "precondition_failed",
         }
     }

@@ -91,6 +91,55 @@ fn a_creation_is_done_once_per_idempotency_key() {
     );
 }
 
+/// Calls that make something and take no idempotency key, each with why.
+const MADE_AGAIN: [(&str, &str); 1] = [(
+    "system.backup",
+    "a copy of the moment: a repeat takes another one, of a later moment",
+)];
+
+#[test]
+fn whatever_a_call_makes_it_makes_once_per_idempotency_key() {
+    let served = Served::new();
+    let document = served.operator.get("/openapi.json").json();
+    let mut makes = Vec::new();
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        let operation = &methods["post"];
+        if !operation["responses"]["201"].is_object() {
+            continue;
+        }
+        let id = operation["operationId"].as_str().expect("an id");
+        makes.push(id.to_owned());
+        let mut parameters = operation["parameters"].as_array().expect("parameters").iter();
+        let takes_key = parameters.any(|parameter| parameter["name"] == "Idempotency-Key");
+        let excepted = MADE_AGAIN.iter().any(|(known, _)| *known == id);
+        assert!(takes_key != excepted, "{path}: {id}");
+        if takes_key {
+            assert!(
+                operation["responses"]["200"].is_object(),
+                "{path}: a repeat finds it"
+            );
+            let conflict = operation["responses"]["409"]["description"].as_str();
+            let told = conflict.is_some_and(|codes| codes.contains("idempotency_conflict"));
+            assert!(told, "{path}: {conflict:?}");
+            let tags =
+                ["201", "200"].map(|status| operation["responses"][status]["headers"]["ETag"].is_object());
+            assert_eq!(tags[0], tags[1], "{path}: the version is told both times");
+        }
+    }
+    makes.sort_unstable();
+    let expected = [
+        "hook.create",
+        "key.create",
+        "key.rotate",
+        "principal.create",
+        "schedule.create",
+        "system.backup",
+        "task.submit",
+        "tenant.create",
+    ];
+    assert_eq!(makes, expected);
+}
+
 #[test]
 fn a_change_can_insist_on_the_version_that_was_read() {
     let served = Served::new();

@@ -100,9 +100,8 @@ async fn create(reach: &Reach, new: NewPrincipal) -> Result<PrincipalView, Failu
     match reach {
         Reach::Store(app) => {
             let by = &app.operator;
-            Ok(view::principal(
-                &access::directory(app).create(by, by.tenant, new).await?,
-            ))
+            let made = access::directory(app).create(by, by.tenant, new, None).await?;
+            Ok(view::principal(&made.record))
         }
         Reach::Server(client) => {
             let form = PrincipalForm {
@@ -117,7 +116,7 @@ async fn create(reach: &Reach, new: NewPrincipal) -> Result<PrincipalView, Failu
                 kinds: None,
                 highest_band: new.highest_band.get(),
             };
-            Ok(client.principal_create(None, &form).await?)
+            Ok(client.principal_create(None, &form, None).await?.0)
         }
     }
 }

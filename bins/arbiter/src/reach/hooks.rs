@@ -56,7 +56,8 @@ impl Reach {
         match self {
             Self::Store(app) => {
                 let who = &app.operator;
-                Ok(view::hook_secret(&hooks(app).create(who, who.tenant, new).await?))
+                let made = hooks(app).create(who, who.tenant, new, None).await?;
+                Ok(view::hook_secret(&made.record))
             }
             Self::Server(client) => {
                 let form = HookForm {
@@ -64,7 +65,7 @@ impl Reach {
                     events: events(new.events),
                     kinds: new.kinds.map(kinds),
                 };
-                Ok(client.hook_create(&form).await?)
+                Ok(client.hook_create(&form, None).await?.0)
             }
         }
     }

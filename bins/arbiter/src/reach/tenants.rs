@@ -52,9 +52,10 @@ impl Reach {
                     weight: form.weight,
                     limits: limits(form.limits)?,
                 };
-                Ok(view::tenant(&app.tenants.create(&app.operator, new).await?))
+                let made = app.tenants.create(&app.operator, new, None).await?;
+                Ok(view::tenant(&made.record))
             }
-            Self::Server(client) => Ok(client.tenant_create(&form).await?),
+            Self::Server(client) => Ok(client.tenant_create(&form, None).await?.0),
         }
     }
 

@@ -17,8 +17,9 @@ use http::{HeaderMap, StatusCode};
 
 use crate::auth::Caller;
 use crate::body::JsonBody;
-use crate::etag::{created, if_match, tagged};
+use crate::etag::{if_match, made, tagged};
 use crate::failure::Failure;
+use crate::repeats::idempotency_key;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
 use crate::view;
@@ -30,7 +31,10 @@ pub(super) fn routes() -> Routes {
         .add(
             Operation::post("/v1/hooks", "hook.create", "Make a webhook")
                 .body::<HookForm>()
-                .answers::<HookSecretView>(201, "The hook, and its secret: shown this once")
+                .makes::<HookSecretView>(
+                    "The hook, and its secret: shown to this call and its repeats only",
+                    "The hook as it is now, and its present secret: a call with the same idempotency key had made it",
+                )
                 .etag(),
             create,
         )
@@ -102,6 +106,7 @@ pub(super) fn routes() -> Routes {
 async fn create(
     State(api): State<Api>,
     Caller(caller): Caller,
+    headers: HeaderMap,
     JsonBody(form): JsonBody<HookForm>,
 ) -> Result<Response, Failure> {
     let new = NewHook {
@@ -109,9 +114,13 @@ async fn create(
         events: events(form.events),
         kinds: form.kinds.map(kinds).transpose()?,
     };
-    let made = api.parts().hooks.create(&caller, caller.tenant, new).await?;
-    let location = format!("/v1/hooks/{}", made.hook.id);
-    Ok(created(made.hook.revision, &location, view::hook_secret(&made)))
+    let key = idempotency_key(&headers)?;
+    let hooks = &api.parts().hooks;
+    let answer = hooks.create(&caller, caller.tenant, new, key).await?;
+    let hook = &answer.record.hook;
+    let location = format!("/v1/hooks/{}", hook.id);
+    let shown = view::hook_secret(&answer.record);
+    Ok(made(answer.repeated, hook.revision, &location, shown))
 }
 
 async fn list(State(api): State<Api>, Caller(caller): Caller) -> Result<Json<HookListView>, Failure> {

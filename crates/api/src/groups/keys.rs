@@ -2,20 +2,25 @@
 
 use std::time::Duration;
 
-use arbiter_queue::{KeyInfo, NewKey, Rotation};
+use arbiter_queue::{MadeKey, Rotation};
 use arbiter_wire::http::{KeyForm, KeyListView, KeyRotationForm, KeySecretView, KeyView};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use super::principals::{OfTenant, principal_id};
 use crate::auth::Caller;
 use crate::body::{JsonBody, Query};
 use crate::failure::Failure;
+use crate::repeats::idempotency_key;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
 use crate::view;
+
+/// What a repeat gets: only the hash of a secret is kept.
+const AGAIN: &str = "The key as it is now, without its secret: a call with the same idempotency key had made it. When that \
+    call's answer was lost, revoke it and make another";
 
 pub(super) fn routes() -> Routes {
     Routes::default()
@@ -23,7 +28,7 @@ pub(super) fn routes() -> Routes {
             Operation::post("/v1/principals/{id}/keys", "key.create", "Make a key")
                 .query::<OfTenant>()
                 .body::<KeyForm>()
-                .answers::<KeySecretView>(201, "The key: shown this once"),
+                .makes::<KeySecretView>("The key: shown this once", AGAIN),
             create,
         )
         .add(
@@ -50,7 +55,7 @@ pub(super) fn routes() -> Routes {
             )
             .query::<OfTenant>()
             .body::<KeyRotationForm>()
-            .answers::<KeySecretView>(201, "The new key: shown this once"),
+            .makes::<KeySecretView>("The new key: shown this once", AGAIN),
             rotate,
         )
 }
@@ -60,13 +65,15 @@ async fn create(
     Caller(caller): Caller,
     Path(id): Path<String>,
     Query(of): Query<OfTenant>,
+    headers: HeaderMap,
     JsonBody(form): JsonBody<KeyForm>,
 ) -> Result<Response, Failure> {
     let (tenant, id) = (of.or_own(&caller)?, principal_id(&id)?);
     let lifetime = form.expires_in_seconds.map(Duration::from_secs);
     let desk = &api.parts().key_desk;
-    let (key, info) = desk.create(&caller, tenant, id, lifetime).await?;
-    Ok((StatusCode::CREATED, Json(secret(&api, &key, &info))).into_response())
+    let key = idempotency_key(&headers)?;
+    let made = desk.create(&caller, tenant, id, lifetime, key).await?;
+    Ok(answer(&api, &made))
 }
 
 async fn list(
@@ -100,21 +107,28 @@ async fn rotate(
     Caller(caller): Caller,
     Path((id, key)): Path<(String, String)>,
     Query(of): Query<OfTenant>,
+    headers: HeaderMap,
     JsonBody(form): JsonBody<KeyRotationForm>,
 ) -> Result<Response, Failure> {
     let (tenant, id) = (of.or_own(&caller)?, principal_id(&id)?);
     let rotation = Rotation {
         lifetime: form.expires_in_seconds.map(Duration::from_secs),
         overlap: Duration::from_secs(form.overlap_seconds),
+        idempotency_key: idempotency_key(&headers)?,
     };
     let desk = &api.parts().key_desk;
-    let (new, info) = desk.rotate(&caller, tenant, id, &key, rotation).await?;
-    Ok((StatusCode::CREATED, Json(secret(&api, &new, &info))).into_response())
+    let made = desk.rotate(&caller, tenant, id, &key, rotation).await?;
+    Ok(answer(&api, &made))
 }
 
-fn secret(api: &Api, key: &NewKey, info: &KeyInfo) -> KeySecretView {
-    KeySecretView {
-        key: view::key(info, api.parts().clock.now()),
-        secret: key.text.expose().to_owned(),
-    }
+fn answer(api: &Api, made: &MadeKey) -> Response {
+    let status = match made.key {
+        Some(_) => StatusCode::CREATED,
+        None => StatusCode::OK,
+    };
+    let shown = KeySecretView {
+        key: view::key(&made.info, api.parts().clock.now()),
+        secret: made.key.as_ref().map(|key| key.text.expose().to_owned()),
+    };
+    (status, Json(shown)).into_response()
 }

@@ -17,8 +17,9 @@ use serde::Deserialize;
 use crate::auth::Caller;
 use crate::body::{JsonBody, Query};
 use crate::cursor::{self, CursorText, Cursors};
-use crate::etag::{created, if_match, tagged};
+use crate::etag::{if_match, made, tagged};
 use crate::failure::Failure;
+use crate::repeats::idempotency_key;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
 use crate::view;
@@ -29,7 +30,10 @@ pub(super) fn routes() -> Routes {
             Operation::post("/v1/principals", "principal.create", "Make a principal")
                 .query::<OfTenant>()
                 .body::<PrincipalForm>()
-                .answers::<PrincipalView>(201, "The principal; it has no key yet")
+                .makes::<PrincipalView>(
+                    "The principal; it has no key yet",
+                    "The principal as it is now: a call with the same idempotency key had made it",
+                )
                 .etag(),
             create,
         )
@@ -105,6 +109,7 @@ async fn create(
     State(api): State<Api>,
     Caller(caller): Caller,
     Query(of): Query<OfTenant>,
+    headers: HeaderMap,
     JsonBody(form): JsonBody<PrincipalForm>,
 ) -> Result<Response, Failure> {
     let tenant = of.or_own(&caller)?;
@@ -119,9 +124,13 @@ async fn create(
         kinds: form.kinds.map(kinds).transpose()?,
         highest_band: band(form.highest_band)?,
     };
-    let made = api.parts().principals.create(&caller, tenant, new).await?;
-    let location = format!("/v1/principals/{}", made.principal.id);
-    Ok(created(made.revision, &location, view::principal(&made)))
+    let key = idempotency_key(&headers)?;
+    let principals = &api.parts().principals;
+    let answer = principals.create(&caller, tenant, new, key).await?;
+    let known = &answer.record;
+    let location = format!("/v1/principals/{}", known.principal.id);
+    let shown = view::principal(known);
+    Ok(made(answer.repeated, known.revision, &location, shown))
 }
 
 async fn list(

@@ -16,12 +16,13 @@ use http::{HeaderMap, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::tasks::{IDEMPOTENCY_KEY, submission};
+use super::tasks::submission;
 use crate::auth::Caller;
 use crate::body::{JsonBody, Query};
 use crate::cursor::{self, Cursors, PageQuery};
-use crate::etag::{created, if_match, tagged};
+use crate::etag::{if_match, made, tagged};
 use crate::failure::Failure;
+use crate::repeats::idempotency_key;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
 use crate::view;
@@ -33,7 +34,6 @@ const TERMS: &[&str] = &[
     "too_large",
     "kind_not_allowed",
     "suspicious_content",
-    "idempotency_conflict",
     "precondition_failed",
 ];
 const CHANGES: &[&str] = &["precondition_failed"];
@@ -43,10 +43,8 @@ pub(super) fn routes() -> Routes {
         .add(
             Operation::post("/v1/schedules", "schedule.create", "Make a schedule")
                 .body::<ScheduleForm>()
-                .headers(&["Idempotency-Key"])
-                .answers::<ScheduleView>(201, "The schedule")
-                .answers::<ScheduleView>(
-                    200,
+                .makes::<ScheduleView>(
+                    "The schedule",
                     "The schedule as it is now: a call with the same idempotency key had made it",
                 )
                 .etag()
@@ -141,11 +139,6 @@ async fn create(
     headers: HeaderMap,
     JsonBody(form): JsonBody<ScheduleForm>,
 ) -> Result<Response, Failure> {
-    let key = headers.get(&IDEMPOTENCY_KEY).map(|key| {
-        key.to_str()
-            .map_err(|_| Failure::invalid("Idempotency-Key", "is not plain text"))
-    });
-    let key = key.transpose()?;
     let new = NewSchedule {
         name: form.name,
         cron: form.cron,
@@ -155,18 +148,13 @@ async fn create(
         overlap: overlap(form.overlap),
         jitter: Duration::from_secs(u64::from(form.jitter_seconds)),
     };
-    let made = api
-        .parts()
-        .schedules
-        .create(&caller, caller.tenant, new, key)
-        .await?;
-    let schedule = made.schedule;
-    let shown = view::schedule(&schedule);
-    if made.repeated {
-        return Ok(tagged(schedule.revision, shown));
-    }
+    let key = idempotency_key(&headers)?;
+    let schedules = &api.parts().schedules;
+    let answer = schedules.create(&caller, caller.tenant, new, key).await?;
+    let schedule = answer.schedule;
     let location = format!("/v1/schedules/{}", schedule.id);
-    Ok(created(schedule.revision, &location, shown))
+    let shown = view::schedule(&schedule);
+    Ok(made(answer.repeated, schedule.revision, &location, shown))
 }
 
 async fn list(

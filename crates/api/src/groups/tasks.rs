@@ -13,7 +13,7 @@ use arbiter_wire::task::{After, TaskForm, TaskInput};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -24,11 +24,11 @@ use crate::cursor::{self, CursorText, Cursors, PageQuery};
 use crate::etag::{if_match, tagged};
 use crate::failure::Failure;
 use crate::outer::TRACEPARENT;
+use crate::repeats::{HEADER, idempotency_key};
 use crate::routes::{BodyLimit, Operation, Routes};
 use crate::state::Api;
 use crate::view;
 
-pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const MOVES: &[&str] = &[
     "not_found",
     "illegal_transition",
@@ -39,7 +39,6 @@ const SUBMITS: &[&str] = &[
     "invalid_task",
     "kind_not_allowed",
     "suspicious_content",
-    "idempotency_conflict",
     "backlog_full",
     "not_found",
 ];
@@ -49,9 +48,10 @@ pub(super) fn routes() -> Routes {
         .add(
             Operation::post("/v1/tasks", "task.submit", "Submit a task")
                 .body::<TaskForm>()
-                .headers(&["Idempotency-Key"])
-                .answers::<Submitted>(201, "The task was stored")
-                .answers::<Submitted>(200, "The task had been stored before, by a call with the same idempotency key")
+                .makes::<Submitted>(
+                    "The task was stored",
+                    "The task had been stored before, by a call with the same idempotency key",
+                )
                 .errors(SUBMITS),
             submit,
         )
@@ -134,10 +134,7 @@ async fn submit(
     JsonBody(form): JsonBody<TaskForm>,
 ) -> Result<Response, Failure> {
     let mut input = form.read()?;
-    if let Some(key) = headers.get(&IDEMPOTENCY_KEY) {
-        let key = key
-            .to_str()
-            .map_err(|_| Failure::invalid("Idempotency-Key", "is not plain text"))?;
+    if let Some(key) = idempotency_key(&headers)? {
         if input.idempotency_key.as_deref().is_some_and(|field| field != key) {
             return Err(Failure::new(
                 "invalid_request",
@@ -173,7 +170,7 @@ async fn submit_many(
     headers: HeaderMap,
     JsonBody(many): JsonBody<SubmitMany>,
 ) -> Result<Json<SubmittedMany>, Failure> {
-    if headers.contains_key(&IDEMPOTENCY_KEY) {
+    if headers.contains_key(HEADER) {
         return Err(Failure::new(
             "invalid_request",
             "a header `Idempotency-Key` is for one task; give each of many its field `idempotency_key`",

@@ -16,8 +16,9 @@ use http::{HeaderMap, StatusCode};
 use crate::auth::Caller;
 use crate::body::{JsonBody, Query};
 use crate::cursor::{self, Cursors, PageQuery};
-use crate::etag::{created, if_match, tagged};
+use crate::etag::{if_match, made, tagged};
 use crate::failure::Failure;
+use crate::repeats::idempotency_key;
 use crate::routes::{Operation, Routes};
 use crate::state::Api;
 use crate::view;
@@ -29,7 +30,10 @@ pub(super) fn routes() -> Routes {
         .add(
             Operation::post("/v1/tenants", "tenant.create", "Make a tenant")
                 .body::<TenantForm>()
-                .answers::<TenantView>(201, "The tenant")
+                .makes::<TenantView>(
+                    "The tenant",
+                    "The tenant as it is now: a call with the same idempotency key had made it",
+                )
                 .etag(),
             create,
         )
@@ -109,6 +113,7 @@ fn moves(path: &'static str, id: &'static str, summary: &'static str) -> Operati
 async fn create(
     State(api): State<Api>,
     Caller(caller): Caller,
+    headers: HeaderMap,
     JsonBody(form): JsonBody<TenantForm>,
 ) -> Result<Response, Failure> {
     let new = NewTenant {
@@ -116,11 +121,15 @@ async fn create(
         weight: form.weight,
         limits: limits(form.limits)?,
     };
-    let made = api.parts().tenants.create(&caller, new).await?;
-    Ok(created(
-        made.revision,
-        &format!("/v1/tenants/{}", made.id),
-        view::tenant(&made),
+    let key = idempotency_key(&headers)?;
+    let answer = api.parts().tenants.create(&caller, new, key).await?;
+    let tenant = &answer.record;
+    let location = format!("/v1/tenants/{}", tenant.id);
+    Ok(made(
+        answer.repeated,
+        tenant.revision,
+        &location,
+        view::tenant(tenant),
     ))
 }
 

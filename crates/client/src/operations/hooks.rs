@@ -25,12 +25,18 @@ pub(super) const REPLAY: Operation = (
 );
 
 impl Client {
-    /// Makes a webhook. Its secret is in the answer, and nowhere else.
+    /// Makes a webhook; one without an idempotency key gets one, so that a lost answer does not make it twice. Gives it
+    /// with its secret, and whether a call with the same key had made it before.
     ///
     /// # Errors
-    /// [`ClientError`]. The call is not repeated: a second hook would tell everything twice.
-    pub async fn hook_create(&self, hook: &HookForm) -> Result<HookSecretView, ClientError> {
-        self.call(&CREATE, &[]).json(hook).read().await
+    /// [`ClientError`], as all calls.
+    pub async fn hook_create(
+        &self,
+        hook: &HookForm,
+        idempotency_key: Option<&str>,
+    ) -> Result<(HookSecretView, bool), ClientError> {
+        let call = self.call(&CREATE, &[]).json(hook);
+        call.make(idempotency_key).await
     }
 
     /// The webhooks of the tenant, by id.

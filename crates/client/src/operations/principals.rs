@@ -29,17 +29,19 @@ fn of(tenant: Option<TenantId>) -> [(&'static str, Option<String>); 1] {
 }
 
 impl Client {
-    /// Makes a principal; it has no key yet.
+    /// Makes a principal, which has no key yet; one without an idempotency key gets one, so that a lost answer does not
+    /// make it twice. Gives it, and whether a call with the same key had made it before.
     ///
     /// # Errors
-    /// [`ClientError`], as all calls. The call is not repeated.
+    /// [`ClientError`], as all calls.
     pub async fn principal_create(
         &self,
         tenant: Option<TenantId>,
         principal: &PrincipalForm,
-    ) -> Result<PrincipalView, ClientError> {
+        idempotency_key: Option<&str>,
+    ) -> Result<(PrincipalView, bool), ClientError> {
         let call = self.call_with(&CREATE, &[], &of(tenant)).json(principal);
-        call.read().await
+        call.make(idempotency_key).await
     }
 
     /// A page of principals, by id.
@@ -87,18 +89,21 @@ impl Client {
         call.json(change).if_match(revision).read().await
     }
 
-    /// Makes a key. It is in the answer, and nowhere else.
+    /// Makes a key; a call without an idempotency key gets one, so that a lost answer does not make it twice. Its secret is
+    /// in the answer, and nowhere else: when a call with the same key had made it before, there is none. Revoke it then if
+    /// the first answer was lost, and make another.
     ///
     /// # Errors
-    /// [`ClientError`]. The call is not repeated: a key whose answer was lost is of no use, and can be revoked.
+    /// [`ClientError`], as all calls.
     pub async fn key_create(
         &self,
         tenant: Option<TenantId>,
         principal: PrincipalId,
         key: &KeyForm,
+        idempotency_key: Option<&str>,
     ) -> Result<KeySecretView, ClientError> {
         let call = self.call_with(&KEY_CREATE, &[&principal], &of(tenant)).json(key);
-        call.read().await
+        Ok(call.make(idempotency_key).await?.0)
     }
 
     /// The keys of a principal, live or not, by id.
@@ -127,18 +132,19 @@ impl Client {
         call.once().read().await
     }
 
-    /// Makes a key in the place of another one, which is accepted for a while yet.
+    /// Makes a key in the place of another one, which is accepted for a while yet; repeated as [`Self::key_create`] is.
     ///
     /// # Errors
-    /// [`ClientError`]. The call is not repeated, as [`Self::key_create`] is not.
+    /// [`ClientError`], as all calls.
     pub async fn key_rotate(
         &self,
         tenant: Option<TenantId>,
         principal: PrincipalId,
         key: &str,
         rotation: &KeyRotationForm,
+        idempotency_key: Option<&str>,
     ) -> Result<KeySecretView, ClientError> {
         let call = self.call_with(&KEY_ROTATE, &[&principal, &key], &of(tenant));
-        call.json(rotation).read().await
+        Ok(call.json(rotation).make(idempotency_key).await?.0)
     }
 }

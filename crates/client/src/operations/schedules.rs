@@ -1,11 +1,10 @@
 //! Schedules: tasks at given times.
 
 use arbiter_core::model::ScheduleId;
-use arbiter_net::{Method, StatusCode};
+use arbiter_net::Method;
 use arbiter_wire::http::{InstantListView, ScheduleChangeForm, ScheduleForm, SchedulePageView, ScheduleView};
 
 use super::Operation;
-use crate::call::read;
 use crate::client::Client;
 use crate::error::ClientError;
 
@@ -28,11 +27,8 @@ impl Client {
         schedule: &ScheduleForm,
         idempotency_key: Option<&str>,
     ) -> Result<(ScheduleView, bool), ClientError> {
-        let key = idempotency_key.map_or_else(|| self.fresh_key(), str::to_owned);
         let call = self.call(&CREATE, &[]).json(schedule);
-        let answer = call.header("idempotency-key", &key).repeatable().send().await?;
-        let made = read(CREATE.0, answer.status, &answer.body)?;
-        Ok((made, answer.status != StatusCode::CREATED))
+        call.make(idempotency_key).await
     }
 
     /// A page of schedules, by id.

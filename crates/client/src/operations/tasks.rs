@@ -199,7 +199,7 @@ impl Client {
     }
 
     /// A key that nobody else uses: 128 random bits.
-    pub(super) fn fresh_key(&self) -> String {
+    pub(crate) fn fresh_key(&self) -> String {
         let mut bytes = [0; 16];
         self.shared.entropy.fill(&mut bytes);
         format!("call:{}", hex::encode(bytes))

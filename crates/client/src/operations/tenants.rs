@@ -17,12 +17,18 @@ pub(super) const RESUME: Operation = ("tenant.resume", Method::POST, "/v1/tenant
 pub(super) const DELETE: Operation = ("tenant.delete", Method::POST, "/v1/tenants/{id}/delete");
 
 impl Client {
-    /// Makes a tenant.
+    /// Makes a tenant; one without an idempotency key gets one, so that a lost answer does not make it twice. Gives it,
+    /// and whether a call with the same key had made it before.
     ///
     /// # Errors
-    /// [`ClientError`], as all calls. The call is not repeated.
-    pub async fn tenant_create(&self, tenant: &TenantForm) -> Result<TenantView, ClientError> {
-        self.call(&CREATE, &[]).json(tenant).read().await
+    /// [`ClientError`], as all calls.
+    pub async fn tenant_create(
+        &self,
+        tenant: &TenantForm,
+        idempotency_key: Option<&str>,
+    ) -> Result<(TenantView, bool), ClientError> {
+        let call = self.call(&CREATE, &[]).json(tenant);
+        call.make(idempotency_key).await
     }
 
     /// A page of tenants, by id: one's own, or all for an admin.

@@ -5,8 +5,11 @@ use std::time::Duration;
 use arbiter_client::{ClientConfig, TaskFilter};
 use arbiter_core::model::HookId;
 use arbiter_testkit::StubAnswer;
-use arbiter_testkit::builders::{agent, task};
-use arbiter_wire::http::{AttemptForm, Because, HookForm, SubmitMany};
+use arbiter_testkit::builders::{agent, principal, task};
+use arbiter_wire::http::{
+    AttemptForm, Because, HookForm, KeyForm, KeyRotationForm, PrincipalForm, RotateForm, SubmitMany,
+    TenantForm,
+};
 use arbiter_wire::task::TaskForm;
 
 use crate::support::{World, in_order, problem, raw};
@@ -90,6 +93,52 @@ async fn a_lost_answer_does_not_store_a_task_twice() {
 }
 
 #[tokio::test]
+async fn what_a_call_makes_is_made_once_although_answers_are_lost() {
+    let read = "forms are read";
+    let hook: HookForm =
+        serde_json::from_str(r#"{"url":"https://x.example","events":["closed"]}"#).expect(read);
+    let tenant: TenantForm = serde_json::from_str(r#"{"name":"guests"}"#).expect(read);
+    let somebody: PrincipalForm =
+        serde_json::from_str(r#"{"name":"Ada","roles":["submitter"]}"#).expect(read);
+    let rotation: KeyRotationForm = serde_json::from_str("{}").expect(read);
+    let (key, of) = (KeyForm::default(), principal(1));
+    for own in [None, Some("mine")] {
+        let world = World::answering(vec![problem("unavailable")]).await;
+        let client = &world.client;
+        assert!(client.hook_create(&hook, own).await.is_err());
+        assert!(client.tenant_create(&tenant, own).await.is_err());
+        assert!(client.principal_create(None, &somebody, own).await.is_err());
+        assert!(client.key_create(None, of, &key, own).await.is_err());
+        assert!(
+            client
+                .key_rotate(None, of, "0123456789abcdef", &rotation, own)
+                .await
+                .is_err()
+        );
+        let seen = world.stub.seen();
+        assert_eq!(seen.len(), 25, "{:?}", world.asked());
+        let keys: Vec<_> = seen
+            .iter()
+            .map(|request| request.header("idempotency-key"))
+            .collect();
+        for tries in keys.chunks(5) {
+            assert!(tries.iter().all(|key| *key == tries[0]), "{keys:?}");
+            assert!(own.is_none() || tries[0] == own, "{keys:?}");
+        }
+        let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), if own.is_some() { 1 } else { 5 }, "{keys:?}");
+    }
+    let found = r#"{"key":{"id":"0123456789abcdef","principal":"p","state":"live","created_at":"t"}}"#;
+    let world = World::answering(vec![problem("unavailable"), StubAnswer::reply(200, found)]).await;
+    let made = world
+        .client
+        .key_create(None, of, &key, None)
+        .await
+        .expect("found");
+    assert_eq!((made.key.id.as_str(), made.secret), ("0123456789abcdef", None));
+}
+
+#[tokio::test]
 async fn every_task_of_many_has_a_key_of_its_own() {
     let world = World::answering(vec![StubAnswer::reply(200, r#"{"answers":[]}"#)]).await;
     let many = SubmitMany {
@@ -113,8 +162,6 @@ async fn what_the_server_would_not_recognise_is_sent_once() {
     let because = Because {
         reason: "why".to_owned(),
     };
-    let hook_form: HookForm =
-        serde_json::from_str(r#"{"url":"https://x.example","events":["closed"]}"#).unwrap();
     let mut attempt = AttemptForm {
         task: task(1).to_string(),
         tenant: None,
@@ -124,13 +171,10 @@ async fn what_the_server_would_not_recognise_is_sent_once() {
     let world = World::answering(vec![problem("unavailable")]).await;
     let client = &world.client;
     assert!(client.task_cancel(task(1), Some(3), &because).await.is_err());
-    assert!(client.hook_create(&hook_form).await.is_err());
-    assert!(
-        client
-            .hook_delete(HookId::from_bytes([7; 16]), None)
-            .await
-            .is_err()
-    );
+    let rotate: RotateForm = serde_json::from_str("{}").unwrap();
+    let hook = HookId::from_bytes([7; 16]);
+    assert!(client.hook_rotate(hook, Some(1), &rotate).await.is_err());
+    assert!(client.hook_delete(hook, None).await.is_err());
     assert!(client.work_acknowledge(&attempt).await.is_err());
     assert_eq!(world.stub.seen().len(), 4, "{:?}", world.asked());
     attempt.command = Some("c".to_owned());

@@ -6,8 +6,10 @@ use arbiter_core::mechanism::SecretText;
 use arbiter_core::model::{HookId, PrincipalId, TaskKind, TenantId, Timestamp};
 use arbiter_core::ports::{HookEndpoint, StoreError};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::records::{Kept, VERSION, corrupt};
+use crate::repeats::MadeOf;
 
 /// What the record's kind is called in the store.
 pub(super) const KIND: &str = "hook";
@@ -112,7 +114,7 @@ pub struct Disabled {
     pub at: Timestamp,
 }
 
-/// A hook with a secret that was just made: the only time that its text is shown.
+/// A hook with its present secret, whose text is shown to who made it only.
 #[derive(Debug, Clone)]
 pub struct NewSecret {
     /// The hook.
@@ -134,6 +136,15 @@ pub(super) struct Body {
     pub(super) secrets: Vec<SecretBody>,
     pub(super) created_by: String,
     pub(super) created_at: i64,
+    /// A digest of what it was made of, if the call that made it had an idempotency key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) made_of: Option<String>,
+}
+
+impl MadeOf for Body {
+    fn made_of(&self) -> Option<&str> {
+        self.made_of.as_deref()
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -172,6 +183,7 @@ impl Body {
             }],
             created_by: by.to_string(),
             created_at: at.as_micros(),
+            made_of: None,
         }
     }
 
@@ -215,6 +227,15 @@ impl Body {
             secrets: live.map(|secret| SecretText::new(secret.text.clone())).collect(),
         }
     }
+}
+
+/// What a call asks for. It holds the address, which may hold a token.
+pub(super) fn asked(new: &NewHook) -> Value {
+    json!({
+        "url": new.url.expose(),
+        "events": words(&new.events),
+        "kinds": new.kinds.as_ref().map(kind_words),
+    })
 }
 
 /// Reads a stored hook.

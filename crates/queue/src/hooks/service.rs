@@ -15,7 +15,8 @@ use base64::engine::general_purpose::STANDARD;
 use super::log::{self, DeliveryRecord, Entry, Logs};
 use super::record::{self, Body, Hook, HookChange, HookEvent, NewHook, NewSecret};
 use super::{TOPIC, events, url};
-use crate::records::{Kept, RecordError, Shelf, expected};
+use crate::records::{Kept, RecordError, Shelf, corrupt, expected};
+use crate::repeats::{Call, Made, Once, Repeats, What};
 use crate::service::SecureQueue;
 
 /// What a deployment can set.
@@ -43,6 +44,7 @@ impl Default for HookSettings {
 pub struct Hooks {
     queue: Arc<SecureQueue>,
     records: Shelf,
+    repeats: Repeats,
     logs: Logs,
     entropy: Arc<dyn Entropy>,
     settings: HookSettings,
@@ -67,28 +69,32 @@ impl Hooks {
         Self {
             queue,
             records: Shelf::new(documents, record::KIND),
+            repeats: Repeats::new(documents),
             logs: Logs::new(documents),
             entropy,
             settings,
         }
     }
 
-    /// Makes a hook with a new secret, which is shown this once.
+    /// Makes a hook with a new secret. With an idempotency key a repeated call finds the hook that the first one made, and
+    /// gives its present secret; else the secret is shown this once.
     ///
     /// # Errors
     /// See [`RecordError`].
     ///
     /// # Cancel safety
-    /// The hook may be stored although the future is dropped; nobody knows its secret then, and it can be deleted.
+    /// The hook may be stored although the future is dropped; with an idempotency key a repeat finds it, else nobody knows
+    /// its secret and it can be deleted.
     pub async fn create(
         &self,
         principal: &Principal,
         tenant: TenantId,
         new: NewHook,
-    ) -> Result<NewSecret, RecordError> {
+        key: Option<&str>,
+    ) -> Result<Made<NewSecret>, RecordError> {
         let operation = Operation::HookCreate;
         self.queue.permit_in(principal, operation, tenant).await?;
-        let made = self.made(principal, tenant, new).await;
+        let made = self.made(principal, tenant, new, key).await;
         self.queue
             .told(principal, operation, Resource::new(record::KIND, ""), made)
             .await
@@ -99,8 +105,25 @@ impl Hooks {
         principal: &Principal,
         tenant: TenantId,
         new: NewHook,
-    ) -> Result<NewSecret, RecordError> {
+        key: Option<&str>,
+    ) -> Result<Made<NewSecret>, RecordError> {
         self.check(Some(&new.url), Some(&new.events), new.kinds.as_ref())?;
+        let once = key.map(|key| {
+            let call = Call {
+                what: What::Hook,
+                tenant,
+                by: principal.id,
+                key,
+            };
+            let made_of = self.queue.sealed(call.what, &record::asked(&new))?;
+            self.repeats.once(call, made_of)
+        });
+        let once = once.transpose()?;
+        if let Some(once) = &once
+            && let Some(found) = self.repeated(tenant, once).await?
+        {
+            return Ok(found);
+        }
         let limit = self.settings.per_tenant.min(1_000);
         let there = self
             .records
@@ -109,24 +132,52 @@ impl Hooks {
         if there.len() >= limit {
             return Err(RecordError::TooMany { what: "hooks", limit });
         }
-        let id = self.queue.ports.ids.hook();
-        let secret = self.secret();
-        let body = Body::new(new, &secret, principal.id, self.queue.ports.clock.now());
-        let write = self
-            .records
-            .put(tenant, &id.to_string(), Precondition::Absent, &body)?;
+        let id = match &once {
+            Some(once) => HookId::from_bytes(once.id()),
+            None => self.queue.ports.ids.hook(),
+        };
+        let (secret, now) = (self.secret(), self.queue.ports.clock.now());
+        let mut body = Body::new(new, &secret, principal.id, now);
+        body.made_of = once.as_ref().map(|once| once.made_of().to_owned());
+        let mut writes = vec![
+            self.records
+                .put(tenant, &id.to_string(), Precondition::Absent, &body)?,
+        ];
+        if let Some(once) = &once {
+            writes.push(once.write(now)?);
+        }
         let effects = Effects::of(RecordDraft::by(principal.id, Operation::HookCreate));
-        self.records.documents.write(vec![write], effects).await?;
+        let written = self.records.documents.write(writes, effects).await;
+        match (written.map_err(RecordError::from), &once) {
+            (Err(changed @ RecordError::Changed { .. }), Some(once)) => {
+                // The same call, twice at once.
+                return self.repeated(tenant, once).await?.ok_or(changed);
+            }
+            (written, _) => written?,
+        };
         let kept = Kept {
             tenant,
             id: id.to_string(),
             body,
             revision: 1,
         };
-        Ok(NewSecret {
+        Ok(Made::now(NewSecret {
             hook: record::hook(&kept)?,
             secret,
-        })
+        }))
+    }
+
+    /// What an earlier call with the same key made.
+    async fn repeated(&self, tenant: TenantId, once: &Once) -> Result<Option<Made<NewSecret>>, RecordError> {
+        let id = HookId::from_bytes(once.id()).to_string();
+        let Some(kept) = once.find::<Body>(&self.records, tenant, &id).await? else {
+            return Ok(None);
+        };
+        let secret = (kept.body.secrets.first()).ok_or_else(|| corrupt(record::KIND, "it has no secret"))?;
+        Ok(Some(Made::before(NewSecret {
+            hook: record::hook(&kept)?,
+            secret: SecretText::new(secret.text.clone()),
+        })))
     }
 
     /// The hooks of a tenant, by id.

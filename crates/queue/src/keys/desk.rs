@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_core::model::{Operation, Principal, PrincipalId, Resource, TenantId};
+use serde_json::{Value, json};
 
-use super::record::{KeyError, KeyInfo, NewKey};
+use super::record::{KeyError, KeyInfo, MadeKey, NewKey, Order};
 use super::store::ApiKeys;
 use super::{KIND, LIVE_KEYS};
 use crate::error::QueueError;
 use crate::principals::covers;
 use crate::records::RecordError;
+use crate::repeats::{Call, Once, What};
 use crate::service::SecureQueue;
 
 /// The longest life of a key that ends: ten years.
@@ -28,11 +30,13 @@ pub struct KeyDesk {
 
 /// How long a new key lives, and the one that it replaces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Rotation {
+pub struct Rotation<'a> {
     /// After what time the new one ends, 1 s to ten years; never, when it is absent.
     pub lifetime: Option<Duration>,
     /// For how long the old one is accepted yet, up to 30 days.
     pub overlap: Duration,
+    /// The idempotency key of the call, if it has one.
+    pub idempotency_key: Option<&'a str>,
 }
 
 impl KeyDesk {
@@ -58,7 +62,8 @@ impl KeyDesk {
         Ok(keys)
     }
 
-    /// Makes a key, which is shown this once.
+    /// Makes a key, which is shown this once. With an idempotency key a repeated call finds the key that the first one made,
+    /// without its secret: when that answer was lost, revoke it and make another.
     ///
     /// # Errors
     /// See [`RecordError`]; refused when two are live already.
@@ -71,10 +76,17 @@ impl KeyDesk {
         tenant: TenantId,
         of: PrincipalId,
         lifetime: Option<Duration>,
-    ) -> Result<(NewKey, KeyInfo), RecordError> {
+        idempotency_key: Option<&str>,
+    ) -> Result<MadeKey, RecordError> {
         let operation = Operation::KeyCreate;
         self.queue.permit_in(by, operation, tenant).await?;
-        let made = self.made(by, tenant, of, lifetime).await;
+        let call = idempotency_key.map(|key| Call {
+            what: What::Key,
+            tenant,
+            by: by.id,
+            key,
+        });
+        let made = self.made(by, tenant, of, lifetime, call).await;
         self.queue
             .told(by, operation, Resource::new(KIND, ""), made)
             .await
@@ -86,15 +98,27 @@ impl KeyDesk {
         tenant: TenantId,
         of: PrincipalId,
         lifetime: Option<Duration>,
-    ) -> Result<(NewKey, KeyInfo), RecordError> {
+        call: Option<Call<'_>>,
+    ) -> Result<MadeKey, RecordError> {
         check(lifetime)?;
         self.covered(by, tenant, of).await?;
-        let key = self.keys.create(Some(by.id), tenant, of, lifetime).await?;
-        let info = self.keys.get(tenant, &key.id).await?;
-        Ok((key, info))
+        let asked = json!({"principal": of.to_string(), "lifetime_ms": millis(lifetime)});
+        let once = self.once(call, &asked)?;
+        if let Some(found) = self.repeated(tenant, once.as_ref()).await? {
+            return Ok(found);
+        }
+        let order = Order {
+            by: Some(by.id),
+            tenant,
+            lifetime,
+            once: once.as_ref(),
+        };
+        let issued = self.keys.issue(of, order).await;
+        self.settled(order, issued).await
     }
 
-    /// Makes a key in the place of another one, which is accepted for the overlap yet.
+    /// Makes a key in the place of another one, which is accepted for the overlap yet. With an idempotency key a repeated
+    /// call finds the key that the first one made, as with [`Self::create`].
     ///
     /// # Errors
     /// See [`RecordError`]; refused when the other one has ended, or a third would be live.
@@ -107,8 +131,8 @@ impl KeyDesk {
         tenant: TenantId,
         of: PrincipalId,
         key: &str,
-        rotation: Rotation,
-    ) -> Result<(NewKey, KeyInfo), RecordError> {
+        rotation: Rotation<'_>,
+    ) -> Result<MadeKey, RecordError> {
         let operation = Operation::KeyCreate;
         self.queue.permit_in(by, operation, tenant).await?;
         self.queue.permit_in(by, Operation::KeyRevoke, tenant).await?;
@@ -122,8 +146,8 @@ impl KeyDesk {
         tenant: TenantId,
         of: PrincipalId,
         key: &str,
-        rotation: Rotation,
-    ) -> Result<(NewKey, KeyInfo), RecordError> {
+        rotation: Rotation<'_>,
+    ) -> Result<MadeKey, RecordError> {
         check(rotation.lifetime)?;
         if rotation.overlap > LONGEST_OVERLAP {
             let problem = format!("is longer than {} s", LONGEST_OVERLAP.as_secs());
@@ -131,13 +155,73 @@ impl KeyDesk {
         }
         self.covered(by, tenant, of).await?;
         self.belongs(tenant, of, key).await?;
-        let Rotation { lifetime, overlap } = rotation;
-        let (new, _) = self
-            .keys
-            .rotate(Some(by.id), tenant, key, lifetime, overlap)
-            .await?;
-        let info = self.keys.get(tenant, &new.id).await?;
-        Ok((new, info))
+        let Rotation {
+            lifetime,
+            overlap,
+            idempotency_key,
+        } = rotation;
+        let asked = json!({
+            "principal": of.to_string(),
+            "replaces": key,
+            "lifetime_ms": millis(lifetime),
+            "overlap_ms": millis(Some(overlap)),
+        });
+        let call = idempotency_key.map(|word| Call {
+            what: What::Rotation,
+            tenant,
+            by: by.id,
+            key: word,
+        });
+        let once = self.once(call, &asked)?;
+        if let Some(found) = self.repeated(tenant, once.as_ref()).await? {
+            return Ok(found);
+        }
+        let order = Order {
+            by: Some(by.id),
+            tenant,
+            lifetime,
+            once: once.as_ref(),
+        };
+        let replaced = self.keys.replace(key, overlap, order).await;
+        self.settled(order, replaced.map(|(new, _)| new)).await
+    }
+
+    fn once(&self, call: Option<Call<'_>>, asked: &Value) -> Result<Option<Once>, RecordError> {
+        let once = call.map(|call| {
+            let made_of = self.queue.sealed(call.what, asked)?;
+            self.keys.repeats().once(call, made_of)
+        });
+        once.transpose()
+    }
+
+    /// What an earlier call with the same idempotency key made.
+    async fn repeated(&self, tenant: TenantId, once: Option<&Once>) -> Result<Option<MadeKey>, RecordError> {
+        let Some(once) = once else { return Ok(None) };
+        let found = self.keys.made_by(once, tenant).await?;
+        Ok(found.map(|info| MadeKey { key: None, info }))
+    }
+
+    /// What became of an order.
+    async fn settled(
+        &self,
+        order: Order<'_>,
+        issued: Result<NewKey, KeyError>,
+    ) -> Result<MadeKey, RecordError> {
+        let error = match issued {
+            Ok(key) => {
+                let info = self.keys.get(order.tenant, &key.id).await?;
+                return Ok(MadeKey { key: Some(key), info });
+            }
+            Err(error) => error,
+        };
+        match error {
+            // The same call, twice at once: what the other one made may be what is in the way.
+            KeyError::Conflict | KeyError::TooMany | KeyError::Ended(_) => {
+                let found = self.repeated(order.tenant, order.once).await?;
+                found.ok_or_else(|| error.into())
+            }
+            error => Err(error.into()),
+        }
     }
 
     /// Revokes a key; it is refused from now on. Revoking it again changes nothing.
@@ -221,6 +305,10 @@ fn check(lifetime: Option<Duration>) -> Result<(), RecordError> {
         }
         _ => Ok(()),
     }
+}
+
+fn millis(time: Option<Duration>) -> Option<String> {
+    time.map(|time| time.as_millis().to_string())
 }
 
 /// A key as a resource of the audit log: what a caller sends in its place is cut.

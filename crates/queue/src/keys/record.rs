@@ -1,11 +1,14 @@
 //! What is kept of a key.
 
+use std::time::Duration;
+
 use arbiter_core::mechanism::SecretText;
 use arbiter_core::model::{PrincipalId, TenantId, Timestamp};
 use arbiter_core::ports::{Document, StoreError};
 use serde::{Deserialize, Serialize};
 
 use super::LIVE_KEYS;
+use crate::repeats::{MadeOf, Once};
 
 /// A key that was just made. The only time that its text can be seen.
 #[derive(Debug)]
@@ -14,6 +17,28 @@ pub struct NewKey {
     pub id: String,
     /// The whole key.
     pub text: SecretText,
+}
+
+/// A key that a call made, or had made before.
+#[derive(Debug)]
+pub struct MadeKey {
+    /// The key; none when it was made before, by a call with the same idempotency key: only its hash was kept.
+    pub key: Option<NewKey>,
+    /// What is known of it now.
+    pub info: KeyInfo,
+}
+
+/// How a key is to be made.
+#[derive(Clone, Copy)]
+pub(super) struct Order<'a> {
+    /// Who makes it.
+    pub(super) by: Option<PrincipalId>,
+    /// The tenant of the principal whose it is to be.
+    pub(super) tenant: TenantId,
+    /// When it ends.
+    pub(super) lifetime: Option<Duration>,
+    /// The call that makes it, if its repeats are recognised.
+    pub(super) once: Option<&'a Once>,
 }
 
 /// What is known of a key.
@@ -76,6 +101,15 @@ pub(super) struct Body {
     pub(super) created_at: i64,
     pub(super) expires_at: Option<i64>,
     pub(super) revoked_at: Option<i64>,
+    /// A digest of what it was made of, if the call that made it had an idempotency key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) made_of: Option<String>,
+}
+
+impl MadeOf for Body {
+    fn made_of(&self) -> Option<&str> {
+        self.made_of.as_deref()
+    }
 }
 
 /// Reads what is kept; when the key was last used is kept elsewhere.

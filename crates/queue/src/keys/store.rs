@@ -18,10 +18,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
-use super::record::{Body, KeyError, KeyInfo, NewKey, decode};
+use super::record::{Body, KeyError, KeyInfo, NewKey, Order, decode};
 use super::used::Uses;
 use super::{KIND, LIVE_KEYS};
 use crate::principals::{KnownPrincipal, Principals};
+use crate::records::{RecordError, Shelf};
+use crate::repeats::{Once, Repeats};
 
 const PREFIX: &str = "arb_";
 /// How often a change of a principal's keys is tried when others change them at the same time.
@@ -76,21 +78,32 @@ impl ApiKeys {
         principal: PrincipalId,
         lifetime: Option<Duration>,
     ) -> Result<NewKey, KeyError> {
+        let order = Order {
+            by,
+            tenant,
+            lifetime,
+            once: None,
+        };
+        self.issue(principal, order).await
+    }
+
+    /// The same as an order; [`KeyError::Conflict`] when the order's call made its key before.
+    pub(super) async fn issue(&self, principal: PrincipalId, order: Order<'_>) -> Result<NewKey, KeyError> {
         for _ in 0..TRIES {
-            let owner = self.owner(tenant, principal).await?;
+            let owner = self.owner(order.tenant, principal).await?;
             let now = self.clock.now();
             if self.live(principal, now).await?.len() >= LIVE_KEYS {
                 return Err(KeyError::TooMany);
             }
-            let (key, write) = self.made(&owner, now, lifetime);
+            let (key, writes) = self.made(&owner, now, order)?;
             let draft = RecordDraft {
-                principal: by,
+                principal: order.by,
                 operation: Some(Operation::KeyCreate),
                 actions: vec![AuditAction::KeyCreated],
                 detail: None,
             };
-            match self.write(&owner, vec![write], draft).await {
-                Err(KeyError::Conflict) => {}
+            match self.write(&owner, writes, draft).await {
+                Err(KeyError::Conflict) if !self.is_done(order).await? => {}
                 done => return done.map(|()| key),
             }
         }
@@ -114,9 +127,25 @@ impl ApiKeys {
         lifetime: Option<Duration>,
         overlap: Duration,
     ) -> Result<(NewKey, KeyInfo), KeyError> {
+        let order = Order {
+            by,
+            tenant,
+            lifetime,
+            once: None,
+        };
+        self.replace(id, overlap, order).await
+    }
+
+    /// The same as an order; [`KeyError::Conflict`] when the order's call made its key before.
+    pub(super) async fn replace(
+        &self,
+        id: &str,
+        overlap: Duration,
+        order: Order<'_>,
+    ) -> Result<(NewKey, KeyInfo), KeyError> {
         for _ in 0..TRIES {
-            let (document, mut body, mut old) = self.find(tenant, id).await?;
-            let owner = self.owner(tenant, old.principal).await?;
+            let (document, mut body, mut old) = self.find(order.tenant, id).await?;
+            let owner = self.owner(order.tenant, old.principal).await?;
             let now = self.clock.now();
             let live = self.live(old.principal, now).await?;
             if !old.is_live(now) {
@@ -134,8 +163,8 @@ impl ApiKeys {
             }
             body.revoked_at = old.revoked_at.map(Timestamp::as_micros);
             body.expires_at = old.expires_at.map(Timestamp::as_micros);
-            let (key, write) = self.made(&owner, now, lifetime);
-            let replaced = write_of(id, Precondition::Revision(document.revision), &body);
+            let (key, mut writes) = self.made(&owner, now, order)?;
+            writes.push(write_of(id, Precondition::Revision(document.revision), &body));
             let until = if ends_now { Some(now) } else { old.expires_at };
             let detail = json!({
                 "schema": "key_rotation/1",
@@ -143,17 +172,43 @@ impl ApiKeys {
                 "until": until.map(|at| at.to_string()),
             });
             let draft = RecordDraft {
-                principal: by,
+                principal: order.by,
                 operation: Some(Operation::KeyCreate),
                 actions: vec![AuditAction::KeyCreated, AuditAction::KeyRevoked],
                 detail: Some(Json::of(&detail)),
             };
-            match self.write(&owner, vec![write, replaced], draft).await {
-                Err(KeyError::Conflict) => {}
+            match self.write(&owner, writes, draft).await {
+                Err(KeyError::Conflict) if !self.is_done(order).await? => {}
                 done => return done.map(|()| (key, old)),
             }
         }
         Err(KeyError::Conflict)
+    }
+
+    /// What is remembered of calls that make keys.
+    pub(super) fn repeats(&self) -> Repeats {
+        Repeats::new(&self.documents)
+    }
+
+    /// The key that an earlier call with the same idempotency key made.
+    pub(super) async fn made_by(
+        &self,
+        once: &Once,
+        tenant: TenantId,
+    ) -> Result<Option<KeyInfo>, RecordError> {
+        let (id, keys) = (derived(once), Shelf::new(&self.documents, KIND));
+        match once.find::<Body>(&keys, TenantId::SYSTEM, &id).await? {
+            Some(_) => Ok(Some(self.get(tenant, &id).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether the call of an order made its key before.
+    async fn is_done(&self, order: Order<'_>) -> Result<bool, StoreError> {
+        match order.once {
+            Some(once) => Ok(self.load(&derived(once)).await?.is_some()),
+            None => Ok(false),
+        }
     }
 
     /// The keys of a principal, live or not, with the time of their last use.
@@ -222,29 +277,34 @@ impl ApiKeys {
         found.ok_or(KeyError::UnknownPrincipal(principal))
     }
 
-    /// A new key of a principal, and the write that stores it.
+    /// A new key of a principal, and the writes that store it. Its secret is chance alone, whatever its id is made of.
     fn made(
         &self,
         owner: &KnownPrincipal,
         now: Timestamp,
-        lifetime: Option<Duration>,
-    ) -> (NewKey, DocumentWrite) {
+        order: Order<'_>,
+    ) -> Result<(NewKey, Vec<DocumentWrite>), StoreError> {
         let mut random = [0; 40];
         self.entropy.fill(&mut random);
         let (name, secret) = random.split_at(8);
-        let (id, secret) = (hex::encode(name), URL_SAFE_NO_PAD.encode(secret));
+        let (id, secret) = (
+            order.once.map_or_else(|| hex::encode(name), derived),
+            URL_SAFE_NO_PAD.encode(secret),
+        );
         let body = Body {
             version: 1,
             principal: owner.principal.id.to_string(),
             tenant: owner.principal.tenant.to_string(),
             secret_sha256: Digest::of(secret.as_bytes()).to_string(),
             created_at: now.as_micros(),
-            expires_at: lifetime.map(|lifetime| now.plus(lifetime).as_micros()),
+            expires_at: order.lifetime.map(|lifetime| now.plus(lifetime).as_micros()),
             revoked_at: None,
+            made_of: order.once.map(|once| once.made_of().to_owned()),
         };
-        let write = write_of(&id, Precondition::Absent, &body);
+        let mut writes = vec![write_of(&id, Precondition::Absent, &body)];
+        writes.extend(order.once.map(|once| once.write(now)).transpose()?);
         let text = SecretText::new(format!("{PREFIX}{id}_{secret}"));
-        (NewKey { id, text }, write)
+        Ok((NewKey { id, text }, writes))
     }
 
     /// Commits what makes a key. The principal is written with it, as it was read: of two calls that counted the same
@@ -378,6 +438,11 @@ fn split(text: &str) -> Option<(&str, &str)> {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     (is_id && is_secret).then_some((id, secret))
+}
+
+/// The public id that a call gives to the key that it makes.
+fn derived(once: &Once) -> String {
+    hex::encode(&once.id()[..8])
 }
 
 fn key(id: &str) -> DocumentKey {

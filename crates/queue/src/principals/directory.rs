@@ -13,6 +13,7 @@ use super::rights::covers;
 use super::store::Principals;
 use crate::error::QueueError;
 use crate::records::{RecordError, expected};
+use crate::repeats::{Call, Made, What};
 use crate::service::SecureQueue;
 
 /// How many principals a tenant may have.
@@ -67,19 +68,25 @@ impl Directory {
         self.load(tenant, id).await
     }
 
-    /// Makes a principal. It has no key yet.
+    /// Makes a principal. It has no key yet. With an idempotency key a repeated call finds the principal that the first
+    /// one made.
     ///
     /// # Errors
     /// See [`RecordError`]; forbidden when it would be able to do more than `by` may give.
+    ///
+    /// # Cancel safety
+    /// The principal may be stored although the future is dropped; it is found in the list then, and by a repeat with the
+    /// same idempotency key.
     pub async fn create(
         &self,
         by: &Principal,
         tenant: TenantId,
         new: NewPrincipal,
-    ) -> Result<KnownPrincipal, RecordError> {
+        key: Option<&str>,
+    ) -> Result<Made<KnownPrincipal>, RecordError> {
         let operation = Operation::PrincipalCreate;
         self.queue.permit_in(by, operation, tenant).await?;
-        let made = self.made(by, tenant, new).await;
+        let made = self.made(by, tenant, new, key).await;
         self.queue
             .told(by, operation, Resource::new(KIND, ""), made)
             .await
@@ -90,24 +97,32 @@ impl Directory {
         by: &Principal,
         tenant: TenantId,
         new: NewPrincipal,
-    ) -> Result<KnownPrincipal, RecordError> {
+        key: Option<&str>,
+    ) -> Result<Made<KnownPrincipal>, RecordError> {
         check(Some(&new.name), Some(&new.roles), new.kinds.as_ref())?;
         let is_agent = new.kind == PrincipalKind::Agent || new.roles.contains(&Role::Agent);
-        if let Some(agent) = new.agent {
-            if !is_agent {
-                let problem = "belongs to principals of the kind or with the role `agent`";
-                return Err(RecordError::invalid("agent", problem));
-            }
-            if self.principals.is_foreign(tenant, agent).await? {
-                return Err(RecordError::invalid(
-                    "agent",
-                    "is taken; leave it out for a new one",
-                ));
-            }
+        if new.agent.is_some() && !is_agent {
+            let problem = "belongs to principals of the kind or with the role `agent`";
+            return Err(RecordError::invalid("agent", problem));
         }
+        let once = key.map(|key| {
+            let call = Call {
+                what: What::Principal,
+                tenant,
+                by: by.id,
+                key,
+            };
+            let made_of = self.queue.sealed(call.what, &new.asked())?;
+            self.principals.repeats().once(call, made_of)
+        });
+        let once = once.transpose()?;
+        let now = self.queue.ports.clock.now();
         let mut known = KnownPrincipal {
             principal: Principal {
-                id: self.queue.ports.ids.principal(),
+                id: match &once {
+                    Some(once) => PrincipalId::from_bytes(once.id()),
+                    None => self.queue.ports.ids.principal(),
+                },
                 tenant,
                 kind: new.kind,
                 roles: new.roles,
@@ -117,9 +132,10 @@ impl Directory {
             },
             name: new.name,
             disabled_at: None,
-            created_at: Some(self.queue.ports.clock.now()),
+            created_at: Some(now),
             created_by: Some(by.id),
             revision: 0,
+            made_of: once.as_ref().map(|once| once.made_of().to_owned()),
         };
         if !covers(by, &known.principal) {
             return Err(QueueError::Forbidden.into());
@@ -127,11 +143,31 @@ impl Directory {
         if !self.is_known(by, tenant) {
             return Err(RecordError::NOT_FOUND);
         }
+        if let Some(once) = &once
+            && let Some(found) = self.principals.made_by(once, tenant).await?
+        {
+            return Ok(Made::before(found));
+        }
+        if let Some(agent) = known.principal.agent
+            && self.principals.is_foreign(tenant, agent).await?
+        {
+            let problem = "is taken; leave it out for a new one";
+            return Err(RecordError::invalid("agent", problem));
+        }
         self.count(tenant).await?;
         self.complete(&mut known);
+        let remembered = once.as_ref().map(|once| once.write(now)).transpose()?;
         let draft = RecordDraft::by(by.id, Operation::PrincipalCreate);
-        known.revision = self.principals.put(&known, draft).await?;
-        Ok(known)
+        let put = self.principals.put(&known, remembered, draft).await;
+        known.revision = match (put.map_err(RecordError::from), &once) {
+            (Err(changed @ RecordError::Changed { .. }), Some(once)) => {
+                // The same call, twice at once.
+                let found = self.principals.made_by(once, tenant).await?;
+                return found.map(Made::before).ok_or(changed);
+            }
+            (put, _) => put?,
+        };
+        Ok(Made::now(known))
     }
 
     /// Changes, disables or enables a principal. `revision` is the one that the caller read, if it insists. The keys of
@@ -175,7 +211,7 @@ impl Directory {
             return Err(QueueError::Forbidden.into());
         }
         let draft = RecordDraft::by(by.id, Operation::PrincipalUpdate);
-        known.revision = self.principals.put(&known, draft).await?;
+        known.revision = self.principals.put(&known, None, draft).await?;
         Ok(known)
     }
 

@@ -7,8 +7,10 @@ use arbiter_core::model::{
 };
 use arbiter_core::ports::StoreError;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::records::{Kept, VERSION, corrupt};
+use crate::repeats::MadeOf;
 
 pub(super) const KIND: &str = "principal";
 
@@ -36,6 +38,8 @@ pub struct KnownPrincipal {
     pub created_by: Option<PrincipalId>,
     /// Counts its changes, those of its keys included.
     pub revision: u64,
+    /// A digest of what it was made of, if the call that made it had an idempotency key.
+    pub(crate) made_of: Option<String>,
 }
 
 /// A principal to make.
@@ -53,6 +57,20 @@ pub struct NewPrincipal {
     pub kinds: Option<BTreeSet<TaskKind>>,
     /// The highest band that it may use.
     pub highest_band: Band,
+}
+
+impl NewPrincipal {
+    /// What a call asks for.
+    pub(super) fn asked(&self) -> Value {
+        json!({
+            "name": self.name,
+            "kind": self.kind.word(),
+            "roles": self.roles.iter().map(|role| role.word()).collect::<Vec<_>>(),
+            "agent": self.agent.map(|agent| agent.to_string()),
+            "kinds": self.kinds.as_ref().map(|kinds| kinds.iter().map(TaskKind::as_str).collect::<Vec<_>>()),
+            "highest_band": self.highest_band.get(),
+        })
+    }
 }
 
 /// A change of a principal; what is absent stays as it is.
@@ -86,6 +104,14 @@ pub(crate) struct Body {
     created_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     created_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made_of: Option<String>,
+}
+
+impl MadeOf for Body {
+    fn made_of(&self) -> Option<&str> {
+        self.made_of.as_deref()
+    }
 }
 
 impl Body {
@@ -109,6 +135,7 @@ impl Body {
             disabled_at: known.disabled_at.map(Timestamp::as_micros),
             created_at: known.created_at.map(Timestamp::as_micros),
             created_by: known.created_by.map(|by| by.to_string()),
+            made_of: known.made_of.clone(),
         }
     }
 
@@ -148,6 +175,7 @@ pub(super) fn known(kept: &Kept<Body>) -> Result<KnownPrincipal, StoreError> {
         created_at: body.created_at.map(Timestamp::from_micros),
         created_by: created_by.transpose().map_err(|error| corrupt(KIND, error))?,
         revision: kept.revision,
+        made_of: body.made_of.clone(),
     })
 }
 

@@ -8,7 +8,8 @@ use arbiter_core::ports::{
 };
 
 use super::record::{Body, Cursor, KIND, KnownPrincipal, PrincipalRecord, known};
-use crate::records::Shelf;
+use crate::records::{RecordError, Shelf};
+use crate::repeats::{Once, Repeats};
 
 /// Keeps principals.
 #[derive(Clone)]
@@ -70,19 +71,38 @@ impl Principals {
             created_at: None,
             created_by: None,
             revision: 0,
+            made_of: None,
         };
-        self.put(&new, draft).await.map(|_| ())
+        self.put(&new, None, draft).await.map(|_| ())
     }
 
-    /// Stores what a principal has become since it had its revision; 0 means that it did not exist. Gives the new
-    /// revision.
-    pub(crate) async fn put(&self, known: &KnownPrincipal, draft: RecordDraft) -> Result<u64, DocumentError> {
-        let write = self.write_of(known)?;
-        let revisions = self
-            .shelf
-            .documents
-            .write(vec![write], Effects::of(draft))
-            .await?;
+    /// What is remembered of calls that make principals.
+    pub(crate) fn repeats(&self) -> Repeats {
+        Repeats::new(&self.shelf.documents)
+    }
+
+    /// The principal that an earlier call with the same idempotency key made.
+    pub(crate) async fn made_by(
+        &self,
+        once: &Once,
+        tenant: TenantId,
+    ) -> Result<Option<KnownPrincipal>, RecordError> {
+        let id = PrincipalId::from_bytes(once.id()).to_string();
+        let kept = once.find::<Body>(&self.shelf, tenant, &id).await?;
+        Ok(kept.as_ref().map(known).transpose()?)
+    }
+
+    /// Stores what a principal has become since it had its revision; 0 means that it did not exist, and with it what is
+    /// remembered of the call that made it. Gives the new revision.
+    pub(crate) async fn put(
+        &self,
+        known: &KnownPrincipal,
+        remembered: Option<DocumentWrite>,
+        draft: RecordDraft,
+    ) -> Result<u64, DocumentError> {
+        let mut writes = vec![self.write_of(known)?];
+        writes.extend(remembered);
+        let revisions = self.shelf.documents.write(writes, Effects::of(draft)).await?;
         Ok(revisions.first().copied().unwrap_or(known.revision + 1))
     }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::Upcoming;
 use crate::records::{Kept, corrupt};
+use crate::repeats::MadeOf;
 use crate::submission::Submission;
 
 /// What the record's kind is called in the store.
@@ -232,6 +233,12 @@ pub(super) struct Body {
     pub(super) acts_as: String,
     /// SHA-256 of the terms that it was made with: it recognises a repeated call.
     pub(super) made_of: String,
+}
+
+impl MadeOf for Body {
+    fn made_of(&self) -> Option<&str> {
+        Some(&self.made_of)
+    }
 }
 
 /// What was agreed on: what is done, and when.

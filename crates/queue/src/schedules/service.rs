@@ -14,9 +14,10 @@ use tokio::sync::Notify;
 use super::plan::Upcoming;
 use super::record::{self, Body, NewSchedule, Paused, Schedule, ScheduleChange};
 use super::state::{self, State};
-use super::terms::{calendar, check_key, derived, digest};
+use super::terms::calendar;
 use crate::error::QueueError;
 use crate::records::{Kept, RecordError, Shelf, VERSION, expected};
+use crate::repeats::{Call, Once, Repeats, What, digest};
 use crate::service::SecureQueue;
 use crate::submission::Submission;
 
@@ -46,6 +47,7 @@ pub struct Schedules {
     pub(super) queue: Arc<SecureQueue>,
     pub(super) records: Shelf,
     pub(super) states: Shelf,
+    repeats: Repeats,
     pub(super) codec: Arc<dyn SpecCodec>,
     pub(super) settings: ScheduleSettings,
     pub(super) changed: Notify,
@@ -80,6 +82,7 @@ impl Schedules {
             queue,
             records: Shelf::new(documents, record::KIND),
             states: Shelf::new(documents, state::KIND),
+            repeats: Repeats::new(documents),
             codec,
             settings,
             changed: Notify::new(),
@@ -113,20 +116,25 @@ impl Schedules {
         new: NewSchedule,
         key: Option<&str>,
     ) -> Result<MadeSchedule, RecordError> {
-        let id = match key {
-            Some(key) => {
-                check_key(key)?;
-                derived(tenant, principal.id, key)
-            }
-            None => self.queue.ports.ids.schedule(),
-        };
         let terms = self.terms(principal, tenant, new).await?;
         let made_of = digest(&terms)?;
-        if key.is_some()
-            && let Some(found) = self.repeated(tenant, id, &made_of).await?
+        let call = |key| Call {
+            what: What::Schedule,
+            tenant,
+            by: principal.id,
+            key,
+        };
+        let once = key.map(|key| self.repeats.once(call(key), made_of.clone()));
+        let once = once.transpose()?;
+        if let Some(once) = &once
+            && let Some(found) = self.repeated(tenant, once).await?
         {
             return Ok(found);
         }
+        let id = match &once {
+            Some(once) => ScheduleId::from_bytes(once.id()),
+            None => self.queue.ports.ids.schedule(),
+        };
         let limit = self.settings.per_tenant.clamp(1, 1_000);
         let there = self
             .records
@@ -147,21 +155,23 @@ impl Schedules {
             created_by: principal.id.to_string(),
             created_at: now.as_micros(),
             acts_as: principal.id.to_string(),
-            made_of: made_of.clone(),
+            made_of,
         };
-        let writes = vec![
+        let mut writes = vec![
             self.records
                 .put(tenant, &id.to_string(), Precondition::Absent, &body)?,
             state.write(&self.states, tenant, id, Precondition::Any)?,
         ];
+        if let Some(once) = &once {
+            writes.push(once.write(now)?);
+        }
         let draft = RecordDraft::by(principal.id, Operation::ScheduleCreate);
-        match self.write(writes, draft).await {
-            Err(RecordError::Changed { .. }) if key.is_some() => {
+        match (self.write(writes, draft).await, &once) {
+            (Err(changed @ RecordError::Changed { .. }), Some(once)) => {
                 // The same call, twice at once.
-                let found = self.repeated(tenant, id, &made_of).await?;
-                return found.ok_or(RecordError::NOT_FOUND);
+                return self.repeated(tenant, once).await?.ok_or(changed);
             }
-            written => written?,
+            (written, _) => written?,
         }
         let kept = Kept {
             tenant,
@@ -176,18 +186,11 @@ impl Schedules {
     }
 
     /// What an earlier call with the same key made.
-    async fn repeated(
-        &self,
-        tenant: TenantId,
-        id: ScheduleId,
-        made_of: &str,
-    ) -> Result<Option<MadeSchedule>, RecordError> {
-        let Some(kept) = self.records.get::<Body>(tenant, &id.to_string()).await? else {
+    async fn repeated(&self, tenant: TenantId, once: &Once) -> Result<Option<MadeSchedule>, RecordError> {
+        let id = ScheduleId::from_bytes(once.id()).to_string();
+        let Some(kept) = once.find::<Body>(&self.records, tenant, &id).await? else {
             return Ok(None);
         };
-        if kept.body.made_of != made_of {
-            return Err(RecordError::KeyReused);
-        }
         Ok(Some(MadeSchedule {
             schedule: self.whole(&kept).await?,
             repeated: true,

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use arbiter_core::mechanism::canonical_json;
-use arbiter_core::model::{Digest, Principal, PrincipalId, ScheduleId, TenantId, Timestamp};
+use arbiter_core::model::{Principal, ScheduleId, TenantId, Timestamp};
 
 use super::calendar::{Calendar, Zone};
 use super::plan::Timing;
@@ -169,30 +168,6 @@ impl Schedules {
     }
 }
 
-/// The id that a key leads to: the first 16 bytes of SHA-256(`schedule` ‖ tenant ‖ principal ‖ key).
-pub(super) fn derived(tenant: TenantId, principal: PrincipalId, key: &str) -> ScheduleId {
-    let parts: [&[u8]; 4] = [
-        b"schedule",
-        tenant.as_bytes(),
-        principal.as_bytes(),
-        key.as_bytes(),
-    ];
-    let digest = Digest::of(&parts.concat());
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest.as_bytes()[..16]);
-    ScheduleId::from_bytes(bytes)
-}
-
-pub(super) fn digest(terms: &Terms) -> Result<String, RecordError> {
-    let internal = |source: arbiter_core::ports::BoxError| QueueError::Internal {
-        operation: "hashing a schedule",
-        source,
-    };
-    let value = serde_json::to_value(terms).map_err(|error| internal(error.into()))?;
-    let canonical = canonical_json(&value).map_err(|error| internal(error.into()))?;
-    Ok(Digest::of(&canonical).to_string())
-}
-
 pub(super) fn calendar(cron: &str, zone: &str) -> Result<Calendar, RecordError> {
     Ok(Calendar {
         cron: cron
@@ -222,13 +197,4 @@ fn jitter(longest: Duration) -> Result<u32, RecordError> {
         return Err(RecordError::invalid("jitter_seconds", "must lie in 0..=3600"));
     }
     Ok(u32::try_from(longest.as_secs()).unwrap_or(u32::MAX))
-}
-
-/// A key is kept in no form but its hash.
-pub(super) fn check_key(key: &str) -> Result<(), RecordError> {
-    if key.trim().is_empty() || key.chars().any(char::is_control) || key.chars().count() > 255 {
-        let problem = "must be a line of 1 to 255 characters";
-        return Err(RecordError::invalid("Idempotency-Key", problem));
-    }
-    Ok(())
 }

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use arbiter_core::model::{PrincipalId, TaskKind, TenantId, Timestamp};
 use arbiter_core::ports::StoreError;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::records::{Kept, RecordError, VERSION, corrupt};
+use crate::repeats::MadeOf;
 use crate::settings::RateLimit;
 
 /// What the record's kind is called in the store.
@@ -172,6 +174,15 @@ pub(crate) struct Body {
     pub(super) deleted: Option<DeletedBody>,
     created_by: Option<String>,
     created_at: Option<i64>,
+    /// A digest of what it was made of, if the call that made it had an idempotency key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) made_of: Option<String>,
+}
+
+impl MadeOf for Body {
+    fn made_of(&self) -> Option<&str> {
+        self.made_of.as_deref()
+    }
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -211,6 +222,8 @@ impl Body {
         self.weight = 1;
         self.limits = LimitsBody::default();
         self.suspended = None;
+        // Whoever has the store's key could guess the name by it.
+        self.made_of = None;
         self.deleted = Some(DeletedBody {
             at: at.as_micros(),
             by: by.to_string(),
@@ -228,6 +241,7 @@ impl Body {
             deleted: None,
             created_by: by.map(|by| by.to_string()),
             created_at: at.map(Timestamp::as_micros),
+            made_of: None,
         }
     }
 
@@ -286,6 +300,11 @@ impl LimitsBody {
                 .transpose()?,
         })
     }
+}
+
+/// What a call asks for.
+pub(super) fn asked(new: &NewTenant) -> Value {
+    json!({"name": new.name, "weight": new.weight, "limits": LimitsBody::of(&new.limits)})
 }
 
 /// The tenant that is stored.

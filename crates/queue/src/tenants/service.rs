@@ -10,6 +10,7 @@ use super::record::{self, Body, KIND, NewTenant, SuspendedBody, Tenant, TenantCh
 use crate::erasures::Erasures;
 use crate::error::QueueError;
 use crate::records::{Kept, RecordError, Shelf, expected};
+use crate::repeats::{Call, Made, Once, Repeats, What};
 use crate::service::SecureQueue;
 use crate::traffic::TrafficBoard;
 use crate::validate;
@@ -45,6 +46,7 @@ pub struct Tenants {
     pub(super) queue: Arc<SecureQueue>,
     pub(super) board: Arc<TrafficBoard>,
     pub(super) records: Shelf,
+    repeats: Repeats,
     pub(super) erasures: Arc<Erasures>,
     pub(super) settings: TenantSettings,
 }
@@ -71,6 +73,7 @@ impl Tenants {
             queue,
             board,
             records: Shelf::new(documents, KIND),
+            repeats: Repeats::new(documents),
             erasures,
             settings,
         }
@@ -104,30 +107,58 @@ impl Tenants {
         }
     }
 
-    /// Makes a tenant.
+    /// Makes a tenant. With an idempotency key a repeated call finds the tenant that the first one made.
     ///
     /// # Errors
     /// See [`RecordError`].
     ///
     /// # Cancel safety
-    /// The tenant may be stored although the future is dropped; it is found in the list then.
-    pub async fn create(&self, principal: &Principal, new: NewTenant) -> Result<Tenant, RecordError> {
+    /// The tenant may be stored although the future is dropped; it is found in the list then, and by a repeat with the
+    /// same idempotency key.
+    pub async fn create(
+        &self,
+        principal: &Principal,
+        new: NewTenant,
+        key: Option<&str>,
+    ) -> Result<Made<Tenant>, RecordError> {
         let operation = Operation::TenantCreate;
         // It belongs to no tenant yet: a matter of all of them.
         let nobodys = Target::default();
         self.queue.guard(principal, operation, &nobodys).await?;
-        let made = self.made(principal, new).await;
+        let made = self.made(principal, new, key).await;
         let resource = Resource::new(KIND, "");
         self.queue.told(principal, operation, resource, made).await
     }
 
-    async fn made(&self, principal: &Principal, new: NewTenant) -> Result<Tenant, RecordError> {
+    async fn made(
+        &self,
+        principal: &Principal,
+        new: NewTenant,
+        key: Option<&str>,
+    ) -> Result<Made<Tenant>, RecordError> {
         let fields = TenantChange {
             name: Some(new.name.clone()),
             weight: Some(new.weight),
             limits: Some(new.limits.clone()),
         };
         fields.check()?;
+        let once = key.map(|key| {
+            let call = Call {
+                what: What::Tenant,
+                // It is made in none: the caller's own keeps its keys apart from those of others.
+                tenant: principal.tenant,
+                by: principal.id,
+                key,
+            };
+            let made_of = self.queue.sealed(call.what, &record::asked(&new))?;
+            self.repeats.once(call, made_of)
+        });
+        let once = once.transpose()?;
+        if let Some(once) = &once
+            && let Some(found) = self.repeated(once).await?
+        {
+            return Ok(found);
+        }
         let limit = self.settings.most;
         if self.board.tenants() >= limit {
             return Err(RecordError::TooMany {
@@ -136,13 +167,29 @@ impl Tenants {
             });
         }
         let ports = &self.queue.ports;
-        let tenant = ports.ids.tenant();
-        let body = Body::new(new, Some(principal.id), Some(ports.clock.now()));
-        let write = self
-            .records
-            .put(tenant, &tenant.to_string(), Precondition::Absent, &body)?;
+        let tenant = match &once {
+            Some(once) => TenantId::from_bytes(once.id()),
+            None => ports.ids.tenant(),
+        };
+        let now = ports.clock.now();
+        let mut body = Body::new(new, Some(principal.id), Some(now));
+        body.made_of = once.as_ref().map(|once| once.made_of().to_owned());
+        let mut writes = vec![
+            self.records
+                .put(tenant, &tenant.to_string(), Precondition::Absent, &body)?,
+        ];
+        if let Some(once) = &once {
+            writes.push(once.write(now)?);
+        }
         let effects = Effects::of(RecordDraft::by(principal.id, Operation::TenantCreate));
-        self.records.documents.write(vec![write], effects).await?;
+        let written = self.records.documents.write(writes, effects).await;
+        match (written.map_err(RecordError::from), &once) {
+            (Err(changed @ RecordError::Changed { .. }), Some(once)) => {
+                // The same call, twice at once.
+                return self.repeated(once).await?.ok_or(changed);
+            }
+            (written, _) => written?,
+        };
         self.board.refresh().await?;
         let kept = Kept {
             tenant,
@@ -150,7 +197,21 @@ impl Tenants {
             body,
             revision: 1,
         };
-        Ok(record::tenant(&kept)?)
+        Ok(Made::now(record::tenant(&kept)?))
+    }
+
+    /// What an earlier call with the same key made. It is in force then, though that call broke off before it was.
+    async fn repeated(&self, once: &Once) -> Result<Option<Made<Tenant>>, RecordError> {
+        let tenant = TenantId::from_bytes(once.id());
+        let id = tenant.to_string();
+        let Some(kept) = once.find::<Body>(&self.records, tenant, &id).await? else {
+            return Ok(None);
+        };
+        if kept.body.deleted.is_some() {
+            return Err(RecordError::Deleted);
+        }
+        self.board.refresh().await?;
+        Ok(Some(Made::before(record::tenant(&kept)?)))
     }
 
     /// A page of the tenants that the principal may see, by id: its own, or all for an admin. Deleted ones are left out.

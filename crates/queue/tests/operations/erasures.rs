@@ -93,7 +93,8 @@ impl Bench {
             weight: 1,
             limits: TenantLimits::default(),
         };
-        self.tenants.create(&admin(), new).await.expect("made")
+        let made = self.tenants.create(&admin(), new, None).await;
+        made.expect("made").record
     }
 
     async fn suspended(&self, id: TenantId) {
@@ -109,10 +110,12 @@ impl Bench {
             roles: [role].into(),
             ..somebody()
         };
-        let made = directory.create(&admin(), tenant, new).await.expect("made");
+        let made = directory.create(&admin(), tenant, new, None).await;
+        let made = made.expect("made").record;
         let id = made.principal.id;
         let desk = KeyDesk::new(Arc::clone(&self.world.queue), Arc::clone(&self.keys));
-        let (key, _) = desk.create(&admin(), tenant, id, None).await.expect("a key");
+        let key = desk.create(&admin(), tenant, id, None, None).await;
+        let key = key.expect("a key").key.expect("a new one");
         (id, Credential::ApiKey(key.text))
     }
 
@@ -311,7 +314,7 @@ async fn only_a_suspended_tenant_that_is_not_ones_own_is_deleted() {
     assert_eq!(bench.erase().await.finished, 0, "a refused call asks for nothing");
     assert_eq!(delete(admin(), tenant).await, "done");
     let made = Directory::new(Arc::clone(&bench.world.queue), bench.keys.principals().clone());
-    let made = made.create(&admin(), tenant, somebody()).await;
+    let made = made.create(&admin(), tenant, somebody(), None).await;
     assert_eq!(told(&made), "not_found", "nobody joins a deleted tenant");
 }
 

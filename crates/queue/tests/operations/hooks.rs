@@ -67,9 +67,10 @@ impl Bench {
 
     async fn hook(&self, events: &[HookEvent]) -> NewSecret {
         self.hooks
-            .create(&operator(), TENANT, new(URL, events))
+            .create(&operator(), TENANT, new(URL, events), None)
             .await
             .expect("made")
+            .record
     }
 
     async fn entries(&self, from: usize) -> Vec<AuditEntry> {
@@ -316,7 +317,7 @@ async fn only_who_may_manages_hooks_and_never_in_another_tenant() {
     for who in [submitter(), elsewhere.clone()] {
         let hooks = &bench.hooks;
         assert_eq!(
-            code(hooks.create(&who, TENANT, new(URL, &all)).await),
+            code(hooks.create(&who, TENANT, new(URL, &all), None).await),
             "forbidden"
         );
         assert_eq!(code(hooks.list(&who, TENANT).await), "forbidden");
@@ -362,7 +363,7 @@ async fn what_cannot_work_is_refused_with_the_field() {
             "kinds",
         ),
     ] {
-        let refused = bench.hooks.create(&operator(), TENANT, new).await;
+        let refused = bench.hooks.create(&operator(), TENANT, new, None).await;
         assert!(matches!(&refused, Err(RecordError::Invalid { field: named, .. }) if *named == field));
     }
     for _ in 0..3 {
@@ -370,7 +371,7 @@ async fn what_cannot_work_is_refused_with_the_field() {
     }
     let fourth = bench
         .hooks
-        .create(&operator(), TENANT, new(URL, &[HookEvent::Closed]))
+        .create(&operator(), TENANT, new(URL, &[HookEvent::Closed]), None)
         .await;
     assert_eq!(code(fourth), "too_large");
 }
@@ -887,9 +888,9 @@ async fn one_slow_receiver_does_not_starve_the_others() {
     let slow_url = "https://slow.example.com/";
     let slow = bench
         .hooks
-        .create(&operator(), TENANT, new(slow_url, &[HookEvent::Closed]))
+        .create(&operator(), TENANT, new(slow_url, &[HookEvent::Closed]), None)
         .await;
-    let slow = slow.expect("made").hook.id;
+    let slow = slow.expect("made").record.hook.id;
     // many messages for the slow one first, then one for another tenant
     for _ in 0..90 {
         bench.cancelled().await;
@@ -898,7 +899,7 @@ async fn one_slow_receiver_does_not_starve_the_others() {
     let other = in_tenant(2, operator());
     bench
         .hooks
-        .create(&other, tenant(2), new(URL, &[HookEvent::Closed]))
+        .create(&other, tenant(2), new(URL, &[HookEvent::Closed]), None)
         .await
         .expect("made");
     let from = bench.world.mark().await;

@@ -9,7 +9,7 @@ use arbiter_core::ports::{
     Clearance, Clock as _, Credential, Document, DocumentError, DocumentKey, DocumentQuery, DocumentWrite,
     Documents, Effects, StoreError,
 };
-use arbiter_queue::{ApiKeys, KeyDesk, KeyError, NewKey, RecordError, Rotation};
+use arbiter_queue::{ApiKeys, KeyDesk, KeyError, MadeKey, NewKey, RecordError, Rotation};
 use arbiter_testkit::SeededEntropy;
 use arbiter_testkit::builders::{principal, tenant, user};
 use async_trait::async_trait;
@@ -39,21 +39,21 @@ impl Office {
     async fn key(&self, lifetime: Option<Duration>) -> NewKey {
         let made = self
             .desk
-            .create(&operator(), TENANT, self.owner.id, lifetime)
+            .create(&operator(), TENANT, self.owner.id, lifetime, None)
             .await;
-        made.expect("a key").0
+        fresh(made)
     }
 
     async fn rotate(&self, key: &NewKey, overlap: Duration) -> Result<NewKey, RecordError> {
         let rotation = Rotation {
-            lifetime: None,
             overlap,
+            ..Rotation::default()
         };
         let rotated = self
             .desk
             .rotate(&operator(), TENANT, self.owner.id, &key.id, rotation)
             .await;
-        rotated.map(|(key, _)| key)
+        rotated.map(|made| made.key.expect("a new one"))
     }
 
     async fn accepts(&self, key: &NewKey) -> bool {
@@ -75,15 +75,21 @@ impl Office {
     }
 }
 
+/// The key of a call that made one.
+fn fresh(made: Result<MadeKey, RecordError>) -> NewKey {
+    made.expect("a key").key.expect("a new one")
+}
+
 #[tokio::test]
 async fn a_key_is_made_listed_and_revoked_on_record() {
     let office = Office::new().await;
     let mark = office.bench.world.mark().await;
     let made = office
         .desk
-        .create(&operator(), TENANT, office.owner.id, Some(MINUTE))
+        .create(&operator(), TENANT, office.owner.id, Some(MINUTE), None)
         .await;
-    let (key, info) = made.expect("a key");
+    let MadeKey { key, info } = made.expect("a key");
+    let key = key.expect("a new one");
     let now = office.bench.world.clock.now();
     assert_eq!(
         (info.expires_at, info.last_used_at),
@@ -116,7 +122,7 @@ async fn a_third_live_key_is_refused() {
     let third = async || {
         office
             .desk
-            .create(&operator(), TENANT, office.owner.id, None)
+            .create(&operator(), TENANT, office.owner.id, None, None)
             .await
             .map(|_| ())
     };
@@ -170,7 +176,7 @@ async fn times_out_of_range_are_refused() {
     for lifetime in [Duration::ZERO, Duration::MAX] {
         let refused = office
             .desk
-            .create(&operator(), TENANT, office.owner.id, Some(lifetime))
+            .create(&operator(), TENANT, office.owner.id, Some(lifetime), None)
             .await;
         assert_eq!(code(&refused), "invalid_value");
     }
@@ -181,10 +187,10 @@ async fn times_out_of_range_are_refused() {
 async fn nobody_takes_a_key_of_a_principal_that_may_do_more() {
     let office = Office::new().await;
     let boss = office.bench.stored(user(40, [Role::Admin])).await;
-    let key = office.desk.create(&admin(), TENANT, boss.id, None).await;
-    let key = key.expect("an admin makes it").0;
+    let key = office.desk.create(&admin(), TENANT, boss.id, None, None).await;
+    let key = fresh(key);
     let mark = office.bench.world.mark().await;
-    let create = office.desk.create(&operator(), TENANT, boss.id, None).await;
+    let create = office.desk.create(&operator(), TENANT, boss.id, None, None).await;
     assert_eq!(code(&create), "forbidden");
     let rotation = Rotation::default();
     let rotate = office
@@ -218,8 +224,11 @@ async fn keys_of_another_tenant_cannot_be_told_from_absent_ones() {
         .bench
         .stored(in_tenant(2, user(50, [Role::Submitter])))
         .await;
-    let key = office.desk.create(&admin(), tenant(2), other.id, None).await;
-    let key = key.expect("a key").0;
+    let key = office
+        .desk
+        .create(&admin(), tenant(2), other.id, None, None)
+        .await;
+    let key = fresh(key);
     for (of, id) in [
         (other.id, key.id.as_str()),
         (principal(77), key.id.as_str()),
@@ -240,7 +249,7 @@ async fn keys_of_another_tenant_cannot_be_told_from_absent_ones() {
     for of in [other.id, principal(77)] {
         let listed = office.desk.list(&operator(), TENANT, of).await;
         assert_eq!(code(&listed), "not_found");
-        let made = office.desk.create(&operator(), TENANT, of, None).await;
+        let made = office.desk.create(&operator(), TENANT, of, None, None).await;
         assert_eq!(code(&made), "not_found");
     }
     assert!(office.accepts(&key).await);

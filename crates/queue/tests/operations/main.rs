@@ -25,6 +25,7 @@ mod policy;
 mod principals;
 mod read;
 mod redaction;
+mod repeats;
 mod schedules;
 mod store_down;
 mod submit;

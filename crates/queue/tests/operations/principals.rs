@@ -25,7 +25,8 @@ impl Bench {
 
     /// Makes a principal that must be accepted.
     pub(crate) async fn made(&self, by: &Principal, new: NewPrincipal) -> KnownPrincipal {
-        self.directory.create(by, TENANT, new).await.expect("made")
+        let made = self.directory.create(by, TENANT, new, None).await;
+        made.expect("made").record
     }
 
     /// Stores a principal past all rules.
@@ -139,7 +140,7 @@ async fn only_an_admin_makes_admins() {
     let mark = bench.world.mark().await;
     let refused = bench
         .directory
-        .create(&operator(), TENANT, new([Role::Submitter, Role::Admin]))
+        .create(&operator(), TENANT, new([Role::Submitter, Role::Admin]), None)
         .await;
     assert_eq!(code(&refused), "forbidden");
     assert_eq!(
@@ -234,10 +235,10 @@ async fn whoever_is_permitted_by_a_careless_policy_gives_only_what_it_has() {
         ),
     ];
     for (new, expected) in attempts {
-        let answer = bench.directory.create(&low, TENANT, new.clone()).await;
+        let answer = bench.directory.create(&low, TENANT, new.clone(), None).await;
         assert_eq!(code(&answer), expected, "{new:?}");
     }
-    let elsewhere = bench.directory.create(&low, tenant(2), fits).await;
+    let elsewhere = bench.directory.create(&low, tenant(2), fits, None).await;
     assert_eq!(code(&elsewhere), "forbidden", "it belongs to tenant 1");
 }
 
@@ -304,13 +305,13 @@ async fn nobody_poses_as_an_agent_of_another_tenant() {
         agent: Some(agent(5)),
         ..new([Role::Agent])
     };
-    let posed = bench.directory.create(&operator(), TENANT, theirs).await;
+    let posed = bench.directory.create(&operator(), TENANT, theirs, None).await;
     assert_eq!(code(&posed), "invalid_value");
     let person = NewPrincipal {
         agent: Some(agent(6)),
         ..new([Role::Submitter])
     };
-    let refused = bench.directory.create(&operator(), TENANT, person).await;
+    let refused = bench.directory.create(&operator(), TENANT, person, None).await;
     assert_eq!(code(&refused), "invalid_value");
 }
 
@@ -319,11 +320,14 @@ async fn nobody_is_made_in_a_tenant_that_does_not_exist() {
     let bench = Bench::new();
     let made = bench
         .directory
-        .create(&admin(), tenant(2), new([Role::Submitter]))
+        .create(&admin(), tenant(2), new([Role::Submitter]), None)
         .await;
     assert_eq!(code(&made), "not_found");
     let shared = arbiter_core::model::TenantId::SYSTEM;
-    let made = bench.directory.create(&admin(), shared, new([Role::Agent])).await;
+    let made = bench
+        .directory
+        .create(&admin(), shared, new([Role::Agent]), None)
+        .await;
     assert_eq!(code(&made), "done", "agents that serve every tenant");
 }
 
@@ -350,7 +354,7 @@ async fn fields_that_break_a_rule_are_refused_and_named() {
     ];
     for (new, expected) in cases {
         let mark = bench.world.mark().await;
-        let refused = bench.directory.create(&operator(), TENANT, new).await;
+        let refused = bench.directory.create(&operator(), TENANT, new, None).await;
         let Err(RecordError::Invalid { field, .. }) = refused else {
             panic!("{expected}: {refused:?}");
         };

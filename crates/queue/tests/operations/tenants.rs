@@ -47,7 +47,8 @@ impl Bench {
     }
 
     async fn made(&self, name: &str) -> Tenant {
-        self.tenants.create(&admin(), new(name)).await.expect("made")
+        let made = self.tenants.create(&admin(), new(name), None).await;
+        made.expect("made").record
     }
 
     async fn limited(&self, limits: TenantLimits) {
@@ -308,7 +309,7 @@ async fn there_are_as_many_tenants_as_there_may_be() {
     let bench = Bench::of(World::new(), settings);
     bench.tenants.establish().await.expect("established");
     bench.made("second").await;
-    let refused = bench.tenants.create(&admin(), new("third")).await;
+    let refused = bench.tenants.create(&admin(), new("third"), None).await;
     assert!(
         matches!(refused, Err(RecordError::TooMany { limit: 2, .. })),
         "{refused:?}"
@@ -337,7 +338,10 @@ async fn other_tenants_look_absent_and_one_s_own_is_read_only() {
             assert_eq!(told(&bench.tenants.suspend(&who, id, None, why()).await), code);
             assert_eq!(told(&bench.tenants.resume(&who, id, None, why()).await), code);
         }
-        assert_eq!(told(&bench.tenants.create(&who, new("mine")).await), "forbidden");
+        assert_eq!(
+            told(&bench.tenants.create(&who, new("mine"), None).await),
+            "forbidden"
+        );
         let mut expected = vec!["tenant.update+authorization_failed refused forbidden"; 9];
         expected.push("tenant.create+authorization_failed refused forbidden");
         assert_eq!(bench.world.told(from).await, expected);
@@ -624,7 +628,7 @@ async fn what_is_in_force_stays_so_while_the_store_is_down() {
     let failed = bench.world.board.refresh().await;
     assert!(failed.expect_err("down").is_transient());
     assert!(bench.world.queue.is_suspended(TENANT));
-    let refused = bench.tenants.create(&admin(), new("lost")).await;
+    let refused = bench.tenants.create(&admin(), new("lost"), None).await;
     assert_eq!(told(&refused), "unavailable");
     bench.world.faults.mend();
     bench.world.board.refresh().await.expect("refreshed");

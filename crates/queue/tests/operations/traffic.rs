@@ -71,7 +71,8 @@ impl Bench {
             weight: 1,
             limits: TenantLimits::default(),
         };
-        self.tenants.create(&admin(), new).await.expect("made").id
+        let made = self.tenants.create(&admin(), new, None).await;
+        made.expect("made").record.id
     }
 
     fn rules(&self) -> Arc<TrafficRules> {

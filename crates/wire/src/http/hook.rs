@@ -113,12 +113,13 @@ pub struct HookDisabledView {
     pub at: String,
 }
 
-/// A hook with a secret that was just made.
+/// A hook with its present secret.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HookSecretView {
     /// The hook.
     pub hook: HookView,
-    /// The secret that its messages are signed with (Standard Webhooks). It is shown this once.
+    /// The secret that its messages are signed with (Standard Webhooks). It is shown to the call that made it, and to
+    /// repeats of the call that made the hook, with its idempotency key.
     pub secret: String,
 }
 

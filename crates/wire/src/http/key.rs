@@ -53,13 +53,14 @@ pub struct KeyView {
     pub last_used_at: Option<String>,
 }
 
-/// A key that was just made.
+/// A key that a call made, or had made before.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeySecretView {
     /// What is known of it.
     pub key: KeyView,
-    /// The whole key. It is shown this once.
-    pub secret: String,
+    /// The whole key. It is shown once: absent when a call with the same idempotency key had made it before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
 }
 
 impl std::fmt::Debug for KeySecretView {

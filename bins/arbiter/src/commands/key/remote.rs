@@ -33,7 +33,7 @@ pub(super) async fn run(client: &Client, command: KeyCommand, json: bool) -> Res
             let form = KeyForm {
                 expires_in_seconds: expires_in_days.map(|days| u64::from(days) * 86_400),
             };
-            let made = client.key_create(None, principal, &form).await.map_err(|error| {
+            let made = client.key_create(None, principal, &form, None).await.map_err(|error| {
                 let failure = Failure::from(error);
                 let message = format!(
                     "the principal {principal} has no new key: {}; try again with --principal {principal}",
@@ -41,7 +41,19 @@ pub(super) async fn run(client: &Client, command: KeyCommand, json: bool) -> Res
                 );
                 Failure { message, ..failure }
             })?;
-            let secret = SecretText::new(made.secret);
+            let Some(secret) = made.secret.map(SecretText::new) else {
+                // An answer was lost on the way, and the call was repeated: nobody knows the secret.
+                let id = &made.key.id;
+                let revoke = format!("arbiter key revoke {id} --principal {principal}");
+                let message = format!(
+                    "the key {id} was made, but its secret was lost on the way; run `{revoke}`, and try again with --principal {principal}"
+                );
+                return Err(Failure {
+                    code: "unavailable",
+                    exit: arbiter_wire::codes::EXIT_UNAVAILABLE,
+                    ..Failure::usage(message)
+                });
+            };
             if let Some(path) = &output {
                 bootstrap::write_secret(path, &secret)?;
             }
@@ -91,7 +103,7 @@ async fn make_principal(
         kinds: (!kinds.is_empty()).then(|| kinds.iter().cloned().collect()),
         highest_band,
     };
-    let made = client.principal_create(None, &form).await?;
+    let (made, _) = client.principal_create(None, &form, None).await?;
     made.id.parse().map_err(|error: arbiter_core::model::InvalidId| {
         Failure::internal("the server's answer cannot be read", error)
     })
