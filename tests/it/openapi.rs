@@ -27,6 +27,7 @@ const LISTS: &[&str] = &[
     "agent.list",
     "artifact.list",
     "audit.query",
+    "erasure.list",
     "policy.list",
     "principal.list",
     "routing.decisions",
@@ -34,6 +35,7 @@ const LISTS: &[&str] = &[
     "task.cancel_many",
     "task.events",
     "task.list",
+    "task.purge_many",
     "task.requeue_many",
     "tenant.list",
 ];

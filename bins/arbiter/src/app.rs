@@ -128,7 +128,11 @@ impl App {
         );
         let board = Arc::new(TrafficBoard::new(&documents, Arc::clone(&wakeups)));
         let queue = Arc::new(queue.with_board(Arc::clone(&board)));
-        let erasures = Arc::new(Erasures::new(Arc::clone(&queue), &documents));
+        let erasures = Arc::new(Erasures::new(
+            Arc::clone(&queue),
+            &documents,
+            keys.principals().clone(),
+        ));
         let tenants = Arc::new(Tenants::new(
             Arc::clone(&queue),
             Arc::clone(&board),

@@ -1,6 +1,7 @@
 //! API keys: 256-bit random secrets, stored hashed, shown once.
 
 mod desk;
+pub(crate) mod known;
 mod record;
 mod store;
 mod used;

@@ -29,6 +29,8 @@ pub(crate) fn describe(name: &str) -> &'static str {
         "queue.rejected_total" => "Submissions that were refused",
         "queue.reports_total" => "Reports of agents, by the state that followed",
         "queue.submitted_total" => "Tasks that passed admission, by kind",
+        "retention.details_sealed_total" => "Details of the audit log that were removed for their age",
+        "retention.tasks_purged_total" => "Closed tasks that were deleted for their age",
         "routing.explored_total" => "Choices that explored, by strategy and kind",
         "routing.reward" => "Rewards of finished attempts, by strategy and kind",
         "schedules.delay_seconds" => {

@@ -164,12 +164,12 @@ impl Body {
     /// The write that stores it under an id.
     pub(crate) fn write(
         &self,
-        shelf: &Shelf,
+        records: &Shelf,
         tenant: TenantId,
         id: &str,
         precondition: Precondition,
     ) -> Result<DocumentWrite, StoreError> {
-        let mut write = shelf.put(tenant, id, precondition, self)?;
+        let mut write = records.put(tenant, id, precondition, self)?;
         if let Some(content) = &mut write.content {
             if let Some(at) = self.finished_at {
                 content.expires_at = Some(Timestamp::from_micros(at).plus(KEPT));

@@ -41,12 +41,12 @@ impl std::fmt::Debug for Erasures {
 }
 
 impl Erasures {
-    /// Erasures kept in `documents`; `queue` says who may do what.
-    pub fn new(queue: Arc<SecureQueue>, documents: &Arc<dyn Documents>) -> Self {
+    /// Erasures kept in `documents`; `queue` says who may do what, `principals` are those of the keys that are in use.
+    pub fn new(queue: Arc<SecureQueue>, documents: &Arc<dyn Documents>, principals: Principals) -> Self {
         Self {
             queue,
             records: Shelf::new(documents, KIND),
-            principals: Principals::new(Arc::clone(documents)),
+            principals,
             asked: Notify::new(),
         }
     }
@@ -103,6 +103,7 @@ impl Erasures {
         writes.insert(0, body.write(&self.records, tenant, &id, Precondition::Absent)?);
         let detail = json!({"schema": "erasure/1", "subject": body.subject, "reason": why});
         let draft = RecordDraft::by(by.id, Operation::TenantErase).with_detail(Json::of(&detail));
+        let _forgotten = self.principals.known().forgetting();
         self.records.documents.write(writes, Effects::of(draft)).await?;
         self.wake();
         let kept = Kept {

@@ -182,6 +182,7 @@ impl Eraser {
             keys.extend(self.parts.keys.documents_of(*id).await?);
             keys.push(self.parts.keys.principals().key(erasure.tenant, *id));
         }
+        let _forgotten = self.parts.keys.principals().known().forgetting();
         self.clear(erasure, Cleared::Keys(keys)).await
     }
 

@@ -84,8 +84,12 @@ impl Known {
         state.keys.insert(id.to_owned(), entry);
     }
 
-    /// Forgets everything: a key or a principal is changed. Call it after the change, whatever came of it.
-    pub(crate) fn forget(&self) {
+    /// Forgets everything when what is given is dropped: a key or a principal is being changed.
+    pub(crate) const fn forgetting(&self) -> Forgetting<'_> {
+        Forgetting(self)
+    }
+
+    fn forget(&self) {
         let mut state = self.state();
         state.generation += 1;
         state.keys.clear();
@@ -93,6 +97,15 @@ impl Known {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Forgets everything when it is dropped, whatever came of the change, and also when its future was dropped.
+pub(crate) struct Forgetting<'a>(&'a Known);
+
+impl Drop for Forgetting<'_> {
+    fn drop(&mut self) {
+        self.0.forget();
     }
 }
 
@@ -127,11 +140,15 @@ mod tests {
     fn what_is_changed_is_forgotten_also_by_who_read_it_before() {
         let (known, secret) = known();
         let before = known.before();
-        known.forget();
+        drop(known.forgetting());
         assert_eq!(known.find("a", &secret, NOW, Duration::ZERO), None);
         let who = user(1, [Role::Submitter]);
         known.remember(before, "a", secret, (&who, None), Duration::ZERO);
-        assert_eq!(known.find("a", &secret, NOW, Duration::ZERO), None, "it was read before the change");
+        assert_eq!(
+            known.find("a", &secret, NOW, Duration::ZERO),
+            None,
+            "it was read before the change"
+        );
     }
 
     #[test]

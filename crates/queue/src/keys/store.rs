@@ -320,6 +320,7 @@ impl ApiKeys {
     }
 
     async fn commit(&self, writes: Vec<DocumentWrite>, draft: RecordDraft) -> Result<(), KeyError> {
+        let _forgotten = self.principals.known().forgetting();
         match self.documents.write(writes, Effects::of(draft)).await {
             Ok(_) => Ok(()),
             Err(DocumentError::Store(error)) => Err(error.into()),
@@ -397,6 +398,14 @@ impl Authenticator for ApiKeys {
             return Err(AuthenticationError::Unsupported);
         };
         let (id, secret) = split(text.expose()).ok_or(AuthenticationError::Malformed)?;
+        let given = Digest::of(secret.as_bytes());
+        let known = self.principals.known();
+        let (now, monotonic) = (self.clock.now(), self.clock.monotonic());
+        if let Some(principal) = known.find(id, &given, now, monotonic) {
+            self.uses.note(id, now);
+            return Ok(principal);
+        }
+        let before = known.before();
         let backend = |error: StoreError| AuthenticationError::Backend(Box::new(error));
         let document = self
             .load(id)
@@ -404,28 +413,27 @@ impl Authenticator for ApiKeys {
             .map_err(backend)?
             .ok_or(AuthenticationError::Unknown)?;
         let (body, info) = decode(&document).map_err(backend)?;
-        let given = Digest::of(secret.as_bytes()).to_string();
-        if !bool::from(given.as_bytes().ct_eq(body.secret_sha256.as_bytes())) {
+        if !bool::from(given.to_string().as_bytes().ct_eq(body.secret_sha256.as_bytes())) {
             return Err(AuthenticationError::Unknown);
         }
         if info.revoked_at.is_some() {
             return Err(AuthenticationError::Revoked);
         }
-        let now = self.clock.now();
         if !info.is_live(now) {
             return Err(AuthenticationError::Expired);
         }
-        let known = self
+        let owner = self
             .principals
             .find(info.tenant, info.principal)
             .await
             .map_err(backend)?
             .ok_or(AuthenticationError::Unknown)?;
-        if known.disabled_at.is_some() {
+        if owner.disabled_at.is_some() {
             return Err(AuthenticationError::Disabled);
         }
+        known.remember(before, id, given, (&owner.principal, info.expires_at), monotonic);
         self.uses.note(id, now);
-        Ok(known.principal)
+        Ok(owner.principal)
     }
 }
 

@@ -8,6 +8,7 @@ use arbiter_core::ports::{
 };
 
 use super::record::{Body, Cursor, KIND, KnownPrincipal, PrincipalRecord, known};
+use crate::keys::known::Known;
 use crate::records::{RecordError, Shelf};
 use crate::repeats::{Once, Repeats};
 
@@ -15,6 +16,8 @@ use crate::repeats::{Once, Repeats};
 #[derive(Clone)]
 pub struct Principals {
     shelf: Shelf,
+    /// Who was authenticated lately. It is forgotten when a principal is changed through this or a clone of it.
+    known: Arc<Known>,
 }
 
 impl std::fmt::Debug for Principals {
@@ -31,7 +34,13 @@ impl Principals {
                 documents,
                 kind: KIND,
             },
+            known: Arc::default(),
         }
+    }
+
+    /// Who was authenticated lately.
+    pub(crate) fn known(&self) -> &Known {
+        &self.known
     }
 
     /// A principal by id, disabled or not; `None` when it is absent.
@@ -102,6 +111,7 @@ impl Principals {
     ) -> Result<u64, DocumentError> {
         let mut writes = vec![self.write_of(known)?];
         writes.extend(remembered);
+        let _forgotten = self.known.forgetting();
         let revisions = self.shelf.documents.write(writes, Effects::of(draft)).await?;
         Ok(revisions.first().copied().unwrap_or(known.revision + 1))
     }

@@ -36,7 +36,11 @@ struct Bench {
 impl Bench {
     async fn new() -> Self {
         let world = World::new();
-        let erasures = Arc::new(Erasures::new(Arc::clone(&world.queue), &world.documents));
+        let erasures = Arc::new(Erasures::new(
+            Arc::clone(&world.queue),
+            &world.documents,
+            world.keys.principals().clone(),
+        ));
         let tenants = Arc::new(Tenants::new(
             Arc::clone(&world.queue),
             Arc::clone(&world.board),

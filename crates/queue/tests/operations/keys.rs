@@ -10,10 +10,11 @@ use arbiter_core::ports::{
     Clock as _, Credential, DocumentContent, DocumentError, DocumentKey, DocumentQuery, DocumentWrite,
     Documents, Effects, Precondition, StoreError,
 };
-use arbiter_queue::{FingerprintKey, KeyError, NewKey, PrincipalRecord, QueueError};
+use arbiter_queue::{ApiKeys, FingerprintKey, KeyError, NewKey, PrincipalRecord, QueueError};
 use arbiter_testkit::SeededEntropy;
 use arbiter_testkit::builders::{agent, agent_principal, json, principal, tenant, user};
 
+use crate::faults::Port;
 use crate::world::{TENANT, World, in_tenant, operator, submitter};
 
 async fn create_principal(world: &World, principal: &Principal) {
@@ -470,3 +471,46 @@ async fn authenticator() -> arbiter_testkit::contract::AuthenticatorHarness {
 }
 
 arbiter_testkit::authenticator_contract!(authenticator().await);
+
+#[tokio::test]
+async fn what_another_node_revokes_is_refused_within_half_a_second() {
+    let world = World::new();
+    let key = with_key(&world).await;
+    authenticate(&world, &key).await.expect("accepted");
+    let elsewhere = ApiKeys::new(
+        std::sync::Arc::clone(&world.documents),
+        std::sync::Arc::clone(&world.clock) as _,
+        std::sync::Arc::new(SeededEntropy::new(2)),
+    );
+    elsewhere.revoke(None, TENANT, &key.id).await.expect("revoked");
+    world.clock.advance(Duration::from_millis(500));
+    check_refused(&world, &credential(key.text.expose()), "revoked").await;
+}
+
+#[tokio::test]
+async fn a_busy_caller_costs_no_read_and_a_change_here_is_in_force_at_once() {
+    let world = World::new();
+    let key = with_key(&world).await;
+    authenticate(&world, &key).await.expect("accepted");
+    world.faults.break_port(Port::Documents);
+    authenticate(&world, &key).await.expect("known");
+    let (id, _) = key.text.expose().rsplit_once('_').expect("a key");
+    let forged = credential(&format!("{id}_{}", "A".repeat(43)));
+    let error = world
+        .queue
+        .authenticate(&forged, "10.0.0.2")
+        .await
+        .expect_err("refused");
+    assert_eq!(
+        error.code(),
+        "unavailable",
+        "another secret is not taken for known"
+    );
+    world.clock.advance(Duration::from_millis(500));
+    let error = authenticate(&world, &key).await.expect_err("read again");
+    assert_eq!(error.code(), "unavailable");
+    world.faults.mend();
+    authenticate(&world, &key).await.expect("accepted");
+    world.keys.revoke(None, TENANT, &key.id).await.expect("revoked");
+    check_refused(&world, &credential(key.text.expose()), "revoked").await;
+}

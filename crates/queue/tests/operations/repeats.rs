@@ -147,7 +147,7 @@ impl Bench {
                 queue(),
                 Arc::clone(&world.board),
                 &documents,
-                Arc::new(Erasures::new(queue(), &documents)),
+                Arc::new(Erasures::new(queue(), &documents, keys.principals().clone())),
                 TenantSettings::of(TENANT),
             ),
             keys,

@@ -40,7 +40,11 @@ impl Bench {
             Arc::clone(&world.queue),
             Arc::clone(&world.board),
             &world.documents,
-            Arc::new(Erasures::new(Arc::clone(&world.queue), &world.documents)),
+            Arc::new(Erasures::new(
+                Arc::clone(&world.queue),
+                &world.documents,
+                world.keys.principals().clone(),
+            )),
             settings,
         );
         Self { world, tenants }
