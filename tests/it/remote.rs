@@ -182,7 +182,8 @@ fn refusals_have_the_exit_codes_of_the_local_store() {
         (&["task", "submit", "kind.jsonl"], 1, "no-such"),
         (&["audit", "search"], 5, "may not"),
         (&["agent", "drain", absent, "--reason", "x"], 5, "may not"),
-        (&["audit", "verify"], 2, "this machine only"),
+        (&["audit", "verify"], 2, "--key"),
+        (&["backup"], 5, "may not"),
         (&["backup", "copy"], 2, "this machine only"),
         (&["key", "list"], 2, "--principal"),
     ] {
@@ -380,4 +381,46 @@ fn a_server_is_administered_as_its_store_is() {
     for (read, through) in reads.iter().zip(through) {
         assert_eq!(stable(&run(read)), through, "{read:?}");
     }
+}
+
+#[test]
+fn the_log_is_exported_and_verified_and_a_backup_taken_through_a_server() {
+    let place = Place::new();
+    let key = place.run(&["audit", "key"]);
+    assert_eq!(key.code(), 0, "{key:?}");
+    let key = key.stdout.trim().to_owned();
+    let config = place.write("config.toml", "[backup]\nfolder = \"backups\"\n");
+    let config = config.to_str().expect("a path");
+    let serving = Serving::start(&place, &["--config", config]);
+    place.write("tasks.jsonl", TASKS);
+    assert_eq!(place.run(&["task", "submit", "tasks.jsonl"]).code(), 0);
+    arbiter_tests::wait_until("a head is signed", || {
+        place.run(&["audit", "export", "first.jsonl"]).code() == 0
+    });
+    let exported = place.run(&["--json", "audit", "export", "out.jsonl"]).json();
+    assert!(
+        exported["entries"].as_u64().is_some_and(|count| count > 0),
+        "{exported}"
+    );
+    let offline = place.run(&["audit", "verify", "--file", "out.jsonl", "--key", &key]);
+    assert_eq!(offline.code(), 0, "{offline:?}");
+    let verified = place.run(&["--json", "audit", "verify", "--key", &key]);
+    assert_eq!(verified.json()["sound"], true, "{verified:?}");
+    let other = Place::new().run(&["audit", "key"]).stdout;
+    let distrusted = place.run(&["audit", "verify", "--key", other.trim()]);
+    assert_ne!(
+        distrusted.code(),
+        0,
+        "signed by nobody that is trusted: {distrusted:?}"
+    );
+    let printed = place.run(&["audit", "export", "-"]);
+    assert!(printed.stdout.lines().count() > 2, "{printed:?}");
+
+    let taken = place.run(&["--json", "backup"]).json();
+    let name = taken["name"].as_str().expect("a name");
+    assert!(place.path("backups").join(name).is_dir(), "{taken}");
+    assert_eq!(serving.stop().code(), Some(0));
+    let nameless = place.run(&["backup"]);
+    assert_eq!(nameless.code(), 2, "{nameless:?}");
+    assert!(nameless.stderr.contains("name a folder"), "{nameless:?}");
 }

@@ -115,10 +115,10 @@ pub(crate) enum Command {
     /// Check, compare and activate policies
     #[command(subcommand)]
     Policy(PolicyCommand),
-    /// Copy the store, its artifacts and keys into a new folder, also while it is in use by this program
+    /// Copy the store, its artifacts and keys: into a new folder, or through a server into its folder of backups
     Backup {
-        /// The folder; it must not be there yet
-        folder: PathBuf,
+        /// The folder, which must not be there yet; a server has its own (`backup.folder`)
+        folder: Option<PathBuf>,
     },
     /// Restore a backup into a new data folder (named by --data-dir), after checking all of it
     Restore(RestoreArgs),
@@ -215,10 +215,10 @@ pub(crate) struct DemoArgs {
 pub(crate) enum AuditCommand {
     /// Verify the store's audit log, or an exported one, and name the first bad entry
     Verify {
-        /// An export; without it the store is verified
+        /// An export; without it the store is verified, or what a server exports
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
-        /// Trust this verifier key (needed for an export made elsewhere)
+        /// Trust this verifier key (needed for what was exported elsewhere)
         #[arg(long, value_name = "KEY")]
         key: Vec<String>,
     },

@@ -82,12 +82,15 @@ pub(crate) fn run(cli: Cli, config: Config, environment: &dyn Environment) -> Re
         Command::Policy(command) => block_on(reach::with(&choice, config, async |reach| {
             policy::run(reach, command, json).await
         })),
-        Command::Backup { folder } => {
-            choice.only_here("arbiter backup")?;
+        Command::Backup { folder: Some(folder) } => {
+            choice.only_here("arbiter backup FOLDER")?;
             block_on(with_app(config, async |app| {
                 backup::take(app, &folder, json).await
             }))
         }
+        Command::Backup { folder: None } => block_on(reach::with(&choice, config, async |reach| {
+            backup::ask(reach, json).await
+        })),
         Command::Restore(arguments) => {
             choice.only_here("arbiter restore")?;
             block_on(backup::restore(config, arguments, json))

@@ -1,12 +1,14 @@
 //! `arbiter audit`.
 
+mod export;
+
 use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::BufReader;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
 use arbiter_adapter_sqlite::SqliteStore;
-use arbiter_api::{AuditExport, audit_detail, audit_page};
+use arbiter_api::{audit_detail, audit_page};
 use arbiter_audit::checkpoint::Checkpoint;
 use arbiter_audit::export::ExportHeader;
 use arbiter_audit::key::VerifierKey;
@@ -18,7 +20,7 @@ use arbiter_audit::report::Report;
 use arbiter_audit::tile::{Tile, TileMap};
 use arbiter_audit::verify::verify_export;
 use arbiter_core::model::{Operation, Target};
-use arbiter_core::ports::{AuditLog as _, AuditQuery, AuditTree as _, TreeHead};
+use arbiter_core::ports::{AuditLog as _, AuditQuery, AuditTree as _};
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -66,6 +68,25 @@ pub(crate) async fn run(
             })
             .await;
         }
+        AuditCommand::Export { file } => {
+            return reach::with(choice, config, async |reach| {
+                export::run(reach, &file, json).await
+            })
+            .await;
+        }
+        AuditCommand::Verify { file: None, key } if choice.client(&config)?.is_some() => {
+            if key.is_empty() {
+                return Err(Failure::usage(
+                    "name the log's verifier key with --key (`arbiter audit key` prints it where the store is): what a \
+                     server exports is not verified by what it says itself",
+                ));
+            }
+            let trusted = trusted(&key)?;
+            return reach::with(choice, config, async |reach| {
+                export::verify(reach, &trusted, json).await
+            })
+            .await;
+        }
         AuditCommand::Redact { index, reason } => {
             return reach::with(choice, config, async |reach| {
                 redact(reach, index, reason, json).await
@@ -90,12 +111,11 @@ async fn with_store(app: &App, command: AuditCommand, json: bool) -> Result<(), 
             whole_log(app, Operation::AuditQuery).await?;
             show_report(&verify_store(app).await?, json)
         }
-        AuditCommand::Export { file } => {
-            whole_log(app, Operation::AuditExport).await?;
-            export(app, &file, json).await
-        }
         // Handled before the store is opened.
-        AuditCommand::Search { .. } | AuditCommand::Proof { .. } | AuditCommand::Redact { .. } => Ok(()),
+        AuditCommand::Search { .. }
+        | AuditCommand::Proof { .. }
+        | AuditCommand::Redact { .. }
+        | AuditCommand::Export { .. } => Ok(()),
         AuditCommand::Key => {
             output::line(&app.trust()?.root().to_string());
             Ok(())
@@ -283,49 +303,6 @@ async fn own_proof(app: &App, index: u64) -> Result<Value, Failure> {
         "root": head.root.to_string(),
         "checkpoint": note,
     }))
-}
-
-async fn export(app: &App, path: &Path, json: bool) -> Result<(), Failure> {
-    let Some((head, note)) = app.signed_head().await? else {
-        return Err(Failure::usage("the audit log has no entry yet"));
-    };
-    let note = Note::parse(&note).map_err(|error| Failure::internal("the signed head is damaged", error))?;
-    let cannot = |error: std::io::Error| {
-        Failure::unavailable(
-            format!("the export `{}` could not be written", path.display()),
-            error,
-        )
-    };
-    if path.as_os_str() == "-" {
-        write_export(app, std::io::stdout(), head, note).await?;
-        return Ok(());
-    }
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let file = tempfile::NamedTempFile::new_in(folder).map_err(cannot)?;
-    let file = write_export(app, file, head, note).await?;
-    file.as_file().sync_all().map_err(cannot)?;
-    file.persist(path).map_err(|error| cannot(error.error))?;
-    if json {
-        output::json(&json!({"entries": head.size, "root": head.root.to_string(), "file": path}));
-    } else {
-        output::line(&format!("{} entries are in {}", head.size, path.display()));
-    }
-    Ok(())
-}
-
-async fn write_export<W: Write>(app: &App, mut out: W, head: TreeHead, note: Note) -> Result<W, Failure> {
-    let header = export_header(&app.trust()?, head.size)?;
-    let failed = |error: anyhow::Error| Failure::unavailable("the audit log could not be exported", error);
-    let mut export = AuditExport::new(app.store.clone(), app.store.clone(), &header, note)
-        .map_err(|error| failed(error.into()))?;
-    while let Some(piece) = export.piece().await.map_err(|error| failed(error.into()))? {
-        out.write_all(&piece).map_err(|error| failed(error.into()))?;
-    }
-    out.flush().map_err(|error| failed(error.into()))?;
-    Ok(out)
 }
 
 /// What an export of so many entries begins with.

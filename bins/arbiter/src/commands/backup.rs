@@ -11,6 +11,7 @@ use crate::commands::audit::trusted;
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::output;
+use crate::reach::Reach;
 
 /// Takes a backup of a store that no other process owns: whoever can read the data folder may copy it.
 pub(super) async fn take(app: &App, folder: &Path, json: bool) -> Result<(), Failure> {
@@ -34,6 +35,25 @@ pub(super) async fn take(app: &App, folder: &Path, json: bool) -> Result<(), Fai
         ));
     }
     warn(&taken.damaged);
+    Ok(())
+}
+
+/// Has a server take a backup into its own folder.
+pub(super) async fn ask(reach: &Reach, json: bool) -> Result<(), Failure> {
+    let Reach::Server(client) = reach else {
+        return Err(Failure::usage(
+            "name a folder for the backup; only a server has a folder of its own for them",
+        ));
+    };
+    let taken = client.system_backup().await?;
+    if json {
+        output::json(&json!(taken));
+    } else {
+        output::line(&format!(
+            "{} files, {} bytes, {} entries of the audit log are in {} on the server; it holds keys, keep it safe",
+            taken.files, taken.bytes, taken.entries, taken.name
+        ));
+    }
     Ok(())
 }
 
