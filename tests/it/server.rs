@@ -1,6 +1,7 @@
 //! The HTTP interface over real sockets.
 
 mod access;
+mod authorization;
 mod contract;
 mod erasure;
 pub(crate) mod hooks;

@@ -119,8 +119,22 @@ impl Caller {
         headers: &[(&str, &str)],
         length: Option<usize>,
     ) -> BufReader<TcpStream> {
+        let head = self.head(method, path, headers, length, "close");
+        let mut stream = self.connect();
+        stream.write_all(head.as_bytes()).expect("sent");
+        BufReader::new(stream)
+    }
+
+    fn head(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        length: Option<usize>,
+        connection: &str,
+    ) -> String {
         let mut head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: {connection}\r\n",
             self.address
         );
         let mut line = |name: &str, value: &str| write!(head, "{name}: {value}\r\n").expect("a string");
@@ -134,9 +148,7 @@ impl Caller {
             line(name, value);
         }
         head.push_str("\r\n");
-        let mut stream = self.connect();
-        stream.write_all(head.as_bytes()).expect("sent");
-        BufReader::new(stream)
+        head
     }
 
     /// A connection on which nothing was sent.
@@ -147,6 +159,50 @@ impl Caller {
         let stream = TcpStream::connect(&self.address).expect("the server can be reached");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         stream
+    }
+}
+
+/// A connection that is kept for the next call, of whichever caller.
+#[derive(Debug, Default)]
+pub struct Kept(Option<BufReader<TcpStream>>);
+
+impl Kept {
+    /// One call. Of a stream only the head is read; the connection is given up then.
+    ///
+    /// # Panics
+    /// When the server cannot be reached or does not answer.
+    pub fn call(
+        &mut self,
+        caller: &Caller,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let mut sent = caller
+            .head(method, path, headers, Some(body.len()), "keep-alive")
+            .into_bytes();
+        sent.extend(body);
+        let mut stream = self.0.take().unwrap_or_else(|| BufReader::new(caller.connect()));
+        stream.get_mut().write_all(&sent).expect("sent");
+        let (status, headers) = head(&mut stream);
+        let mut answer = Answer {
+            status,
+            headers,
+            body: Vec::new(),
+        };
+        let streams = ["text/event-stream", "application/x-ndjson"];
+        if answer
+            .header("content-type")
+            .is_some_and(|media| streams.contains(&media))
+        {
+            return answer;
+        }
+        fill(&mut answer, &mut stream);
+        if answer.header("connection") != Some("close") {
+            self.0 = Some(stream);
+        }
+        answer
     }
 }
 
@@ -161,6 +217,12 @@ pub fn read(stream: &mut BufReader<TcpStream>) -> Answer {
         headers,
         body: Vec::new(),
     };
+    fill(&mut answer, stream);
+    answer
+}
+
+/// Reads the body.
+fn fill(answer: &mut Answer, stream: &mut BufReader<TcpStream>) {
     if answer.header("transfer-encoding") == Some("chunked") {
         while let Some(chunk) = chunk(stream) {
             answer.body.extend(chunk);
@@ -172,7 +234,6 @@ pub fn read(stream: &mut BufReader<TcpStream>) -> Answer {
         answer.body = vec![0; length];
         stream.read_exact(&mut answer.body).expect("the whole body");
     }
-    answer
 }
 
 /// Reads the status and the headers.

@@ -17,6 +17,11 @@ use crate::simulate::{SEED, SEEDS};
 use crate::workspace::Workspace;
 
 const REPORT: &str = "report: ";
+/// How much the tests do that take their number of samples from a variable.
+const SAMPLES: [(&str, &str); 2] = [
+    ("ARBITER_AUTHORIZATION_REQUESTS", "100000"),
+    ("ARBITER_OVERLOAD_SECONDS", "60"),
+];
 
 /// How much the campaign runs.
 #[derive(Debug, Args)]
@@ -77,10 +82,12 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()
     ]);
     command
         .env("ARBITER_CAMPAIGN", "1")
-        .env("ARBITER_KILL_ROUNDS", options.kills.to_string());
+        .env("ARBITER_KILL_ROUNDS", options.kills.to_string())
+        .envs(SAMPLES);
     command
         .env(SEEDS, options.seeds.to_string())
-        .env(SEED, seed.to_string());
+        .env(SEED, seed.to_string())
+        .env("ARBITER_AUTHORIZATION_SEED", seed.to_string());
     environment.apply(&mut command);
     let start = Instant::now();
     let outcome = follow(&mut command);

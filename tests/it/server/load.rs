@@ -57,9 +57,11 @@ fn ten_times_what_is_let_through_is_refused_and_what_was_accepted_ends() {
             });
         }
         // As long as the samples say; each second lets five more through.
-        wait_until("so much was let through", || {
-            accepted.lock().expect("a lock").len() >= 5 * seconds
-        });
+        for second in 1..=seconds {
+            wait_until("so much was let through", || {
+                accepted.lock().expect("a lock").len() >= 5 * second
+            });
+        }
         over.store(true, Ordering::Relaxed);
     });
     let accepted = accepted.into_inner().expect("a lock");
