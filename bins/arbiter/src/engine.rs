@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arbiter_adapter_process::Enforced;
+use arbiter_adapter_process::{Enforced, Groups};
 use arbiter_allocation::Allocation;
 use arbiter_core::model::{Band, NodeId, Principal, PrincipalId, PrincipalKind, Role, TenantId};
 use arbiter_core::ports::{AgentRegistry, BoxError, Spawner, TaskReader, TaskStore};
@@ -367,7 +367,7 @@ fn agent_principal(tenant: TenantId, entry: &AgentEntry) -> Principal {
 
 /// Which limits of commands hold on this machine.
 pub(crate) fn enforced(config: &Config) -> Value {
-    let limits = Enforced::here(Some(config.exec.uid)).limits;
+    let limits = Enforced::here(Some(config.exec.uid), Groups::off().mode()).limits;
     Value::Object(
         limits
             .into_iter()

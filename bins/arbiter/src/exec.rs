@@ -42,6 +42,7 @@ pub(crate) fn transport(
         memory_bytes: entry.memory_bytes.unwrap_or(exec.memory_bytes),
         output_bytes: entry.output_bytes.unwrap_or(exec.output_bytes),
         processes: exec.processes,
+        threads: Limits::default().threads,
         uid: Some(exec.uid),
     };
     let program = std::env::current_exe()
