@@ -1,6 +1,6 @@
 //! The machine: file handles, commands of agents and their limits.
 
-use arbiter_adapter_process::{Enforced, Groups, Launcher};
+use arbiter_adapter_process::{Enforced, Launcher};
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::Finding;
@@ -59,7 +59,7 @@ fn launcher(config: &Config) -> Finding {
 }
 
 fn limits(config: &Config) -> Vec<Finding> {
-    let limits = Enforced::here(Some(config.exec.uid), Groups::off().mode()).limits;
+    let limits = Enforced::here(Some(config.exec.uid), &crate::exec::mode(config)).limits;
     let missing = limits
         .into_iter()
         .filter_map(|(limit, how)| Some((limit, how.strip_prefix("not enforced: ")?.to_owned())));
