@@ -208,17 +208,19 @@ fn a_configuration_tells_all_its_problems_at_once() {
     let place = Place::new();
     place.write(
         "bad.toml",
-        "[queue]\nlease_seconds = 2\nopen_tasks_per_tenant = 0\nsuspicious = \"shrug\"\nextra_kinds = [\"A b\"]\n[exec]\nuid = 0\n",
+        "[queue]\nlease_seconds = 2\nopen_tasks_per_tenant = 0\nsuspicious = \"shrug\"\nextra_kinds = [\"A b\"]\n[exec]\nuid = 0\nthreads = 0\ncgroup = \"v3\"\n",
     );
     let bad = place.run(&["--config", "bad.toml", "config", "check"]);
     assert_eq!(bad.code(), 3);
     for part in [
-        "5 problems",
+        "7 problems",
         "queue.lease_seconds",
         "open_tasks_per_tenant",
         "shrug",
         "A b",
         "exec.uid",
+        "exec.threads",
+        "exec.cgroup: `v3` is neither",
     ] {
         assert!(bad.stderr.contains(part), "{part}: {}", bad.stderr);
     }

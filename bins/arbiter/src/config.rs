@@ -75,6 +75,29 @@ pub(crate) struct ExecConfig {
     pub(crate) output_bytes: u64,
     /// Processes of a command.
     pub(crate) processes: u32,
+    /// Threads of all of these.
+    pub(crate) threads: u32,
+    /// Whether control groups hold memory and processes where they can.
+    pub(crate) cgroup: Cgroup,
+}
+
+/// Use of control groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cgroup {
+    /// Where they work.
+    Auto,
+    /// Never.
+    Off,
+}
+
+impl Cgroup {
+    /// Its word in the configuration.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Off => "off",
+        }
+    }
 }
 
 impl Config {
@@ -284,6 +307,8 @@ fn exec(file: &FileConfig, problems: &mut Vec<String>) -> ExecConfig {
         memory_bytes: 1 << 30,
         output_bytes: 1 << 20,
         processes: 64,
+        threads: 1_024,
+        cgroup: Cgroup::Auto,
     };
     let section = &file.exec;
     if section.uid == Some(0) {
@@ -298,13 +323,26 @@ fn exec(file: &FileConfig, problems: &mut Vec<String>) -> ExecConfig {
             problems.push(format!("exec.{name}: must be at least 1"));
         }
     }
-    if section.processes == Some(0) {
-        problems.push("exec.processes: must be at least 1".into());
+    for (name, value) in [("processes", section.processes), ("threads", section.threads)] {
+        if value == Some(0) {
+            problems.push(format!("exec.{name}: must be at least 1"));
+        }
     }
+    let cgroup = match section.cgroup.as_deref() {
+        None => default.cgroup,
+        Some("auto") => Cgroup::Auto,
+        Some("off") => Cgroup::Off,
+        Some(other) => {
+            problems.push(format!("exec.cgroup: `{other}` is neither `auto` nor `off`"));
+            default.cgroup
+        }
+    };
     ExecConfig {
         uid: section.uid.unwrap_or(default.uid),
         memory_bytes: section.memory_bytes.unwrap_or(default.memory_bytes),
         output_bytes: section.output_bytes.unwrap_or(default.output_bytes),
         processes: section.processes.unwrap_or(default.processes),
+        threads: section.threads.unwrap_or(default.threads),
+        cgroup,
     }
 }

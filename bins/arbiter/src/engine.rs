@@ -309,6 +309,7 @@ async fn host(
     agents: Vec<AgentEntry>,
     environment: &dyn Environment,
 ) -> Result<Vec<HostedAgent>, Failure> {
+    let groups = exec::groups(&app.config, app.clock.as_ref()).await;
     let left = arbiter_adapter_process::sweep(&exec::work_root(&app.config));
     match left {
         Ok(0) => {}
@@ -328,6 +329,7 @@ async fn host(
         artifacts: &app.artifacts,
         clock: &app.clock,
         environment,
+        groups: &groups,
     };
     let mut hosted = Vec::new();
     for entry in agents {
@@ -367,7 +369,7 @@ fn agent_principal(tenant: TenantId, entry: &AgentEntry) -> Principal {
 
 /// Which limits of commands hold on this machine.
 pub(crate) fn enforced(config: &Config) -> Value {
-    let limits = Enforced::here(Some(config.exec.uid)).limits;
+    let limits = Enforced::here(Some(config.exec.uid), &exec::mode(config)).limits;
     Value::Object(
         limits
             .into_iter()

@@ -41,14 +41,16 @@ pub(crate) async fn run(
     let registered = agent::register(&client, &form, &ports, &stop).await?;
     let Some(id) = registered else { return Ok(()) };
     let artifacts: Arc<dyn ArtifactStore> = Arc::new(RemoteArtifacts::new(client.clone()));
+    let groups = exec::groups(config, ports.clock.as_ref()).await;
+    sweep(config);
     let around = exec::Surroundings {
         config,
         artifacts: &artifacts,
         clock: &ports.clock,
         environment,
+        groups: &groups,
     };
     let transport = exec::transport(&around, &entry(arguments, id)?)?;
-    sweep(config);
     let ids: Arc<dyn IdSource> = Arc::new(UuidV7Ids::new());
     let HttpPorts {
         clock,

@@ -141,6 +141,8 @@ pub(crate) struct ExecSection {
     pub(crate) memory_bytes: Option<u64>,
     pub(crate) output_bytes: Option<u64>,
     pub(crate) processes: Option<u32>,
+    pub(crate) threads: Option<u32>,
+    pub(crate) cgroup: Option<String>,
 }
 
 /// Reads the file that is in force; none is fine unless one was named.

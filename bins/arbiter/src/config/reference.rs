@@ -109,6 +109,16 @@ const SETTINGS: &[Setting] = &[
         meaning: "Processes of a command and its children.",
     },
     Setting {
+        key: "exec.threads",
+        default: "1024",
+        meaning: "Threads of a command and its children, one for each process at least; never fewer than `exec.processes`.",
+    },
+    Setting {
+        key: "exec.cgroup",
+        default: "`auto`",
+        meaning: "`auto` holds memory, processes and threads by control groups where they work, `off` only measures them.",
+    },
+    Setting {
         key: "server.listen",
         default: "`127.0.0.1:7700`",
         meaning: "Address and port of the server. Another address than this machine's own needs TLS.",

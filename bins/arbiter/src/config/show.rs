@@ -44,6 +44,8 @@ pub(crate) fn show(config: &Config) -> Value {
             "memory_bytes": config.exec.memory_bytes,
             "output_bytes": config.exec.output_bytes,
             "processes": config.exec.processes,
+            "threads": config.exec.threads,
+            "cgroup": config.exec.cgroup.word(),
         },
         "server": {
             "listen": config.server.listen.to_string(),

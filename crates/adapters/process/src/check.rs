@@ -21,6 +21,7 @@ impl Launcher {
             file_bytes: 1 << 20,
             folder: folder.work(),
             input: folder.input(),
+            doors: Vec::new(),
             command: ["/bin/sh", "-c", "exit 7"].map(Into::into).to_vec(),
         };
         let ended = Command::new(&self.program)

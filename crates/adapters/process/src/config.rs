@@ -34,12 +34,15 @@ impl std::fmt::Debug for AgentCommand {
 /// Limits of one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Resident memory of all its processes together; 1 GiB by default.
+    /// Memory of all its processes together; 1 GiB by default.
     pub memory_bytes: u64,
     /// What it may write to standard output; 1 MiB by default.
     pub output_bytes: u64,
     /// How many processes it may have at once; 64 by default.
     pub processes: u32,
+    /// How many threads all its processes together may have, each of them one at least; 1024 by default, 16 for each
+    /// of 64 processes. Fewer than `processes` means as many as these.
+    pub threads: u32,
     /// The user and group that it becomes when this process is root; 65534 (nobody) by default. `None`: it stays root.
     pub uid: Option<u32>,
 }
@@ -50,8 +53,16 @@ impl Default for Limits {
             memory_bytes: 1 << 30,
             output_bytes: 1 << 20,
             processes: 64,
+            threads: 1_024,
             uid: Some(65_534),
         }
+    }
+}
+
+impl Limits {
+    /// The limit of threads in force.
+    pub(crate) fn most_threads(&self) -> u32 {
+        self.threads.max(self.processes)
     }
 }
 

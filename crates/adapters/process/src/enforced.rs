@@ -2,6 +2,8 @@
 
 use nix::unistd::Uid;
 
+use crate::cgroup::Mode;
+
 /// Limits and how they are enforced here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enforced {
@@ -10,8 +12,8 @@ pub struct Enforced {
 }
 
 impl Enforced {
-    /// What holds for commands that this process starts to run as `uid`.
-    pub fn here(uid: Option<u32>) -> Self {
+    /// What holds for commands that this process starts to run as `uid`, with memory and processes held as in `mode`.
+    pub fn here(uid: Option<u32>, mode: &Mode) -> Self {
         let user = match (Uid::effective().is_root(), uid) {
             (true, Some(uid)) if uid != 0 => {
                 format!("commands run as user and group {uid}, without other groups")
@@ -33,18 +35,6 @@ impl Enforced {
                 "not enforced: commands reach whatever this machine reaches",
             ),
             (
-                "memory",
-                "resident memory is measured every 100 ms; above the limit all processes are killed",
-            ),
-            (
-                "processes",
-                "counted every 100 ms; above the limit all are killed",
-            ),
-            (
-                "control groups",
-                "not enforced: peaks between two measurements are not seen",
-            ),
-            (
                 "output",
                 "counted while it is read; above the limit all processes are killed",
             ),
@@ -52,15 +42,51 @@ impl Enforced {
             ("open files", "RLIMIT_NOFILE"),
             ("core dumps", "RLIMIT_CORE"),
             ("time", "SIGTERM at the deadline, SIGKILL after the grace"),
-            (
-                "survivors",
-                "the group, its descendants and whatever carries the attempt's marker are killed at the end",
-            ),
             ("privileges", "no_new_privs"),
         ];
+        limits.extend(held(mode).map(|(limit, how)| (limit.to_owned(), how)));
         limits.extend(rest.map(|(limit, how)| (limit.to_owned(), how.to_owned())));
         Self { limits }
     }
+}
+
+/// How memory and processes are held to their limits, and what is left of them ended.
+fn held(mode: &Mode) -> [(&'static str, String); 5] {
+    let (memory, threads, groups) = match mode {
+        Mode::Measured(why) => (
+            format!("{mode}: resident memory; above the limit all processes are killed"),
+            format!("{mode}; above the limit all are killed"),
+            format!("not enforced: peaks between two measurements are not seen; {why}"),
+        ),
+        Mode::V1 | Mode::V2 => (
+            format!("{mode}: the kernel gives no more than the limit; then all processes are killed"),
+            format!("{mode}: the kernel starts no more than the limit; then all are killed"),
+            format!("{mode}"),
+        ),
+    };
+    // Groups count threads, so that processes are also looked at.
+    let processes = match mode {
+        Mode::Measured(_) => threads.clone(),
+        Mode::V1 | Mode::V2 => {
+            format!(
+                "{mode} up to the limit of threads, and measured every 100 ms; above the limit all are killed"
+            )
+        }
+    };
+    let in_group = match mode {
+        Mode::Measured(_) => "",
+        Mode::V1 | Mode::V2 => "whatever is in the control group, ",
+    };
+    let survivors = format!(
+        "{in_group}the process group, its descendants and whatever carries the attempt's marker are killed at the end"
+    );
+    [
+        ("memory", memory),
+        ("processes", processes),
+        ("threads", threads),
+        ("control groups", groups),
+        ("survivors", survivors),
+    ]
 }
 
 /// Whether the kernel would take a Landlock ruleset. Asking changes nothing.
@@ -77,18 +103,33 @@ fn landlock_works() -> bool {
 mod tests {
     use super::*;
 
+    fn find<'a>(enforced: &'a Enforced, limit: &str) -> Option<&'a str> {
+        let found = enforced.limits.iter().find(|(name, _)| name == limit);
+        found.map(|(_, how)| how.as_str())
+    }
+
     #[test]
     fn what_is_not_enforced_is_said() {
-        let enforced = Enforced::here(None);
-        let how = |limit: &str| {
-            enforced
-                .limits
-                .iter()
-                .find(|(name, _)| name == limit)
-                .map(|(_, how)| how.as_str())
-        };
+        let measured = Enforced::here(None, &Mode::Measured("there are none".to_owned()));
+        let how = |limit: &str| find(&measured, limit);
         assert!(how("user").is_some_and(|how| how.starts_with("not enforced")));
         assert!(how("network").is_some_and(|how| how.starts_with("not enforced")));
-        assert!(how("memory").is_some_and(|how| !how.starts_with("not enforced")));
+        assert!(how("control groups").is_some_and(|how| how.ends_with("; there are none")));
+        for limit in ["memory", "processes", "threads"] {
+            assert!(how(limit).is_some_and(|how| how.starts_with("measured every 100 ms")));
+        }
+    }
+
+    #[test]
+    fn control_groups_are_named() {
+        for (mode, name) in [(Mode::V1, "cgroup v1"), (Mode::V2, "cgroup v2")] {
+            let held = Enforced::here(None, &mode);
+            for limit in ["memory", "processes", "threads", "control groups"] {
+                assert!(
+                    find(&held, limit).is_some_and(|how| how.starts_with(name)),
+                    "{limit}"
+                );
+            }
+        }
     }
 }

@@ -17,6 +17,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, getppid, setgid, setgroups, setuid};
 
+use crate::cgroup::put;
 use crate::workdir::closed_to;
 
 /// The exit code when the command could not be started, as `env` and `nohup` use it.
@@ -38,6 +39,8 @@ pub struct Order {
     pub folder: PathBuf,
     /// Where the input lies.
     pub input: PathBuf,
+    /// The files `cgroup.procs` of the control groups to join.
+    pub doors: Vec<PathBuf>,
     /// The program and its arguments.
     pub command: Vec<OsString>,
 }
@@ -53,23 +56,27 @@ impl Order {
             self.file_bytes.to_string().into(),
             self.folder.clone().into(),
             self.input.clone().into(),
-            "--".into(),
         ];
+        arguments.extend(self.doors.iter().map(OsString::from));
+        arguments.push("--".into());
         arguments.extend(self.command.iter().cloned());
         arguments
     }
 
     /// Reads the launcher's arguments.
     pub fn parse(arguments: &[OsString]) -> Option<Self> {
-        let (head, command) = arguments.split_at_checked(6)?;
-        let [parent, uid, file_bytes, folder, input, separator] = head else {
+        let (head, rest) = arguments.split_at_checked(5)?;
+        let [parent, uid, file_bytes, folder, input] = head else {
             return None;
         };
+        let (doors, command) = rest.split_at(rest.iter().position(|text| text == "--")?);
+        let doors: Vec<PathBuf> = doors.iter().map(PathBuf::from).collect();
+        let (_separator, command) = command.split_first()?;
         let uid = match uid.to_str()? {
             "-" => None,
             text => Some(text.parse().ok()?),
         };
-        if command.is_empty() || separator != "--" {
+        if command.is_empty() || !doors.iter().all(|door| door.is_absolute()) {
             return None;
         }
         Some(Self {
@@ -78,6 +85,7 @@ impl Order {
             file_bytes: file_bytes.to_str()?.parse().ok()?,
             folder: folder.into(),
             input: input.into(),
+            doors,
             command: command.to_vec(),
         })
     }
@@ -116,7 +124,20 @@ fn start(order: &Order) -> String {
     }
 }
 
+/// Joins the control groups, so that nothing of the command is ever outside. That it cannot is no reason not to run:
+/// what is outside is measured.
+fn join(order: &Order) {
+    let this = std::process::id().to_string();
+    for door in &order.doors {
+        if let Err(problem) = put(door, &this) {
+            complain(&problem);
+        }
+    }
+}
+
 fn prepare(order: &Order) -> Result<(), String> {
+    // First of all: the user that it becomes may not.
+    join(order);
     let set = |what: &'static str| move |error: nix::Error| format!("{what} could not be set: {error}");
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(set("RLIMIT_CORE"))?;
     setrlimit(Resource::RLIMIT_FSIZE, order.file_bytes, order.file_bytes).map_err(set("RLIMIT_FSIZE"))?;
@@ -211,10 +232,15 @@ mod tests {
             file_bytes: 1,
             folder: "/tmp/x y".into(),
             input: "/tmp/in".into(),
+            doors: vec!["/c/memory/x/cgroup.procs".into(), "/c/pids/x/cgroup.procs".into()],
             command: vec!["sh".into(), "--".into()],
         };
         assert_eq!(Order::parse(&order.arguments()), Some(order.clone()));
-        let same_user = Order { uid: None, ..order };
+        let same_user = Order {
+            uid: None,
+            doors: Vec::new(),
+            ..order
+        };
         assert_eq!(Order::parse(&same_user.arguments()), Some(same_user));
         for bad in [
             &[][..],
@@ -222,6 +248,7 @@ mod tests {
             &["x", "-", "1", "/", "/", "--", "sh"].map(OsString::from),
             &["1", "-", "1", "/", "/", "--"].map(OsString::from),
             &["1", "-", "1", "/", "/", "sh", "sh"].map(OsString::from),
+            &["1", "-", "1", "/", "/", "sh", "--", "sh"].map(OsString::from),
         ] {
             assert_eq!(Order::parse(bad), None);
         }

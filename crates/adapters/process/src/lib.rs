@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod cgroup;
 mod check;
 mod config;
 mod enforced;
@@ -10,6 +11,7 @@ mod supervise;
 mod transport;
 mod workdir;
 
+pub use cgroup::{Groups, Mode};
 pub use config::{AgentCommand, Launcher, Limits};
 pub use enforced::Enforced;
 pub use transport::ExecTransport;

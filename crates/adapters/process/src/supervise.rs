@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
+use crate::cgroup::Group;
 use crate::config::Limits;
 use crate::output::{Log, OverLimit, read_answer};
 use crate::processes::Processes;
@@ -49,6 +50,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) stop: &'a dyn StopSignal,
     /// Finds the attempt's processes wherever they went.
     pub(crate) marker: &'a str,
+    /// The control group that the launcher joins, if there is one.
+    pub(crate) control: Option<Group>,
 }
 
 /// How far a command is.
@@ -97,7 +100,7 @@ pub(crate) async fn run(
     let mut child = command.spawn()?;
     let leader = child.id().and_then(|id| i32::try_from(id).ok());
     let leader = leader.ok_or_else(|| std::io::Error::other("the command has no process id"))?;
-    let mut processes = Processes::new(leader, around.marker);
+    let mut processes = Processes::new(leader, around.marker, around.control);
     let (mut stdin, stdout, stderr) = streams(&mut child)?;
     let Surroundings { limits, clock, .. } = around;
     let (mut answer, mut log) = (Vec::new(), Log::default());
@@ -156,6 +159,12 @@ pub(crate) async fn run(
                 () = &mut read_log, if !logged => logged = true,
             }
         };
+        // It may have ended between two looks because of a limit, or while something else of it did.
+        if matches!(phase, Phase::Running)
+            && let Some(problem) = processes.control().and_then(|group| held_back(group, &limits))
+        {
+            phase = Phase::Killed(End::Limit(problem));
+        }
         // What the command left running would keep the streams open.
         processes.end(clock).await;
         let until = clock.monotonic() + DRAIN;
@@ -202,6 +211,27 @@ fn over(processes: &mut Processes, limits: &Limits) -> Option<String> {
     if used.processes > limits.processes {
         let (used, limit) = (used.processes, limits.processes);
         return Some(format!("it had {used} processes where {limit} is the limit"));
+    }
+    if used.threads > limits.most_threads() {
+        let (used, limit) = (used.threads, limits.most_threads());
+        return Some(format!("it had {used} threads where {limit} is the limit"));
+    }
+    processes.control().and_then(|group| held_back(group, limits))
+}
+
+/// Which limit the kernel held a command to.
+fn held_back(group: &Group, limits: &Limits) -> Option<String> {
+    if group.is_over_memory() {
+        let limit = limits.memory_bytes;
+        return Some(format!(
+            "it needed more bytes of memory where {limit} is the limit"
+        ));
+    }
+    if group.is_over_threads() {
+        let limit = limits.most_threads();
+        return Some(format!(
+            "it started more processes and threads where {limit} threads is the limit"
+        ));
     }
     None
 }

@@ -16,6 +16,7 @@ use arbiter_wire::exec::{Answer, Outcome, order};
 use async_trait::async_trait;
 use tokio::process::Command;
 
+use crate::cgroup::{Bounds, Group, Groups};
 use crate::config::{AgentCommand, Launcher};
 use crate::launcher::{CANNOT_START, Order};
 use crate::output::{SHOWN, last};
@@ -44,6 +45,7 @@ pub struct ExecTransport {
     clock: Arc<dyn Clock>,
     redactor: Arc<Redactor>,
     work_root: PathBuf,
+    groups: Arc<Groups>,
     grace: Duration,
 }
 
@@ -56,7 +58,8 @@ impl std::fmt::Debug for ExecTransport {
 }
 
 impl ExecTransport {
-    /// A transport for one agent. Attempts work in fresh folders below `work_root`.
+    /// A transport for one agent. Attempts work in fresh folders below `work_root`; without
+    /// [`groups`](Self::with_groups) their memory and processes are measured.
     pub fn new(
         agent: AgentCommand,
         launcher: Launcher,
@@ -72,8 +75,14 @@ impl ExecTransport {
             clock,
             redactor,
             work_root,
+            groups: Arc::new(Groups::off()),
             grace: GRACE,
         }
+    }
+
+    /// The same with control groups for its attempts.
+    pub fn with_groups(self, groups: Arc<Groups>) -> Self {
+        Self { groups, ..self }
     }
 
     /// The same with another time between SIGTERM and SIGKILL than 5 s.
@@ -81,13 +90,14 @@ impl ExecTransport {
         Self { grace, ..self }
     }
 
-    fn command(&self, folder: &WorkDir, delivery: &Delivery, marker: &str) -> Command {
+    fn command(&self, folder: &WorkDir, delivery: &Delivery, marker: &str, group: Option<&Group>) -> Command {
         let order = Order {
             parent: nix::unistd::Pid::this().as_raw(),
             uid: self.agent.limits.uid,
             file_bytes: MAX_ARTIFACT_BYTES.max(self.agent.limits.output_bytes),
             folder: folder.work(),
             input: folder.input(),
+            doors: group.map(Group::doors).unwrap_or_default(),
             command: self.agent.command.iter().map(OsString::from).collect(),
         };
         let mut command = Command::new(&self.launcher.program);
@@ -218,17 +228,24 @@ impl AgentTransport for ExecTransport {
         )
         .to_string();
         let marker = folder.name();
+        let limits = self.agent.limits;
+        let bounds = Bounds {
+            memory_bytes: limits.memory_bytes,
+            threads: limits.most_threads(),
+        };
+        let group = self.groups.make(bounds, &marker);
+        let command = self.command(&folder, &delivery, &marker, group.as_ref());
         let left = delivery.deadline.since(self.clock.now());
         let around = Surroundings {
-            limits: self.agent.limits,
+            limits,
             grace: self.grace,
             clock: self.clock.as_ref(),
             deadline: self.clock.monotonic().saturating_add(left),
             progress: delivery.progress.as_ref(),
             stop: delivery.stop.as_ref(),
             marker: &marker,
+            control: group,
         };
-        let command = self.command(&folder, &delivery, &marker);
         let ran = run(command, order.as_bytes(), around)
             .await
             .map_err(|error| unreachable("starting its command")(error.into()))?;

@@ -59,7 +59,7 @@ fn launcher(config: &Config) -> Finding {
 }
 
 fn limits(config: &Config) -> Vec<Finding> {
-    let limits = Enforced::here(Some(config.exec.uid)).limits;
+    let limits = Enforced::here(Some(config.exec.uid), &crate::exec::mode(config)).limits;
     let missing = limits
         .into_iter()
         .filter_map(|(limit, how)| Some((limit, how.strip_prefix("not enforced: ")?.to_owned())));

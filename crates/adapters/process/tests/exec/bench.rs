@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arbiter_adapter_process::{AgentCommand, ExecTransport, Launcher, Limits};
+use arbiter_adapter_process::{AgentCommand, ExecTransport, Groups, Launcher, Limits};
 use arbiter_adapter_system::SystemClock;
 use arbiter_core::mechanism::{RedactionRules, Redactor};
 use arbiter_core::model::*;
@@ -127,6 +127,7 @@ pub(crate) struct Bench {
     pub(crate) command: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) limits: Limits,
+    pub(crate) groups: Arc<Groups>,
     pub(crate) grace: Duration,
     pub(crate) within: Duration,
     pub(crate) stops: bool,
@@ -160,6 +161,7 @@ impl Bench {
             command,
             env: BTreeMap::new(),
             limits: Limits::default(),
+            groups: Arc::new(Groups::find()),
             grace: Duration::from_secs(30),
             within: Duration::from_secs(60),
             stops: false,
@@ -217,6 +219,7 @@ impl Bench {
             redactor,
             self.work_root(),
         )
+        .with_groups(Arc::clone(&self.groups))
         .with_grace(self.grace)
     }
 

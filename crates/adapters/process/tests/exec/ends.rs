@@ -120,22 +120,40 @@ async fn a_folder_that_the_user_may_not_enter_is_named() {
     );
 }
 
+/// Runs the launcher as the child of a process, for a command that makes the file `started`.
+fn launch(parent: i32, folder: &std::path::Path, doors: Vec<std::path::PathBuf>) -> std::process::Output {
+    let order = arbiter_adapter_process::launcher::Order {
+        parent,
+        uid: None,
+        file_bytes: 1 << 20,
+        folder: folder.into(),
+        input: folder.into(),
+        doors,
+        command: vec!["touch".into(), folder.join("started").into()],
+    };
+    let launcher = env!("CARGO_BIN_EXE_exec-launcher");
+    std::process::Command::new(launcher)
+        .args(order.arguments())
+        .output()
+        .expect("ran")
+}
+
+#[test]
+fn a_control_group_that_cannot_be_joined_stops_no_command() {
+    let folder = tempfile::tempdir().expect("folder");
+    let door = folder.path().join("gone/cgroup.procs");
+    let this = i32::try_from(std::process::id()).expect("a number");
+    let output = launch(this, folder.path(), vec![door]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(folder.path().join("started").exists());
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("cgroup.procs` cannot be set"), "{told}");
+}
+
 #[test]
 fn a_launcher_whose_node_is_gone_starts_nothing() {
     let folder = tempfile::tempdir().expect("folder");
-    let order = arbiter_adapter_process::launcher::Order {
-        parent: i32::MAX,
-        uid: None,
-        file_bytes: 1 << 20,
-        folder: folder.path().into(),
-        input: folder.path().into(),
-        command: vec!["touch".into(), folder.path().join("started").into()],
-    };
-    let launcher = env!("CARGO_BIN_EXE_exec-launcher");
-    let output = std::process::Command::new(launcher)
-        .args(order.arguments())
-        .output()
-        .expect("ran");
+    let output = launch(i32::MAX, folder.path(), Vec::new());
     assert_eq!(output.status.code(), Some(126));
     assert!(
         String::from_utf8_lossy(&output.stderr).contains("is gone"),

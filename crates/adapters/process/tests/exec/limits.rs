@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 
-use arbiter_adapter_process::Enforced;
+use arbiter_adapter_process::{Enforced, Groups};
 use arbiter_core::model::{FailureClass, Json};
 use serde_json::{Value, json};
 
@@ -42,24 +43,53 @@ async fn memory_is_limited_over_all_processes() {
     let hog = "x = bytearray(80 << 20); import signal; signal.pause()";
     let mut bench = Bench::script(&format!("setsid python3 -c '{hog}' &\nexec python3 -c '{hog}'"));
     bench.limits.memory_bytes = 120 << 20;
-    let failure = bench.fails().await;
-    assert_eq!(failure.class, FailureClass::Limit);
-    assert!(
-        failure.message.contains("of memory where 125829120 is the limit"),
-        "{failure:?}"
-    );
+    for groups in [Groups::find(), Groups::off()] {
+        bench.groups = Arc::new(groups);
+        let failure = bench.fails().await;
+        assert_eq!(failure.class, FailureClass::Limit);
+        assert!(
+            failure.message.contains("of memory where 125829120 is the limit"),
+            "{}: {failure:?}",
+            bench.groups.mode()
+        );
+    }
 }
 
 #[tokio::test]
 async fn processes_are_limited() {
     let mut bench = Bench::script("for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 100 & done; wait");
     bench.limits.processes = 8;
-    let failure = bench.fails().await;
-    assert_eq!(failure.class, FailureClass::Limit);
-    assert!(
-        failure.message.contains("processes where 8 is the limit"),
-        "{failure:?}"
-    );
+    for groups in [Groups::find(), Groups::off()] {
+        bench.groups = Arc::new(groups);
+        let failure = bench.fails().await;
+        assert_eq!(failure.class, FailureClass::Limit);
+        assert!(
+            failure.message.contains("processes where 8 is the limit"),
+            "{}: {failure:?}",
+            bench.groups.mode()
+        );
+    }
+}
+
+#[tokio::test]
+async fn threads_are_limited() {
+    let mut bench = Bench::command(&["/usr/bin/python3", "-c"]);
+    let script = "import signal, threading\n\
+                  for _ in range(12): threading.Thread(target=signal.pause).start()\n\
+                  signal.pause()";
+    bench.command.push(script.into());
+    (bench.limits.processes, bench.limits.threads) = (4, 8);
+    for groups in [Groups::find(), Groups::off()] {
+        bench.groups = Arc::new(groups);
+        let failure = bench.fails().await;
+        assert_eq!(failure.class, FailureClass::Limit);
+        let told = ["8 threads is the limit", "threads where 8 is the limit"];
+        assert!(
+            told.iter().any(|told| failure.message.contains(told)),
+            "{}: {failure:?}",
+            bench.groups.mode()
+        );
+    }
 }
 
 #[tokio::test]
@@ -150,7 +180,7 @@ async fn writing_outside_of_the_working_folder_is_refused_where_the_kernel_can()
     let open = bench.folder.path().join("open");
     std::fs::create_dir(&open).expect("folder");
     std::fs::set_permissions(&open, PermissionsExt::from_mode(0o777)).expect("rights");
-    let enforced = Enforced::here(bench.limits.uid);
+    let enforced = Enforced::here(bench.limits.uid, bench.groups.mode());
     let landlock = enforced
         .limits
         .iter()

@@ -9,4 +9,6 @@ mod ends;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
+mod groups;
+#[cfg(test)]
 mod limits;
