@@ -1,6 +1,7 @@
 //! The service that erases what is to be erased.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arbiter_orchestration::supervisor::{self, Service};
 use arbiter_queue::erasures::{Eraser, EraserParts, EraserSettings};
@@ -10,7 +11,7 @@ use crate::exit::Failure;
 
 /// The service that does what erasures ask for.
 pub(crate) fn service(app: &App) -> Arc<dyn Service> {
-    let eraser = Arc::new(eraser(app));
+    let eraser = Arc::new(eraser(app, EraserSettings::default()));
     supervisor::service("eraser", move |stop| {
         let eraser = Arc::clone(&eraser);
         Box::pin(async move { eraser.run(&stop).await })
@@ -22,11 +23,16 @@ pub(crate) fn service(app: &App) -> Arc<dyn Service> {
 /// # Errors
 /// The store's.
 pub(crate) async fn finish(app: &App) -> Result<(), Failure> {
-    eraser(app).finish().await?;
+    // Nobody else calls: there is nothing to wait for.
+    let settings = EraserSettings {
+        settle: Duration::ZERO,
+        ..EraserSettings::default()
+    };
+    eraser(app, settings).finish().await?;
     Ok(())
 }
 
-fn eraser(app: &App) -> Eraser {
+fn eraser(app: &App, settings: EraserSettings) -> Eraser {
     let parts = EraserParts {
         erasures: Arc::clone(&app.erasures),
         tenants: Arc::clone(&app.tenants),
@@ -35,11 +41,12 @@ fn eraser(app: &App) -> Eraser {
         reader: app.store.clone(),
         agents: app.store.clone(),
         artifacts: Arc::clone(&app.artifacts),
+        outbox: app.store.clone(),
         audit: app.store.clone(),
         leases: app.store.clone(),
         wakeups: Arc::clone(&app.wakeups),
         clock: Arc::clone(&app.clock),
         node: app.ids.node(),
     };
-    Eraser::new(parts, EraserSettings::default())
+    Eraser::new(parts, settings)
 }

@@ -45,7 +45,7 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    fn of(parts: &Parts) -> Result<Self, Failure> {
+    pub(crate) fn of(parts: &Parts) -> Result<Self, Failure> {
         Ok(Self {
             credential: credential(parts)?,
             // A flood is summed by where it comes from; ports of one host are one source.

@@ -12,9 +12,13 @@ use http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
+use crate::auth::Shown;
 use crate::failure::Failure;
 use crate::routes::BodyLimit;
 use crate::state::Api;
+
+/// Who sends a body for longer is authenticated again at its end.
+const SLOW: Duration = Duration::from_millis(250);
 
 /// A JSON body.
 #[derive(Debug)]
@@ -66,13 +70,21 @@ pub(crate) async fn whole(request: Request, api: &Api) -> Result<Bytes, Failure>
         .extensions()
         .get::<BodyLimit>()
         .map_or(api.settings().body_bytes, |limit| limit.bytes(api.settings()));
-    let body = request.into_body();
+    let (parts, body) = request.into_parts();
     // What is announced to be larger is not read at all.
     announced(&body, limit as u64)?;
     let read = Limited::new(body, limit).collect();
+    let began = api.parts().clock.monotonic();
     match within(api, api.settings().body_timeout, read).await {
         None => Err(too_slow()),
-        Some(Ok(collected)) => Ok(collected.to_bytes()),
+        Some(Ok(collected)) => {
+            let took = api.parts().clock.monotonic().saturating_sub(began);
+            if let (true, Ok(shown)) = (took >= SLOW, Shown::of(&parts)) {
+                // The caller was let in before: a key may have been revoked since, or its owner erased.
+                shown.authenticate(api).await?;
+            }
+            Ok(collected.to_bytes())
+        }
         Some(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit as u64)),
         Some(Err(_)) => Err(Failure::new(
             "invalid_request",

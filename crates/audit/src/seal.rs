@@ -2,16 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use arbiter_core::model::TaskId;
 use arbiter_core::ports::{Seal, SealSubject};
 
 use crate::view::LeafView;
 
-/// A [`Seal`], prepared for looking at many leaves.
+/// A [`Seal`] at work: it looks at leaves in the order of the log.
 #[derive(Debug, Clone)]
 pub struct SealRule<'a> {
     rule: &'a Seal,
     /// The ids of what it is about, as leaves spell them.
     ids: Option<BTreeSet<(&'static str, String)>>,
+    /// Tasks that were found on the way.
+    submitted: Vec<TaskId>,
 }
 
 impl<'a> SealRule<'a> {
@@ -24,7 +27,11 @@ impl<'a> SealRule<'a> {
             });
             ids.collect()
         });
-        Self { rule, ids }
+        Self {
+            rule,
+            ids,
+            submitted: Vec::new(),
+        }
     }
 
     /// Whether the leaf is too young. Leaves stand in the order of time, so those behind it are as well.
@@ -33,8 +40,34 @@ impl<'a> SealRule<'a> {
     }
 
     /// Whether the leaf loses its detail.
-    pub fn takes(&self, leaf: &LeafView<'_>) -> bool {
-        self.rule.scope.covers(leaf.tenant) && !self.is_over(leaf) && self.is_about(leaf)
+    pub fn takes(&mut self, leaf: &LeafView<'_>) -> bool {
+        if !self.rule.scope.covers(leaf.tenant) || self.is_over(leaf) {
+            return false;
+        }
+        self.follow(leaf);
+        self.is_about(leaf)
+    }
+
+    /// The tasks that were submitted by the principal that the rule names.
+    pub fn submitted(self) -> Vec<TaskId> {
+        self.submitted
+    }
+
+    /// Takes a task that the principal submits into what the rule is about.
+    fn follow(&mut self, leaf: &LeafView<'_>) {
+        let by = self.rule.submitted_by;
+        if by.is_none() || leaf.principal != by || !leaf.actions().any(|action| action == "submitted") {
+            return;
+        }
+        let Some(resource) = leaf.resource.filter(|resource| resource.kind == "task") else {
+            return;
+        };
+        let id = resource.id.text();
+        if let (Ok(task), Some(ids)) = (id.parse(), &mut self.ids)
+            && ids.insert(("task", id.into_owned()))
+        {
+            self.submitted.push(task);
+        }
     }
 
     fn is_about(&self, leaf: &LeafView<'_>) -> bool {
@@ -56,7 +89,7 @@ impl<'a> SealRule<'a> {
 
 #[cfg(test)]
 mod tests {
-    use arbiter_core::model::{PrincipalId, TaskId, TenantId, TenantScope, Timestamp};
+    use arbiter_core::model::{PrincipalId, TenantId, TenantScope, Timestamp};
 
     use super::*;
     use crate::leaf::{Actions, Leaf, Outcome, Resource};
@@ -93,6 +126,7 @@ mod tests {
             scope: TenantScope::Tenant(TenantId::from_bytes([1; 16])),
             before: None,
             about: None,
+            submitted_by: None,
             told: TenantId::from_bytes([1; 16]),
             from: 0,
             limit: 10,
@@ -127,5 +161,28 @@ mod tests {
             "about the person"
         );
         assert!(!takes(&about, &of(1, 5, other, 4)));
+    }
+
+    #[test]
+    fn tasks_that_the_principal_submitted_are_followed() {
+        let person = PrincipalId::from_bytes([3; 16]);
+        let rule = Seal {
+            scope: TenantScope::Tenant(TenantId::from_bytes([1; 16])),
+            before: None,
+            about: Some(vec![SealSubject::Principal(person)]),
+            submitted_by: Some(person),
+            told: TenantId::from_bytes([1; 16]),
+            from: 0,
+            limit: 10,
+        };
+        let (own, other) = (TaskId::from_bytes([7; 16]), TaskId::from_bytes([8; 16]));
+        let line = |task: TaskId, by| leaf(1, 5, "task", task.to_string(), by);
+        let lines = [line(own, 9), line(own, 3), line(own, 9), line(other, 9)];
+        let mut at_work = SealRule::new(&rule);
+        let taken: Vec<bool> = (lines.iter())
+            .map(|line| at_work.takes(&LeafView::parse(line).unwrap()))
+            .collect();
+        assert_eq!(taken, [false, true, true, false], "from its submission on");
+        assert_eq!(at_work.submitted(), [own]);
     }
 }

@@ -99,6 +99,7 @@ impl RetentionSweep {
         let mut count = 0;
         while !stop.is_stopped() {
             let retention = Retention {
+                keyed_before: Some(self.clock.now().minus(Duration::from_hours(24))),
                 which: Purge::ClosedBefore(closed_before),
                 limit: TASKS,
                 effects: Effects::default(),
@@ -117,6 +118,7 @@ impl RetentionSweep {
             scope: TenantScope::All,
             before: Some(self.clock.now().minus(kept)),
             about: None,
+            submitted_by: None,
             told: TenantId::SYSTEM,
             from: 0,
             limit: ENTRIES,

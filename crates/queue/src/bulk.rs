@@ -1,6 +1,7 @@
 //! One operation on every task that a filter finds.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use arbiter_core::lifecycle::{Command, Expect};
 use arbiter_core::model::{
@@ -19,6 +20,8 @@ use crate::validate;
 const LOOKED_AT: usize = 10_000;
 /// So many transitions are applied together.
 const BATCH: usize = 100;
+/// A task with an idempotency key is found by a repeat of its submission at least so long.
+const KEYS_HOLD: Duration = Duration::from_hours(24);
 /// So many ids are told.
 const SAMPLE: usize = 20;
 
@@ -95,8 +98,8 @@ impl SecureQueue {
     }
 
     /// Deletes every closed task that a filter finds, dead letters among them, with its input, attempts and outputs. Its
-    /// audit records stay. Tasks that others wait for stay, and those whose attempt holds a slot yet: they are not counted
-    /// as done, and a repeat finds them.
+    /// audit records stay. Tasks that others wait for stay, those whose attempt holds a slot yet, and those that were
+    /// submitted with an idempotency key in the last 24 hours: they are not counted as done, and a repeat finds them.
     ///
     /// # Errors
     /// See [`QueueError`]. After an error some tasks may be deleted; a repeat finds the rest.
@@ -235,9 +238,12 @@ impl SecureQueue {
         ids: Vec<TaskId>,
         why: &str,
     ) -> Result<usize, QueueError> {
-        let detail = Json::of(&json!({"schema": "reason/1", "reason": why}));
+        // The tasks' own entries stay: with this one the log tells what is there no more.
+        let told: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let detail = Json::of(&json!({"schema": "purge/1", "reason": why, "tasks": told}));
         let draft = Self::draft(principal, Operation::TaskPurgeMany).with_detail(detail);
         let retention = Retention {
+            keyed_before: Some(self.ports.clock.now().minus(KEYS_HOLD)),
             limit: ids.len(),
             which: Purge::Tasks(tenant, ids),
             effects: Effects::of(draft),

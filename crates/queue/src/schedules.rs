@@ -16,3 +16,6 @@ pub use plan::Upcoming;
 pub use record::{CatchUp, NewSchedule, Overlap, Paused, Schedule, ScheduleChange, ScheduleProgress};
 pub use runner::{Round, RunnerSettings, ScheduleRunner};
 pub use service::{MadeSchedule, ScheduleSettings, Schedules};
+
+pub(crate) use record::KIND;
+pub(crate) use state::KIND as STATE_KIND;

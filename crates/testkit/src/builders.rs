@@ -187,6 +187,7 @@ pub fn outbox_entry(number: u64, topic: &str) -> NewOutboxEntry {
     NewOutboxEntry {
         id: outbox(number),
         topic: topic.to_owned(),
+        about: Some((tenant(1), Some(task(number)))),
         body: json("{\"told\":true}"),
     }
 }

@@ -73,7 +73,7 @@ fn a_task_and_a_person_are_erased(site: &Site) {
     site.refused(&[
         (&["erasure", "request", "task", &task], 2, "--reason"),
         (
-            &[&["erasure", "request", "task", &task], &WHY[..]].concat(),
+            &[&["erasure", "request", "task", ABSENT], &WHY[..]].concat(),
             1,
             "not found",
         ),
@@ -97,9 +97,11 @@ fn closed_tasks_are_purged_and_a_detail_is_redacted(site: &Site) {
     let dry = site.json(&purge(&["--dry-run"]));
     assert_eq!((&dry["matched"], &dry["done"]), (&json!(1), &json!(0)));
     let done = site.json(&purge(&[]));
-    assert_eq!((&done["matched"], &done["done"]), (&json!(1), &json!(1)));
-    let gone = site.run(&["task", "get", &tasks[0]]);
-    assert_ne!(gone.code(), 0, "{gone:?}");
+    // A client sends a key with each submission, by which a repeat finds the task for a day.
+    let count = i32::from(site.serving.is_none());
+    assert_eq!((&done["matched"], &done["done"]), (&json!(1), &json!(count)));
+    let left = site.run(&["task", "get", &tasks[0]]);
+    assert_eq!(left.code() == 0, site.serving.is_some(), "{left:?}");
     assert_eq!(site.run(&["task", "get", &tasks[1]]).code(), 0);
 
     let search = [

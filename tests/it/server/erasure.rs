@@ -1,8 +1,9 @@
 //! Erasures over HTTP: what was kept of a tenant, a person, a task is told nowhere, and stands in no file.
 
+use std::io::Write as _;
 use std::path::Path;
 
-use arbiter_tests::http::Caller;
+use arbiter_tests::http::{Caller, read};
 use arbiter_tests::wait_until;
 use serde_json::{Value, json};
 
@@ -10,17 +11,23 @@ use super::{Served, refused, task, work::agent_key};
 
 /// What is to be erased. Nothing in it looks like a secret, so nothing redacts it before.
 const CANARY: &str = "the heron of the north pond";
+/// What a person wrote.
+const OTTER: &str = "the otter by the old mill";
 
 fn hits(folder: &Path) -> Vec<String> {
+    hits_of(folder, CANARY)
+}
+
+fn hits_of(folder: &Path, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
         let path = entry.path();
         if path.is_dir() {
-            found.extend(hits(&path));
+            found.extend(hits_of(&path, text));
             continue;
         }
         let bytes = std::fs::read(&path).unwrap_or_default();
-        let canary = CANARY.as_bytes();
+        let canary = text.as_bytes();
         if bytes.windows(canary.len()).any(|window| window == canary) {
             found.push(path.display().to_string());
         }
@@ -33,6 +40,8 @@ fn secret_task() -> Value {
     task["title"] = json!(CANARY);
     task["instructions"] = json!(format!("{CANARY} ").repeat(500));
     task["input"] = json!({ "text": CANARY });
+    // What hooks are told.
+    task["labels"] = json!({ "customer": CANARY });
     task
 }
 
@@ -60,6 +69,8 @@ fn post(caller: &Caller, path: &str, form: &Value) -> Value {
 fn a_deleted_tenant_is_in_no_answer_and_in_no_file() {
     let served = Served::new();
     let (tenant, guest) = guest(&served);
+    let hook = json!({"url": "https://example.invalid/x", "events": ["closed"]});
+    post(&guest, "/v1/hooks", &hook);
     for _ in 0..20 {
         post(&guest, "/v1/tasks", &secret_task());
     }
@@ -70,8 +81,6 @@ fn a_deleted_tenant_is_in_no_answer_and_in_no_file() {
     assert_eq!(stored.status, 200, "{stored:?}");
     let schedule = json!({"name": CANARY, "cron": "0 3 * * *", "time_zone": "UTC", "task": secret_task()});
     post(&guest, "/v1/schedules", &schedule);
-    let hook = json!({"url": "https://example.com/x", "events": ["closed"]});
-    post(&guest, "/v1/hooks", &hook);
     let own = served.submit(&task());
     let folder = served.place.path("data");
     assert!(!hits(&folder).is_empty(), "there is something to erase");
@@ -149,7 +158,7 @@ fn a_task_and_a_person_are_erased_by_an_operator_of_their_tenant() {
     assert_eq!(operator.get(&format!("/v1/tasks/{kept}")).status, 200);
     refused(&stranger.get(&path), 404, "not_found");
 
-    let person = json!({"name": "ann", "roles": ["submitter"]});
+    let person = json!({"name": "ann", "roles": ["submitter", "operator"]});
     let person = post(&served.operator, "/v1/principals", &person)["id"]
         .as_str()
         .expect("an id")
@@ -164,6 +173,25 @@ fn a_task_and_a_person_are_erased_by_an_operator_of_their_tenant() {
         .as_str()
         .expect("an id")
         .to_owned();
+    let mut otter = secret_task();
+    for field in ["title", "instructions"] {
+        otter[field] = json!(OTTER);
+    }
+    post(&ann, "/v1/tasks", &otter);
+    let schedule = json!({"name": OTTER, "cron": "0 3 * * *", "time_zone": "UTC", "task": otter});
+    post(&ann, "/v1/schedules", &schedule);
+    // Begins to send a task, and a file of her own that another one has not.
+    let late = otter.to_string();
+    let (head, tail) = late.split_at(10);
+    let json_type = [("content-type", "application/json")];
+    let mut slow = ann.open("POST", "/v1/tasks", &json_type, Some(late.len()));
+    slow.get_mut().write_all(head.as_bytes()).expect("sent");
+    let digest = arbiter_core::model::Digest::of(OTTER.as_bytes()).to_string();
+    let path = format!("/v1/artifacts/{digest}");
+    let mut upload = ann.open("PUT", &path, &[], Some(OTTER.len()));
+    upload.get_mut().write_all(&OTTER.as_bytes()[..5]).expect("sent");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+
     let form = json!({"subject": "principal", "id": person, "reason": "she left"});
     let path = operator
         .post("/v1/erasures", &form)
@@ -180,7 +208,21 @@ fn a_task_and_a_person_are_erased_by_an_operator_of_their_tenant() {
         404,
         "not_found",
     );
+    // What was begun before does not come in after it.
+    slow.get_mut().write_all(tail.as_bytes()).expect("sent");
+    refused(&read(&mut slow), 401, "auth_failed");
+    upload.get_mut().write_all(&OTTER.as_bytes()[5..]).expect("sent");
+    refused(&read(&mut upload), 403, "forbidden");
+    let again = operator.post("/v1/erasures", &form);
+    assert_eq!(
+        (again.status, &again.json()["stage"]),
+        (202, &json!("done")),
+        "{again:?}"
+    );
+    let folder = served.place.path("data");
+    assert_eq!(hits_of(&folder, OTTER), [""; 0]);
     assert_eq!(served.serving.stop().code(), Some(0));
+    assert_eq!(hits_of(&folder, OTTER), [""; 0]);
     let verified = served.place.run(&["audit", "verify"]);
     assert_eq!(verified.code(), 0, "{verified:?}");
 }

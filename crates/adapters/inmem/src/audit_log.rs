@@ -63,7 +63,7 @@ impl AuditLog for InMemoryStore {
 }
 
 fn seal(transaction: &mut Transaction<'_>, rule: &Seal, draft: RecordDraft) -> Result<Sealed, StoreError> {
-    let matcher = SealRule::new(rule);
+    let mut matcher = SealRule::new(rule);
     let (mut found, mut sealed, mut looked_at) = (Vec::new(), Sealed::default(), 0);
     for (index, row) in transaction.tables.leaves.range(rule.from..) {
         if looked_at >= rule.limit.max(1) {
@@ -75,10 +75,12 @@ fn seal(transaction: &mut Transaction<'_>, rule: &Seal, draft: RecordDraft) -> R
         if matcher.is_over(&leaf) {
             break;
         }
-        if row.detail.is_some() && matcher.takes(&leaf) {
+        // Looked at in any case: it may tell of a task.
+        if matcher.takes(&leaf) && row.detail.is_some() {
             found.push((*index, row.clone()));
         }
     }
+    sealed.submitted = matcher.submitted();
     for (index, row) in found {
         transaction
             .tables

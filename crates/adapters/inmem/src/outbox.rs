@@ -1,8 +1,9 @@
 //! The port `Outbox`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use arbiter_core::model::{OutboxId, Timestamp};
+use arbiter_core::model::{OutboxId, TaskId, TenantId, Timestamp};
 use arbiter_core::ports::{Outbox, OutboxEntry, StoreError};
 use async_trait::async_trait;
 
@@ -71,6 +72,26 @@ impl Outbox for InMemoryStore {
                 transaction.put_outbox(id, OutboxRow { state, ..row });
             }
             Ok(())
+        })
+    }
+
+    async fn clear(&self, tenant: TenantId, tasks: Option<&[TaskId]>) -> Result<usize, StoreError> {
+        let tasks = tasks.map(|tasks| tasks.iter().copied().collect::<BTreeSet<_>>());
+        self.write("clear outbox entries", |transaction| {
+            let is_about = |row: &OutboxRow| match (row.about, &tasks) {
+                (Some((of, _)), None) => of == tenant,
+                (Some((of, Some(task))), Some(tasks)) => of == tenant && tasks.contains(&task),
+                _ => false,
+            };
+            let found: Vec<OutboxId> = (transaction.tables.outbox.range(..))
+                .filter(|(_, row)| is_about(row))
+                .map(|(id, _)| *id)
+                .collect();
+            for id in &found {
+                transaction.unplace_outbox(*id);
+                transaction.tables.outbox.remove(id);
+            }
+            Ok(found.len())
         })
     }
 }

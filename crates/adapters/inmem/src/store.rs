@@ -163,6 +163,7 @@ impl Transaction<'_> {
             }
             let row = OutboxRow {
                 topic: entry.topic.clone(),
+                about: entry.about,
                 body: entry.body.clone(),
                 tries: 0,
                 state: OutboxState::Due(self.now),

@@ -97,6 +97,7 @@ pub(crate) struct LeafRow {
 #[derive(Debug, Clone)]
 pub(crate) struct OutboxRow {
     pub(crate) topic: String,
+    pub(crate) about: Option<(TenantId, Option<TaskId>)>,
     pub(crate) body: Json,
     pub(crate) tries: u16,
     pub(crate) state: OutboxState,

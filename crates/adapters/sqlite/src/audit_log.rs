@@ -68,13 +68,22 @@ impl AuditLog for SqliteStore {
         .await
     }
 
+    /// The log is looked at by a reader; the writer gets what is to be changed, if anything is.
     async fn seal(&self, rule: Seal, draft: RecordDraft) -> Result<Sealed, StoreError> {
-        self.write(
-            "seal audit entries",
-            rule.limit.saturating_mul(64),
-            move |group| seal(group, &rule, draft.clone()),
-        )
-        .await
+        let told = rule.told;
+        let found = self.read("look for audit details", move |connection| {
+            find(connection, &rule)
+        });
+        let Found { batches, mut sealed } = found.await?;
+        if batches.is_empty() {
+            return Ok(sealed);
+        }
+        let bytes = batches.len().saturating_mul(4096);
+        let removed = self.write("seal audit entries", bytes, move |group| {
+            seal(group, &batches, told, draft.clone())
+        });
+        sealed.removed = removed.await?;
+        Ok(sealed)
     }
 }
 
@@ -232,48 +241,73 @@ fn redact(group: &mut Group<'_>, index: u64, tenant: TenantId, draft: RecordDraf
     Ok(true)
 }
 
-/// Removes the details that a rule finds, batch by batch.
-fn seal(group: &mut Group<'_>, rule: &Seal, draft: RecordDraft) -> Result<Sealed, Fault> {
-    let matcher = SealRule::new(rule);
+/// What a rule finds.
+struct Found {
+    /// The entries whose details go, by the first of their batch.
+    batches: Vec<(i64, BTreeSet<u64>)>,
+    sealed: Sealed,
+}
+
+/// Looks for the details that a rule takes, batch by batch.
+fn find(connection: &Connection, rule: &Seal) -> Result<Found, Fault> {
+    let mut matcher = SealRule::new(rule);
     let (mut sealed, mut looked_at, mut batches) = (Sealed::default(), 0, Vec::new());
-    {
-        let mut statement = group.statement(FROM)?;
-        let mut rows = statement.query([whole(rule.from)])?;
-        'batches: while let Some(row) = rows.next()? {
-            let entries = entries(row)?;
-            if looked_at > 0 && looked_at >= rule.limit {
-                sealed.next = entries.first().map(|entry| entry.index);
+    let mut statement = connection.prepare_cached(FROM)?;
+    let mut rows = statement.query([whole(rule.from)])?;
+    while let Some(row) = rows.next()? {
+        let first: i64 = row.get(0)?;
+        if looked_at > 0 && looked_at >= rule.limit {
+            sealed.next = Some(natural(first));
+            break;
+        }
+        let (mut taken, mut is_over) = (BTreeSet::new(), false);
+        for entry in entries(row)?.iter().filter(|entry| entry.index >= rule.from) {
+            looked_at += 1;
+            let leaf = LeafView::parse(&entry.leaf).map_err(|_| Fault::Damaged("audit leaf"))?;
+            is_over = matcher.is_over(&leaf);
+            if is_over {
                 break;
             }
-            let (mut taken, mut is_over) = (BTreeSet::new(), false);
-            for entry in entries.iter().filter(|entry| entry.index >= rule.from) {
-                looked_at += 1;
-                let leaf = LeafView::parse(&entry.leaf).map_err(|_| Fault::Damaged("audit leaf"))?;
-                is_over = matcher.is_over(&leaf);
-                if is_over {
-                    break;
-                }
-                if entry.detail.is_some() && matcher.takes(&leaf) {
-                    taken.insert(entry.index);
-                }
-            }
-            if !taken.is_empty() {
-                batches.push((row.get::<_, i64>(0)?, entries, taken));
-            }
-            if is_over {
-                break 'batches;
+            // Looked at in any case: it may tell of a task.
+            if matcher.takes(&leaf) && entry.detail.is_some() {
+                taken.insert(entry.index);
             }
         }
+        if !taken.is_empty() {
+            batches.push((first, taken));
+        }
+        if is_over {
+            break;
+        }
     }
-    for (first, entries, taken) in batches {
-        rewrite(group, first, &entries, |entry| !taken.contains(&entry.index))?;
-        sealed.removed += taken.len() as u64;
+    sealed.submitted = matcher.submitted();
+    Ok(Found { batches, sealed })
+}
+
+/// Removes details, batch by batch; gives how many there were yet.
+fn seal(
+    group: &mut Group<'_>,
+    batches: &[(i64, BTreeSet<u64>)],
+    told: TenantId,
+    draft: RecordDraft,
+) -> Result<u64, Fault> {
+    let mut removed = 0;
+    for (first, taken) in batches {
+        let Some((first, entries)) = batch_of(group, natural(*first))? else {
+            continue;
+        };
+        let there = |entry: &&AuditEntry| entry.detail.is_some() && taken.contains(&entry.index);
+        let count = entries.iter().filter(there).count() as u64;
+        if count > 0 {
+            rewrite(group, first, &entries, |entry| !taken.contains(&entry.index))?;
+            removed += count;
+        }
     }
-    if sealed.removed > 0 {
-        let resource = Resource::new("tenant", rule.told.to_string());
-        redacted(group, rule.told, resource, Some(sealed.removed), draft)?;
+    if removed > 0 {
+        let resource = Resource::new("tenant", told.to_string());
+        redacted(group, told, resource, Some(removed), draft)?;
     }
-    Ok(sealed)
+    Ok(removed)
 }
 
 /// Rewrites a batch with the details that are kept.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use arbiter_core::model::{Json, OutboxId, Timestamp};
+use arbiter_core::model::{Json, OutboxId, TaskId, TenantId, Timestamp};
 use arbiter_core::ports::{Outbox, OutboxEntry, StoreError};
 use async_trait::async_trait;
 use rusqlite::params;
@@ -61,6 +61,31 @@ impl Outbox for SqliteStore {
         })
         .await
     }
+
+    async fn clear(&self, tenant: TenantId, tasks: Option<&[TaskId]>) -> Result<usize, StoreError> {
+        let tasks = tasks.map(<[TaskId]>::to_vec);
+        self.write("clear outbox entries", 128, move |group| {
+            let cleared = clear(group, tenant, tasks.as_deref())?;
+            if cleared > 0 {
+                group.scrub();
+            }
+            Ok(cleared)
+        })
+        .await
+    }
+}
+
+fn clear(group: &Group<'_>, tenant: TenantId, tasks: Option<&[TaskId]>) -> Result<usize, Fault> {
+    let Some(tasks) = tasks else {
+        let mut all = group.statement("DELETE FROM outbox WHERE tenant = ?1")?;
+        return Ok(all.execute([tenant.as_bytes()])?);
+    };
+    let mut cleared = 0;
+    for task in tasks {
+        let mut one = group.statement("DELETE FROM outbox WHERE tenant = ?1 AND task = ?2")?;
+        cleared += one.execute(params![tenant.as_bytes(), task.as_bytes()])?;
+    }
+    Ok(cleared)
 }
 
 fn take(group: &Group<'_>, topic: &str, limit: usize, lease: Duration) -> Result<Vec<OutboxEntry>, Fault> {

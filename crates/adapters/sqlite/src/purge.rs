@@ -17,7 +17,7 @@ pub(crate) const CLOSED: &str = "SELECT n, status FROM task INDEXED BY task_clos
      WHERE closed_at IS NOT NULL AND closed_at < ?1 ORDER BY closed_at, id LIMIT ?2";
 
 /// The closed tasks of a tenant, by id.
-pub(crate) const OF_TENANT: &str = "SELECT n, status FROM task INDEXED BY task_list
+pub(crate) const OF_TENANT: &str = "SELECT n, status FROM task INDEXED BY task_closed_of
      WHERE tenant = ?1 AND closed_at IS NOT NULL ORDER BY id LIMIT ?2";
 
 /// Deletes tasks that only retention keeps; gives how many.
@@ -27,21 +27,41 @@ pub(crate) fn purge(group: &mut Group<'_>, retention: &Retention) -> Result<usiz
         group.scrub();
     }
     let mut counts: BTreeMap<TenantId, u64> = BTreeMap::new();
+    let mut deleted = 0;
     for row in &rows {
+        if is_held_by_its_key(group, retention, row)? {
+            continue;
+        }
         delete(group, row)?;
+        deleted += 1;
         *counts.entry(row.task.tenant).or_default() += 1;
     }
     for (tenant, count) in counts {
         let record = record(group, retention, tenant, count);
         group.leaf(record)?;
     }
-    if !rows.is_empty() {
+    if deleted > 0 {
         put_outbox(group, &retention.effects.outbox)?;
     }
     if let Purge::Tenant(tenant) = retention.which {
         forget(group, tenant)?;
     }
-    Ok(rows.len())
+    Ok(deleted)
+}
+
+/// Whether a repeat of the task's submission must find it yet.
+fn is_held_by_its_key(group: &Group<'_>, retention: &Retention, row: &TaskRow) -> Result<bool, Fault> {
+    if retention
+        .keyed_before
+        .is_none_or(|before| row.task.submitted_at < before)
+    {
+        return Ok(false);
+    }
+    let key: Option<Option<String>> = group
+        .statement("SELECT idempotency_key FROM task_spec WHERE n = ?1")?
+        .query_row([row.n], |row| row.get(0))
+        .optional()?;
+    Ok(key.flatten().is_some())
 }
 
 fn found(group: &Group<'_>, retention: &Retention) -> Result<Vec<TaskRow>, Fault> {

@@ -251,13 +251,19 @@ pub(crate) fn put_outbox(group: &Group<'_>, entries: &[NewOutboxEntry]) -> Resul
     for entry in entries {
         group
             .statement(
-                "INSERT INTO outbox (id, topic, due_at, body) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+                "INSERT INTO outbox (id, topic, due_at, body, tenant, task) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT DO NOTHING",
             )?
             .execute(params![
                 entry.id.as_bytes(),
                 entry.topic,
                 group.now.as_micros(),
-                entry.body.as_str()
+                entry.body.as_str(),
+                entry.about.map(|(tenant, _)| *tenant.as_bytes()),
+                entry
+                    .about
+                    .and_then(|(_, task)| task)
+                    .map(|task| *task.as_bytes()),
             ])?;
     }
     Ok(())

@@ -11,6 +11,7 @@ use crate::error::OpenError;
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_init.sql"),
     include_str!("../migrations/0002_agent_seen.sql"),
+    include_str!("../migrations/0003_outbox_about.sql"),
 ];
 
 /// Marks the file as ours ("Arbi").

@@ -290,6 +290,9 @@ fn serve(
     answers: &Answers,
     readers: Vec<JoinHandle<()>>,
 ) {
+    if writer.is_to_scrub() {
+        writer.scrub(clock.now());
+    }
     while let Some(mut jobs) = next_group(&mut queue, &mut writer, clock) {
         loop {
             let answered = writer.commit(jobs, clock.now());

@@ -100,7 +100,8 @@ impl Writer {
             open: Some(open),
             leaves: Leaves::default(),
             lock: Some(lock),
-            scrub_at: None,
+            // What an earlier process erased may be in its log of writes yet.
+            scrub_at: Some(Timestamp::from_micros(i64::MIN)),
         })
     }
 

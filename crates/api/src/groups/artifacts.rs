@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use arbiter_core::model::{Digest, Operation as Action};
+use arbiter_core::model::{Digest, Operation as Action, Principal};
 use arbiter_core::ports::{BoxError, ByteSource, Stored};
 use arbiter_wire::http::{ArtifactPageView, ArtifactQuotaView, ArtifactView};
 use async_trait::async_trait;
@@ -15,7 +15,7 @@ use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Shown};
 use crate::body::{Query, announced, stream, too_slow, within};
 use crate::cursor::{self, Cursors, PageQuery};
 use crate::failure::Failure;
@@ -83,6 +83,9 @@ struct Pieces {
     body: BodyDataStream,
     expected: Digest,
     hash: Sha256,
+    /// Who sends it, and what was shown for that: it is looked at again at the end, which may come much later.
+    caller: Principal,
+    shown: Shown,
     /// What was wrong with what was sent, for the caller.
     told: Arc<OnceLock<&'static str>>,
 }
@@ -95,6 +98,7 @@ impl Pieces {
     }
 }
 
+const NOT_ANY_MORE: &str = "may not be stored any more";
 const TOO_SLOW: &str = "took too long to arrive";
 const OTHER_DIGEST: &str = "is not the content of the digest in the path";
 
@@ -106,7 +110,18 @@ impl ByteSource for Pieces {
             Some(None) => {
                 let found: [u8; 32] = self.hash.clone().finalize().into();
                 if found == *self.expected.as_bytes() {
-                    Ok(None)
+                    let allowed = self.shown.authenticate(&self.api).await.is_ok()
+                        && self
+                            .api
+                            .queue()
+                            .permit(&self.caller, Action::ArtifactPut)
+                            .await
+                            .is_ok();
+                    if allowed {
+                        Ok(None)
+                    } else {
+                        self.refuse(NOT_ANY_MORE)
+                    }
                 } else {
                     self.refuse(OTHER_DIGEST)
                 }
@@ -123,6 +138,7 @@ impl ByteSource for Pieces {
 async fn put(
     State(api): State<Api>,
     Caller(caller): Caller,
+    shown: Shown,
     Path(digest): Path<String>,
     request: Request,
 ) -> Result<Json<ArtifactView>, Failure> {
@@ -138,11 +154,14 @@ async fn put(
         body: stream(request)?.into_data_stream(),
         expected: digest,
         hash: Sha256::new(),
+        caller: caller.clone(),
+        shown,
         told: Arc::clone(&told),
     };
     let stored = api.parts().artifacts.put(caller.tenant, &mut source, limit).await;
     let stored = stored.map_err(|error| match told.get() {
         Some(&TOO_SLOW) => too_slow(),
+        Some(&NOT_ANY_MORE) => Failure::new("forbidden", "the principal may not store files any more"),
         Some(what) => Failure::invalid("body", what),
         None => error.into(),
     })?;

@@ -43,6 +43,9 @@ pub struct Seal {
     pub before: Option<Timestamp>,
     /// Only those about one of these, or by it.
     pub about: Option<Vec<SealSubject>>,
+    /// And those about a task that this principal submitted, as far as the entry that says so was looked at by the same
+    /// call; the call gives the tasks, for the calls after it.
+    pub submitted_by: Option<PrincipalId>,
     /// Whose record it is, if anything is removed.
     pub told: TenantId,
     /// From this index on.
@@ -61,10 +64,12 @@ pub enum SealSubject {
 }
 
 /// What a seal did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sealed {
     /// How many details were removed.
     pub removed: u64,
+    /// The tasks that were found to be submitted by the principal that the rule names.
+    pub submitted: Vec<TaskId>,
     /// Where to go on; none when the end of the log, or the first entry that is too young, was reached.
     pub next: Option<u64>,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::model::{Json, OutboxId, Timestamp};
+use crate::model::{Json, OutboxId, TaskId, TenantId, Timestamp};
 
 /// Hands out entries that were committed together with what they tell of.
 ///
@@ -26,6 +26,10 @@ pub trait Outbox: Send + Sync + 'static {
 
     /// Sets an entry aside for good, with the reason.
     async fn quarantine(&self, id: OutboxId, reason: &str) -> Result<(), StoreError>;
+
+    /// Removes entries about these tasks of a tenant, or all that are about the tenant, leased and quarantined ones among
+    /// them; gives how many. What was removed cannot be read from the store's files afterwards.
+    async fn clear(&self, tenant: TenantId, tasks: Option<&[TaskId]>) -> Result<usize, StoreError>;
 }
 
 /// A leased entry.

@@ -308,6 +308,8 @@ pub struct NewOutboxEntry {
     pub id: OutboxId,
     /// Which deliverer takes it.
     pub topic: String,
+    /// The tenant that it tells of, and the task, so that it goes when they are erased.
+    pub about: Option<(TenantId, Option<TaskId>)>,
     /// What to deliver.
     pub body: Json,
 }
@@ -364,6 +366,9 @@ pub struct DueDone {
 pub struct Retention {
     /// Which tasks.
     pub which: Purge,
+    /// Tasks with an idempotency key that were submitted at this moment or later stay: a repeat of their submission must
+    /// find them.
+    pub keyed_before: Option<Timestamp>,
     /// At most so many.
     pub limit: usize,
     /// Who and what for the audit log.

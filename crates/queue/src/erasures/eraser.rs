@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arbiter_core::model::{NodeId, TenantScope};
+use arbiter_core::model::{NodeId, TaskId, TenantId, TenantScope};
 use arbiter_core::ports::{
-    AgentRegistry, ArtifactStore, AuditLog, BoxError, Clock, LeaseStore, StopSignal, StoreError, TaskReader,
-    TaskStore, Wakeups,
+    AgentRegistry, ArtifactStore, AuditLog, BoxError, Clock, LeaseStore, Outbox, StopSignal, StoreError,
+    TaskReader, TaskStore, Wakeups,
 };
 use futures_util::{FutureExt as _, select_biased};
 
@@ -43,6 +43,8 @@ pub struct EraserParts {
     pub agents: Arc<dyn AgentRegistry>,
     /// Keeps files.
     pub artifacts: Arc<dyn ArtifactStore>,
+    /// Keeps what is to be told outside.
+    pub outbox: Arc<dyn Outbox>,
     /// The audit log.
     pub audit: Arc<dyn AuditLog>,
     /// Says which node erases.
@@ -64,6 +66,8 @@ pub struct EraserSettings {
     pub records: usize,
     /// How many entries of the audit log are looked at together; 10 000.
     pub entries: usize,
+    /// How long after it was asked for an erasure begins: calls that were let in before have ended then; 2 s.
+    pub settle: Duration,
     /// For how long a node is the eraser unless it says so again; 45 s.
     pub lease: Duration,
     /// How long to wait for attempts to give back their slots, before a look at them; 1 s.
@@ -80,6 +84,7 @@ impl Default for EraserSettings {
             tasks: 500,
             records: 200,
             entries: 10_000,
+            settle: Duration::from_secs(2),
             lease: Duration::from_secs(45),
             pause: Duration::from_secs(1),
             longest_wait: Duration::from_secs(30),
@@ -97,6 +102,15 @@ pub struct ErasureRound {
     pub open: usize,
     /// How long to wait before the next one, unless another erasure is asked for.
     pub wait: Duration,
+}
+
+/// How far a pass over the audit log is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Place {
+    /// The next entry.
+    pub(super) from: u64,
+    /// The tasks of the person that were met on the way.
+    pub(super) tasks: Vec<TaskId>,
 }
 
 /// What a step of one erasure came to.
@@ -126,8 +140,11 @@ pub(super) enum StepError {
 pub struct Eraser {
     pub(super) parts: EraserParts,
     pub(super) settings: EraserSettings,
-    /// Where in the audit log each erasure is. Soft: begun anew after a crash.
-    pub(super) places: Mutex<BTreeMap<String, u64>>,
+    /// Where in the audit log each erasure is, by its id and the revision of its record. Soft: a pass that was broken
+    /// off by a crash, or by another node's turn, is begun anew.
+    pub(super) places: Mutex<BTreeMap<(String, u64), Place>>,
+    /// Where the next round goes on, so that erasures that cannot go on keep no other ones waiting.
+    after: Mutex<Option<(TenantId, String)>>,
 }
 
 impl std::fmt::Debug for Eraser {
@@ -145,6 +162,7 @@ impl Eraser {
             parts,
             settings,
             places: Mutex::new(BTreeMap::new()),
+            after: Mutex::new(None),
         }
     }
 
@@ -218,18 +236,23 @@ impl Eraser {
         }
         let open = Some((STATE, OPEN.to_owned()));
         let records = &parts.erasures.records;
-        let found = records.list::<Body>(TenantScope::All, open, None, ROUND).await?;
+        let after = self.after.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_first = after.is_none();
+        let found = records.list::<Body>(TenantScope::All, open, after, ROUND).await?;
         let is_full = found.len() == ROUND;
+        let last = found.last().filter(|_| is_full);
+        let next = last.map(|kept| (kept.tenant, kept.id.clone()));
+        *self.after.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        if is_full || !is_first {
+            // There are others, before or behind.
+            round.wait = self.settings.pause;
+        }
         for kept in found {
             let id = kept.id.clone();
             match self.step(kept).await {
                 Ok(Step::Finished) => {
                     round.finished += 1;
-                    self.forget(&id);
                     tracing::info!(event = "erasure_finished", erasure.id = %id, "an erasure is finished");
-                    if is_full {
-                        round.wait = Duration::ZERO;
-                    }
                     continue;
                 }
                 Ok(Step::More) => round.wait = Duration::ZERO,
@@ -257,10 +280,5 @@ impl Eraser {
             tracing::debug!(event = "erasure_step", tenant.id = %tenant, "an erasure went on");
         }
         Ok(step)
-    }
-
-    fn forget(&self, id: &str) {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        places.remove(id);
     }
 }

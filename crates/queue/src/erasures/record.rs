@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use arbiter_core::model::{ErasureId, PrincipalId, TaskId, TenantId, Timestamp};
+use arbiter_core::model::{Digest, ErasureId, PrincipalId, TaskId, TenantId, Timestamp};
 use arbiter_core::ports::{DocumentWrite, Precondition, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -10,11 +10,10 @@ use crate::records::{Kept, Shelf, VERSION, corrupt};
 
 /// What the record's kind is called in the store.
 pub(crate) const KIND: &str = "erasure";
-/// The declared values: whether it goes on, and what it is about.
+/// The declared value of those that go on.
 pub(super) const STATE: &str = "state";
-pub(super) const SUBJECT: &str = "subject";
 pub(super) const OPEN: &str = "open";
-/// How long the record of a finished erasure is kept.
+/// How long the record of a finished erasure is kept, and found by who asks again.
 const KEPT: Duration = Duration::from_hours(24 * 30);
 
 /// What is erased.
@@ -73,7 +72,7 @@ pub enum ErasureStage {
     Finding,
     /// Tasks are withdrawn and deleted, as soon as no attempt at them holds a slot.
     Tasks,
-    /// Agents, artifacts, principals, keys and other records are deleted.
+    /// Agents, artifacts, schedules, principals, keys and other records are deleted.
     Records,
     /// Details are removed from the audit log.
     Log,
@@ -103,7 +102,7 @@ pub struct Erasure {
     pub tenant: TenantId,
     /// What is erased.
     pub subject: ErasureSubject,
-    /// Why.
+    /// Why; empty when it is finished, because the reason may name what was erased. The audit log of who asked has it.
     pub reason: String,
     /// By whom it was asked for.
     pub requested_by: PrincipalId,
@@ -175,11 +174,20 @@ impl Body {
                 content.expires_at = Some(Timestamp::from_micros(at).plus(KEPT));
             } else {
                 content.index.push((STATE, OPEN.to_owned()));
-                content.index.push((SUBJECT, self.subject.clone()));
             }
         }
         Ok(write)
     }
+}
+
+/// The id of the erasure of a subject, so that asking again finds it: the first 16 bytes of SHA-256(`erasure` ‖ tenant ‖
+/// subject).
+pub(super) fn id_of(tenant: TenantId, subject: ErasureSubject) -> ErasureId {
+    let key = subject.key();
+    let digest = Digest::of(&[b"erasure".as_slice(), tenant.as_bytes(), key.as_bytes()].concat());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest.as_bytes()[..16]);
+    ErasureId::from_bytes(bytes)
 }
 
 /// Reads a stored erasure.

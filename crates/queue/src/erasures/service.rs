@@ -1,20 +1,27 @@
 //! Asking for an erasure, and how far it is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arbiter_core::model::{
-    ErasureId, Json, Operation, Principal, PrincipalId, RecordDraft, Resource, TaskId, TenantId, TenantScope,
+    ErasureId, Json, Operation, Principal, PrincipalId, RecordDraft, RecordOutcome, Resource, TaskId,
+    TenantId, TenantScope,
 };
-use arbiter_core::ports::{DocumentWrite, Documents, Effects, Precondition, StoreError};
+use arbiter_core::ports::{
+    AuditQuery, DocumentError, DocumentWrite, Documents, Effects, Precondition, StoreError,
+};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::record::{self, Body, Erasure, ErasureSubject, KIND, SUBJECT};
+use super::record::{self, Body, Erasure, ErasureSubject, KIND};
 use crate::error::QueueError;
 use crate::principals::{Principals, covers};
 use crate::records::{Kept, RecordError, Shelf};
 use crate::service::SecureQueue;
 use crate::validate;
+
+/// So many pages of the log, of 20 000 entries each, are looked through for a task that is not stored any more.
+const PAGES: usize = 50;
 
 /// An erasure that a call asked for, or had been asked for before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +59,7 @@ impl Erasures {
     }
 
     /// Asks for an erasure. It goes on in the background; what of the subject is open is withdrawn, and a principal can do
-    /// nothing from now on. Asked again while it goes on, the same one is given.
+    /// nothing from now on. Asked again while its record is kept, which is for 30 days after its end, the same one is given.
     ///
     /// # Errors
     /// See [`RecordError`]. What does not exist in the tenant is not found; nobody erases itself, or a principal that may
@@ -82,11 +89,9 @@ impl Erasures {
         why: String,
     ) -> Result<Requested, RecordError> {
         validate::reason(&self.queue.settings.fields, &why)?;
-        if let Some(erasure) = self.going_on(tenant, subject).await? {
-            return Ok(Requested {
-                erasure,
-                repeated: true,
-            });
+        let id = record::id_of(tenant, subject).to_string();
+        if let Some(known) = self.known(tenant, &id).await? {
+            return Ok(known);
         }
         let mut writes = Vec::new();
         match subject {
@@ -97,14 +102,27 @@ impl Erasures {
             ErasureSubject::Principal(id) => writes.push(self.disabled(by, tenant, id).await?),
         }
         let ports = &self.queue.ports;
-        let id = ports.ids.erasure().to_string();
         let why = self.queue.content.reason(why);
         let body = Body::new(subject, why.clone(), by.id, ports.clock.now());
         writes.insert(0, body.write(&self.records, tenant, &id, Precondition::Absent)?);
         let detail = json!({"schema": "erasure/1", "subject": body.subject, "reason": why});
         let draft = RecordDraft::by(by.id, Operation::TenantErase).with_detail(Json::of(&detail));
         let _forgotten = self.principals.known().forgetting();
-        self.records.documents.write(writes, Effects::of(draft)).await?;
+        let written = self.records.documents.write(writes, Effects::of(draft)).await;
+        match written {
+            // The same call, twice at once.
+            Err(DocumentError::Precondition { key, .. }) if key.kind == KIND => {
+                return self.known(tenant, &id).await?.ok_or(RecordError::NOT_FOUND);
+            }
+            // Somebody changed the principal in between.
+            Err(DocumentError::Precondition { .. }) => {
+                return Err(RecordError::Queue(QueueError::Unavailable {
+                    retry_after: Duration::from_millis(100),
+                    source: "the principal was changed at the same time".into(),
+                }));
+            }
+            written => written?,
+        };
         self.wake();
         let kept = Kept {
             tenant,
@@ -126,7 +144,7 @@ impl Erasures {
         why: String,
     ) -> Result<DocumentWrite, StoreError> {
         let ports = &self.queue.ports;
-        let id = ports.ids.erasure().to_string();
+        let id = record::id_of(tenant, ErasureSubject::Tenant).to_string();
         let body = Body::new(ErasureSubject::Tenant, why, by.id, ports.clock.now());
         body.write(&self.records, tenant, &id, Precondition::Absent)
     }
@@ -136,26 +154,41 @@ impl Erasures {
         self.asked.notify_one();
     }
 
-    /// The erasure of a subject that goes on.
-    async fn going_on(
-        &self,
-        tenant: TenantId,
-        subject: ErasureSubject,
-    ) -> Result<Option<Erasure>, StoreError> {
-        let index = Some((SUBJECT, subject.key()));
-        let scope = TenantScope::Tenant(tenant);
-        let found = self.records.list::<Body>(scope, index, None, 1).await?;
-        found.first().map(record::erasure).transpose()
+    /// The erasure that was asked for before.
+    async fn known(&self, tenant: TenantId, id: &str) -> Result<Option<Requested>, StoreError> {
+        let found = self.records.get::<Body>(tenant, id).await?;
+        let erasure = found.as_ref().map(record::erasure).transpose()?;
+        Ok(erasure.map(|erasure| Requested {
+            erasure,
+            repeated: true,
+        }))
     }
 
+    /// Whether the task is there, or was: what the log tells of a purged one can be erased as well.
     async fn must_exist(&self, tenant: TenantId, task: TaskId) -> Result<(), RecordError> {
         let scope = TenantScope::Tenant(tenant);
-        let found = self.queue.ports.reader.get(scope, &[task]).await?;
+        let ports = &self.queue.ports;
+        let found = ports.reader.get(scope, &[task]).await?;
         if found.into_iter().flatten().next().is_some() {
-            Ok(())
-        } else {
-            Err(RecordError::NOT_FOUND)
+            return Ok(());
         }
+        let mut query = AuditQuery {
+            resource: Some(task.to_string()),
+            outcome: Some(RecordOutcome::Done.word().to_owned()),
+            limit: 1_000,
+            ..AuditQuery::default()
+        };
+        for _ in 0..PAGES {
+            let page = ports.audit.search(scope, query.clone()).await?;
+            if !page.entries.is_empty() {
+                return Ok(());
+            }
+            query.before = page.next;
+            if page.next.is_none() {
+                break;
+            }
+        }
+        Err(RecordError::NOT_FOUND)
     }
 
     /// The write that keeps a principal from doing anything more.

@@ -7,25 +7,28 @@ use arbiter_core::model::{
     CommandId, Operation, PrincipalId, RecordDraft, StoredTask, TaskId, TenantId, TenantScope,
 };
 use arbiter_core::ports::{
-    AgentQuery, Clearance, Cleared, Documents, Effects, Hint, Precondition, Purge, Retention, Seal,
-    SealSubject, StoreError, TaskQuery, Transition,
+    AgentQuery, Clearance, Cleared, DocumentKey, Documents, Effects, Hint, Precondition, Purge, Retention,
+    Seal, SealSubject, StoreError, TaskQuery, Transition,
 };
 
-use super::eraser::{Eraser, Step, StepError};
+use super::eraser::{Eraser, Place, Step, StepError};
 use super::record::{self, Body, Erasure, ErasureStage, ErasureSubject, KIND};
-use crate::records::{Kept, corrupt};
-use crate::tenants;
+use crate::records::{Kept, Shelf, corrupt};
+use crate::{schedules, tenants};
 
-/// So many transitions are applied together.
+/// So many principals are deleted together.
 const BATCH: usize = 100;
-/// So many pages of tasks are looked at in one step.
-const PAGES: usize = 10;
-const PAGE: usize = 1_000;
+/// So many pages of tasks are looked at in one step. A task comes with its input, so pages are small.
+const PAGES: usize = 40;
+const PAGE: usize = 25;
 
 impl Eraser {
     /// Takes an erasure one bounded step further.
     pub(super) async fn work(&self, mut kept: Kept<Body>) -> Result<Step, StepError> {
         let erasure = record::erasure(&kept)?;
+        if self.parts.clock.now() < erasure.requested_at.plus(self.settings.settle) {
+            return Ok(Step::Wait);
+        }
         match kept.body.stage {
             ErasureStage::Finding => {
                 self.find(&erasure, &mut kept.body).await?;
@@ -33,7 +36,7 @@ impl Eraser {
             }
             ErasureStage::Tasks => match self.tasks(&erasure, &kept.body).await? {
                 Step::Finished if kept.body.last => kept.body.stage = ErasureStage::Records,
-                Step::Finished => kept.body.stage = ErasureStage::Log,
+                Step::Finished => kept.body.stage = ErasureStage::Finding,
                 step => return Ok(step),
             },
             ErasureStage::Records => match self.records(&erasure).await? {
@@ -41,8 +44,7 @@ impl Eraser {
                 step => return Ok(step),
             },
             ErasureStage::Log => match self.log(&erasure, &kept).await? {
-                Step::Finished if kept.body.last => return self.end(&erasure, kept).await,
-                Step::Finished => kept.body.stage = ErasureStage::Finding,
+                Step::Finished => return self.end(&erasure, kept).await,
                 step => return Ok(step),
             },
             ErasureStage::Done => return self.end(&erasure, kept).await,
@@ -80,7 +82,7 @@ impl Eraser {
         for _ in 0..PAGES {
             let query = TaskQuery {
                 after,
-                limit: PAGE.min(self.settings.tasks),
+                limit: PAGE,
                 ..TaskQuery::default()
             };
             let scope = TenantScope::Tenant(erasure.tenant);
@@ -106,6 +108,11 @@ impl Eraser {
             let ids: Result<Vec<TaskId>, _> = ids.collect();
             Purge::Tasks(erasure.tenant, ids.map_err(|error| corrupt(KIND, error))?)
         };
+        let about = match &which {
+            Purge::Tasks(_, ids) => Some(ids.as_slice()),
+            _ => None,
+        };
+        self.parts.outbox.clear(erasure.tenant, about).await?;
         // With its last task a tenant's lanes and counters go.
         let purged = self.purge(erasure, which.clone()).await?;
         if purged >= self.settings.tasks {
@@ -120,6 +127,7 @@ impl Eraser {
 
     async fn purge(&self, erasure: &Erasure, which: Purge) -> Result<usize, StoreError> {
         let retention = Retention {
+            keyed_before: None,
             which,
             limit: self.settings.tasks,
             effects: Effects::of(draft(erasure)),
@@ -127,40 +135,53 @@ impl Eraser {
         self.parts.store.purge(retention).await
     }
 
-    /// Withdraws what is open. Gives how many tasks there are yet, and how many of them were open.
+    /// Withdraws what is open, page by page. Gives how many tasks there are yet, and how many of them were open, as far as
+    /// one step looks.
     async fn withdraw(&self, erasure: &Erasure, which: &Purge) -> Result<(usize, usize), StoreError> {
         let scope = TenantScope::Tenant(erasure.tenant);
         let reader = &self.parts.reader;
-        let found: Vec<StoredTask> = match which {
-            Purge::Tasks(_, ids) => reader.get(scope, ids).await?.into_iter().flatten().collect(),
-            _ => {
-                let (mut found, mut after) = (Vec::new(), None);
-                for _ in 0..PAGES {
-                    let query = TaskQuery {
-                        after,
-                        limit: PAGE,
-                        ..TaskQuery::default()
-                    };
-                    let page = reader.list(scope, query).await?;
-                    found.extend(page.tasks);
-                    after = page.next;
-                    if after.is_none() {
-                        break;
-                    }
-                }
-                found
+        let (mut left, mut open) = (0, 0);
+        if let Purge::Tasks(_, ids) = which {
+            for ids in ids.chunks(PAGE) {
+                let found = reader.get(scope, ids).await?.into_iter().flatten().collect();
+                let (there, cancelled) = self.cancel(erasure, found).await?;
+                (left, open) = (left + there, open + cancelled);
             }
-        };
-        let open = found.iter().filter(|stored| !stored.task.state.is_closed());
-        let open: Vec<Transition> = open.map(|stored| cancel(erasure, stored)).collect();
-        for batch in open.chunks(BATCH) {
-            // One that moved meanwhile is found again.
-            self.parts.store.apply(batch.to_vec()).await?;
+        } else {
+            let mut after = None;
+            for _ in 0..PAGES {
+                let query = TaskQuery {
+                    after,
+                    limit: PAGE,
+                    ..TaskQuery::default()
+                };
+                let page = reader.list(scope, query).await?;
+                let (there, cancelled) = self.cancel(erasure, page.tasks).await?;
+                (left, open) = (left + there, open + cancelled);
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            // What lies behind is there as well.
+            left += usize::from(after.is_some());
         }
-        if !open.is_empty() {
+        if open > 0 {
             self.parts.wakeups.publish(&[Hint::Agents]);
         }
-        Ok((found.len(), open.len()))
+        Ok((left, open))
+    }
+
+    /// Withdraws those of the tasks that are open. Gives how many there are, and how many were open.
+    async fn cancel(&self, erasure: &Erasure, found: Vec<StoredTask>) -> Result<(usize, usize), StoreError> {
+        let open = found.iter().filter(|stored| !stored.task.state.is_closed());
+        let open: Vec<Transition> = open.map(|stored| cancel(erasure, stored)).collect();
+        let counts = (found.len(), open.len());
+        if !open.is_empty() {
+            // One that moved meanwhile is found again.
+            self.parts.store.apply(open).await?;
+        }
+        Ok(counts)
     }
 
     /// Deletes what belongs to the subject beside its tasks.
@@ -168,6 +189,10 @@ impl Eraser {
         match erasure.subject {
             ErasureSubject::Task(_) => Ok(Step::Finished),
             ErasureSubject::Principal(id) => {
+                let schedules = self.schedules_of(erasure.tenant, id).await?;
+                if !schedules.is_empty() {
+                    self.clear(erasure, Cleared::Keys(schedules)).await?;
+                }
                 self.principals(erasure, &[id]).await?;
                 Ok(Step::Finished)
             }
@@ -184,6 +209,26 @@ impl Eraser {
         }
         let _forgotten = self.parts.keys.principals().known().forgetting();
         self.clear(erasure, Cleared::Keys(keys)).await
+    }
+
+    /// The documents of the schedules that somebody made, or that act as somebody.
+    async fn schedules_of(&self, tenant: TenantId, id: PrincipalId) -> Result<Vec<DocumentKey>, StoreError> {
+        #[derive(serde::Deserialize)]
+        struct Owned {
+            created_by: String,
+            acts_as: String,
+        }
+        let own = id.to_string();
+        let documents = &self.parts.erasures.records.documents;
+        let records = Shelf::new(documents, schedules::KIND);
+        let states = Shelf::new(documents, schedules::STATE_KIND);
+        let all = records.all::<Owned>(TenantScope::Tenant(tenant)).await?;
+        let theirs = all
+            .iter()
+            .filter(|kept| kept.body.created_by == own || kept.body.acts_as == own);
+        Ok(theirs
+            .flat_map(|kept| [records.key(tenant, &kept.id), states.key(tenant, &kept.id)])
+            .collect())
     }
 
     async fn clear(&self, erasure: &Erasure, which: Cleared) -> Result<usize, StoreError> {
@@ -274,39 +319,39 @@ impl Eraser {
         Ok(removed)
     }
 
-    /// Removes details from the audit log.
+    /// Removes details from the audit log, in one pass. What a person submitted is known from the log itself: tasks that
+    /// were purged before stand there as well.
     async fn log(&self, erasure: &Erasure, kept: &Kept<Body>) -> Result<Step, StepError> {
-        let about = match erasure.subject {
-            ErasureSubject::Tenant => None,
-            ErasureSubject::Task(task) => Some(vec![SealSubject::Task(task)]),
+        let at = (kept.id.clone(), kept.revision);
+        let mut place = self.place(&at);
+        let (about, submitted_by) = match erasure.subject {
+            ErasureSubject::Tenant => (None, None),
+            ErasureSubject::Task(task) => (Some(vec![SealSubject::Task(task)]), None),
             ErasureSubject::Principal(person) => {
-                let tasks = kept
-                    .body
-                    .tasks
-                    .iter()
-                    .map(|task| task.parse().map(SealSubject::Task));
-                let mut about: Vec<SealSubject> = tasks
-                    .collect::<Result<_, _>>()
-                    .map_err(|error| corrupt(KIND, error))?;
-                about.push(SealSubject::Principal(person));
-                Some(about)
+                let tasks = place.tasks.iter().copied().map(SealSubject::Task);
+                let about = tasks.chain([SealSubject::Principal(person)]).collect();
+                (Some(about), Some(person))
             }
         };
-        let from = self.place(&kept.id);
         let rule = Seal {
             scope: TenantScope::Tenant(erasure.tenant),
             before: None,
             about,
+            submitted_by,
             told: erasure.tenant,
-            from,
+            from: place.from,
             limit: self.settings.entries,
         };
         let sealed = self.parts.audit.seal(rule, draft(erasure)).await?;
-        self.set_place(&kept.id, sealed.next.unwrap_or(0));
-        Ok(match sealed.next {
-            Some(_) => Step::More,
-            None => Step::Finished,
-        })
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(next) = sealed.next else {
+            places.remove(&at);
+            return Ok(Step::Finished);
+        };
+        place.from = next;
+        place.tasks.extend(sealed.submitted);
+        places.insert(at, place);
+        Ok(Step::More)
     }
 
     async fn end(&self, erasure: &Erasure, mut kept: Kept<Body>) -> Result<Step, StepError> {
@@ -315,19 +360,15 @@ impl Eraser {
         }
         kept.body.stage = ErasureStage::Done;
         kept.body.tasks.clear();
+        kept.body.reason.clear();
         kept.body.finished_at = Some(self.parts.clock.now().as_micros());
         self.keep(erasure, &kept).await?;
         Ok(Step::Finished)
     }
 
-    fn place(&self, id: &str) -> u64 {
+    fn place(&self, at: &(String, u64)) -> Place {
         let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        places.get(id).copied().unwrap_or(0)
-    }
-
-    fn set_place(&self, id: &str, place: u64) {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        places.insert(id.to_owned(), place);
+        places.get(at).cloned().unwrap_or_default()
     }
 
     fn documents(&self) -> &dyn Documents {

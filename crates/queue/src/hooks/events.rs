@@ -144,6 +144,7 @@ fn of_turn(turn: &Turn, task: Option<&StoredTask>, hooks: &[Hook], now: Timestam
         Some(NewOutboxEntry {
             id,
             topic: TOPIC.to_owned(),
+            about: Some((turn.tenant, Some(turn.task))),
             body,
         })
     })

@@ -421,6 +421,7 @@ impl Hooks {
             outbox: vec![NewOutboxEntry {
                 id: self.queue.ports.ids.outbox(),
                 topic: TOPIC.to_owned(),
+                about: Some((tenant, Some(task.task.id))),
                 body,
             }],
         };

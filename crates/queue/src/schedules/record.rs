@@ -12,7 +12,7 @@ use crate::repeats::MadeOf;
 use crate::submission::Submission;
 
 /// What the record's kind is called in the store.
-pub(super) const KIND: &str = "schedule";
+pub(crate) const KIND: &str = "schedule";
 
 /// What happens with instants that nobody was there to meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -9,7 +9,7 @@ use super::record::{ScheduleProgress, bad};
 use crate::records::{Shelf, VERSION};
 
 /// What the document's kind is called in the store.
-pub(super) const KIND: &str = "schedule_state";
+pub(crate) const KIND: &str = "schedule_state";
 /// The declared value by which due schedules are found: the hour since 1970 in which something is to be done.
 pub(super) const DUE_HOUR: &str = "due_hour";
 const MICROS_OF_HOUR: i64 = 3_600_000_000;

@@ -1,6 +1,8 @@
 //! Deleting a tenant: it is refused for good at once, and its data is erased in the background.
 
-use arbiter_core::model::{AuditAction, Json, Operation, Principal, RecordDraft, Resource, TenantId};
+use arbiter_core::model::{
+    AuditAction, Json, Operation, Principal, Record, RecordDraft, RecordOutcome, Resource, TenantId,
+};
 use arbiter_core::ports::{DocumentError, Effects, Precondition, StoreError};
 use serde_json::json;
 
@@ -65,12 +67,30 @@ impl Tenants {
             self.erasures.of_tenant(principal, id, why.clone())?,
         ];
         let detail = json!({"schema": "tenant/1", "change": "deleted", "reason": why});
+        // The deleted tenant's own entries lose their details: who asks later why it is gone finds this one.
+        self.queue.append(self.asked(principal, id, &detail)).await?;
         let draft = RecordDraft::by(principal.id, Operation::TenantDelete).with_detail(Json::of(&detail));
         self.records.documents.write(writes, Effects::of(draft)).await?;
         kept.revision += 1;
         self.board.refresh().await?;
         self.erasures.wake();
         Ok(record::tenant(&kept)?)
+    }
+
+    /// The record of a deletion in the tenant of who asks for it.
+    fn asked(&self, principal: &Principal, id: TenantId, detail: &serde_json::Value) -> Record {
+        Record {
+            at: self.queue.ports.clock.now(),
+            tenant: principal.tenant,
+            principal: Some(principal.id),
+            operation: Some(Operation::TenantDelete),
+            actions: vec![AuditAction::Erased],
+            resource: Resource::new(KIND, id.to_string()),
+            outcome: RecordOutcome::Done,
+            reason: None,
+            count: None,
+            detail: Some(Json::of(detail)),
+        }
     }
 
     /// Notes that the data of a deleted tenant is erased.

@@ -55,7 +55,10 @@ impl Bench {
             world,
             erasures,
             tenants,
-            settings: EraserSettings::default(),
+            settings: EraserSettings {
+                settle: Duration::ZERO,
+                ..EraserSettings::default()
+            },
         }
     }
 
@@ -70,6 +73,7 @@ impl Bench {
             reader: Arc::clone(store) as _,
             agents: Arc::clone(store) as _,
             artifacts: Arc::clone(&self.artifacts) as _,
+            outbox: Arc::clone(store) as _,
             audit: Arc::clone(store) as _,
             leases: Arc::clone(store) as _,
             wakeups: Arc::clone(&self.world.wakeups) as _,
@@ -546,5 +550,116 @@ async fn a_detail_of_the_audit_log_is_redacted_once() {
     assert_eq!(
         bench.world.last_leaf().await.told(),
         "audit.redact+redacted done -"
+    );
+}
+
+#[tokio::test]
+async fn an_erasure_begins_when_the_calls_before_it_have_ended() {
+    let mut bench = Bench::new().await;
+    bench.settings.settle = Duration::from_secs(2);
+    let task = bench.world.task().await;
+    let subject = ErasureSubject::Task(task);
+    bench
+        .erasures
+        .request(&operator(), TENANT, subject, why())
+        .await
+        .expect("asked");
+    assert_eq!(bench.erase().await.open, 1);
+    assert_eq!(bench.world.state(task).await, "queued", "nothing is touched yet");
+    bench.world.clock.advance(Duration::from_secs(2));
+    assert_eq!(bench.erase().await.open, 0);
+    assert!(bench.world.find(task).await.is_none());
+}
+
+#[tokio::test]
+async fn erasures_that_cannot_go_on_keep_no_other_one_waiting() {
+    let bench = Bench::new().await;
+    for _ in 0..20 {
+        let work = bench.world.work_in_slot().await;
+        let subject = ErasureSubject::Task(work.task);
+        let asked = bench.erasures.request(&operator(), TENANT, subject, why()).await;
+        asked.expect("asked");
+    }
+    let free = bench.world.task().await;
+    let subject = ErasureSubject::Task(free);
+    bench
+        .erasures
+        .request(&operator(), TENANT, subject, why())
+        .await
+        .expect("asked");
+    let eraser = bench.eraser();
+    for _ in 0..20 {
+        eraser.round().await.expect("a round");
+    }
+    assert!(bench.world.find(free).await.is_none());
+}
+
+#[tokio::test]
+async fn asked_again_after_its_end_the_same_erasure_is_given() {
+    let bench = Bench::new().await;
+    let task = bench.world.task().await;
+    let subject = ErasureSubject::Task(task);
+    let ask = async || {
+        let asked = bench.erasures.request(&operator(), TENANT, subject, why()).await;
+        asked.expect("asked")
+    };
+    let (first, second) = futures_util::future::join(ask(), ask()).await;
+    assert_eq!(first.erasure.id, second.erasure.id, "two at once are one");
+    assert_eq!(bench.erase().await.open, 0);
+    let again = ask().await;
+    assert_eq!((again.repeated, again.erasure.stage), (true, ErasureStage::Done));
+    assert_eq!(again.erasure.reason, "", "the reason may name what was erased");
+}
+
+#[tokio::test]
+async fn what_the_log_tells_of_purged_tasks_goes_with_the_person() {
+    let bench = Bench::new().await;
+    let (person, _) = bench.person(TENANT, Role::Submitter).await;
+    let mut by = submitter();
+    by.id = person;
+    let task = bench.secret_task(&by).await;
+    let other = bench.world.task().await;
+    for (task, reason) in [(task, CANARY), (other, "kept")] {
+        let cancelled = bench
+            .world
+            .queue
+            .cancel(&operator(), task, None, reason.to_owned())
+            .await;
+        cancelled.expect("cancelled");
+    }
+    let all = arbiter_queue::BulkRequest {
+        filter: arbiter_queue::BulkFilter::default(),
+        after: None,
+        limit: 10,
+        dry_run: false,
+        why: why(),
+    };
+    let purged = bench
+        .world
+        .queue
+        .purge_many(&operator(), all)
+        .await
+        .expect("purged");
+    assert_eq!(purged.done, 2);
+    let told = bench.world.last_leaf().await.body.expect("a detail")["tasks"].clone();
+    assert_eq!(
+        told.as_array().map(Vec::len),
+        Some(2),
+        "the log names what is gone"
+    );
+    assert!(bench.is_told().await);
+    let subject = ErasureSubject::Principal(person);
+    bench
+        .erasures
+        .request(&operator(), TENANT, subject, why())
+        .await
+        .expect("asked");
+    assert_eq!(bench.erase().await.open, 0);
+    assert!(!bench.is_told().await);
+    let leaves = bench.world.leaves().await;
+    let kept = leaves.iter().filter_map(|leaf| leaf.body.as_ref());
+    assert!(
+        kept.into_iter().any(|body| body["reason"] == "kept"),
+        "what is about another's task stays"
     );
 }

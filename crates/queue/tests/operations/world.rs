@@ -197,7 +197,7 @@ impl World {
         let task = self.task().await;
         let chooser = AssignAll {
             acknowledged: true,
-            loads: vec![(Scope::Agent(agent(1)), 9)],
+            loads: vec![(Scope::Agent(agent(1)), 99)],
             ..AssignAll::to(Holder::Agent(agent(1)))
         };
         self.claim_by(task, chooser).await

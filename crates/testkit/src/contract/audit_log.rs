@@ -10,7 +10,7 @@ use arbiter_core::model::{
 };
 use arbiter_core::ports::{AuditQuery, Seal, SealSubject, Sealed};
 
-use crate::builders::{batch, json, principal, tenant};
+use crate::builders::{batch, json, new_task, principal, task, tenant};
 use crate::contract::desk::{TENANT, acts};
 use crate::contract::{Desk, Harness, suite};
 
@@ -25,6 +25,7 @@ suite!($ audit_log_contract, audit_log, [
     redacting_what_has_no_detail_gives_false,
     sealing_removes_the_details_that_the_rule_finds,
     a_seal_goes_on_where_it_stopped,
+    a_seal_follows_the_tasks_that_somebody_submitted,
 ]);
 
 fn record(at: Timestamp, owner: TenantId, by: PrincipalId, action: AuditAction) -> Record {
@@ -368,6 +369,7 @@ pub async fn sealing_removes_the_details_that_the_rule_finds(h: &dyn Harness) {
         scope: TenantScope::Tenant(tenant(1)),
         before: None,
         about: None,
+        submitted_by: None,
         told: tenant(1),
         from: 0,
         limit: 100,
@@ -378,7 +380,10 @@ pub async fn sealing_removes_the_details_that_the_rule_finds(h: &dyn Harness) {
         about: Some(vec![SealSubject::Principal(principal(2))]),
         ..whole.clone()
     };
-    let done = |removed| Sealed { removed, next: None };
+    let done = |removed| Sealed {
+        removed,
+        ..Sealed::default()
+    };
     assert_eq!(seal(&desk, third.clone()).await, done(1));
     assert_eq!(with_details(&desk).await, [0, 1, 3]);
     assert_eq!(seal(&desk, third).await, done(0), "a repeat finds nothing more");
@@ -398,6 +403,7 @@ pub async fn sealing_removes_the_details_that_the_rule_finds(h: &dyn Harness) {
         scope: TenantScope::All,
         before: None,
         about: None,
+        submitted_by: None,
         told: TenantId::SYSTEM,
         from: 0,
         limit: 100,
@@ -430,6 +436,7 @@ pub async fn a_seal_goes_on_where_it_stopped(h: &dyn Harness) {
         scope: TenantScope::All,
         before: Some(desk.now().await),
         about: None,
+        submitted_by: None,
         told: TenantId::SYSTEM,
         from: 0,
         limit: 2,
@@ -449,4 +456,39 @@ pub async fn a_seal_goes_on_where_it_stopped(h: &dyn Harness) {
     assert_eq!(removed, 5);
     assert!(calls >= 3, "{calls} calls of two entries each");
     assert_eq!(with_details(&desk).await, [0; 0]);
+}
+
+/// What a principal submitted is known from the log itself, also when the task is purged; its tasks are told.
+pub async fn a_seal_follows_the_tasks_that_somebody_submitted(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    let by = |number, who| {
+        let mut new = new_task(number);
+        new.submitter = principal(who);
+        new.effects.record = RecordDraft::by(principal(who), Operation::TaskSubmit);
+        new
+    };
+    desk.submit_many(vec![by(1, 1), by(2, 2)]).await;
+    let now = desk.now().await;
+    let about = |number: u64| Record {
+        resource: Resource::new("task", task(number).to_string()),
+        detail: Some(json("{\"why\":\"x\"}")),
+        ..record(now, TENANT, principal(9), AuditAction::Cancelled)
+    };
+    append(&desk, 1, vec![about(1), about(2)]).await;
+    let rule = Seal {
+        scope: TenantScope::Tenant(TENANT),
+        before: None,
+        about: Some(vec![SealSubject::Principal(principal(1))]),
+        submitted_by: Some(principal(1)),
+        told: TENANT,
+        from: 0,
+        limit: 100,
+    };
+    let sealed = seal(&desk, rule).await;
+    assert_eq!((sealed.removed, sealed.submitted), (1, vec![task(1)]));
+    assert_eq!(
+        with_details(&desk).await,
+        [3],
+        "what is about another's task stays"
+    );
 }

@@ -478,6 +478,7 @@ impl<'a> Runner<'a> {
             }
             Operation::Purge { age, limit } => {
                 let retention = Retention {
+                    keyed_before: None,
                     which: Purge::ClosedBefore(self.desk.now().await.minus(*age)),
                     limit: *limit,
                     effects: Effects::default(),

@@ -7,7 +7,7 @@ use arbiter_core::model::OutboxId;
 use arbiter_core::ports::OutboxEntry;
 use futures_util::future::join_all;
 
-use crate::builders::{new_task, outbox, outbox_entry};
+use crate::builders::{new_task, outbox, outbox_entry, task, tenant};
 use crate::contract::{Desk, Harness, suite};
 
 suite!($ outbox_contract, outbox, [
@@ -18,6 +18,7 @@ suite!($ outbox_contract, outbox, [
     an_entry_can_be_put_off,
     a_quarantined_entry_is_never_offered_again,
     takers_at_the_same_time_get_different_entries,
+    entries_about_what_is_erased_are_removed,
 ]);
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -153,4 +154,30 @@ pub async fn takers_at_the_same_time_get_different_entries(h: &dyn Harness) {
         .collect();
     let distinct: BTreeSet<_> = ids(&taken).into_iter().collect();
     assert_eq!((taken.len(), distinct.len()), (10, 10));
+}
+
+/// Entries about tasks of a tenant, or about the tenant, are removed whatever became of them; others stay.
+pub async fn entries_about_what_is_erased_are_removed(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    tell(&desk, "mail", &[1, 2, 3, 4]).await;
+    let mut foreign = outbox_entry(5, "mail");
+    foreign.about = Some((tenant(2), Some(task(1))));
+    let mut nobodys = outbox_entry(6, "mail");
+    nobodys.about = None;
+    let mut new = new_task(5);
+    new.effects.outbox = vec![foreign, nobodys];
+    desk.submit(new).await;
+    let outbox_port = &desk.stores().outbox;
+    assert_eq!(take(&desk, "mail", 1).await.len(), 1, "the first one is leased");
+    outbox_port
+        .quarantine(outbox(2), "bad")
+        .await
+        .expect("quarantine");
+    let clear = async |tasks: Option<&[_]>| outbox_port.clear(tenant(1), tasks).await.expect("clear");
+    assert_eq!(clear(Some(&[task(1), task(2), task(9)])).await, 2);
+    assert_eq!(clear(Some(&[])).await, 0);
+    assert_eq!(ids(&take(&desk, "mail", 9).await), [3, 4, 5, 6].map(outbox));
+    assert_eq!(clear(None).await, 2);
+    desk.advance(LEASE * 2).await;
+    assert_eq!(ids(&take(&desk, "mail", 9).await), [5, 6].map(outbox));
 }

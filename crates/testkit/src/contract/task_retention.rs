@@ -17,6 +17,7 @@ suite!($ task_retention_contract, task_retention, [
     what_is_still_needed_stays,
     a_tenants_closed_tasks_go_and_those_of_others_stay,
     named_tasks_go_if_they_are_closed,
+    a_task_stays_while_a_repeat_of_its_submission_must_find_it,
 ]);
 
 async fn purge(desk: &Desk<'_>, closed_before: Timestamp, limit: usize) -> usize {
@@ -25,6 +26,7 @@ async fn purge(desk: &Desk<'_>, closed_before: Timestamp, limit: usize) -> usize
 
 async fn purge_which(desk: &Desk<'_>, which: Purge, limit: usize) -> usize {
     let retention = Retention {
+        keyed_before: None,
         which,
         limit,
         effects: Effects::of(RecordDraft::by(principal(5), Operation::AuditQuery)),
@@ -208,4 +210,37 @@ pub async fn named_tasks_go_if_they_are_closed(h: &dyn Harness) {
         assert_eq!(found.is_some(), is_there, "task {number}");
     }
     assert_eq!(purge_which(&desk, named(), 10).await, 0);
+}
+
+/// A young task with an idempotency key stays, one without or an older one goes.
+pub async fn a_task_stays_while_a_repeat_of_its_submission_must_find_it(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    let keyed = |number: u64| NewTask {
+        idempotency: Some(idempotency(&format!("k{number}"), "x")),
+        ..new_task(number)
+    };
+    desk.submit(keyed(1)).await;
+    desk.advance(Duration::from_secs(1)).await;
+    let moment = desk.now().await;
+    desk.submit_many(vec![keyed(2), new_task(3)]).await;
+    for number in 1..=3 {
+        cancel(&desk, task(number)).await;
+    }
+    let ids: Vec<TaskId> = (1..=3).map(task).collect();
+    let retention = |keyed_before| Retention {
+        which: Purge::Tasks(TENANT, ids.clone()),
+        keyed_before,
+        limit: 10,
+        effects: Effects::default(),
+    };
+    let purge = async |keyed_before| {
+        desk.stores()
+            .tasks
+            .purge(retention(keyed_before))
+            .await
+            .expect("purge")
+    };
+    assert_eq!(purge(Some(moment)).await, 2);
+    assert!(desk.find(TenantScope::All, task(2)).await.is_some());
+    assert_eq!(purge(None).await, 1);
 }

@@ -51,6 +51,12 @@ fn found(tables: &Tables, retention: &Retention) -> Vec<TaskRow> {
     ids.iter()
         .filter_map(|task| tables.tasks.get(task))
         .filter(|row| Places::of(&row.task).settled.is_some())
+        .filter(|row| {
+            let is_young = retention
+                .keyed_before
+                .is_some_and(|before| row.task.submitted_at >= before);
+            row.key.is_none() || !is_young
+        })
         .take(retention.limit)
         .cloned()
         .collect()

@@ -114,6 +114,7 @@ async fn fill(fixture: &Fixture) {
 async fn erase(fixture: &Fixture) {
     let store = &fixture.store;
     let purge = Retention {
+        keyed_before: None,
         which: Purge::Tenant(TENANT),
         limit: 100,
         effects: Effects::default(),
@@ -128,11 +129,12 @@ async fn erase(fixture: &Fixture) {
         limit: 100,
         effects: Effects::default(),
     };
-    assert_eq!(store.clear(clearance).await.unwrap(), 20);
+    assert_eq!(Documents::clear(&**store, clearance).await.unwrap(), 20);
     let rule = Seal {
         scope: TenantScope::Tenant(TENANT),
         before: None,
         about: None,
+        submitted_by: None,
         told: TENANT,
         from: 0,
         limit: 10_000,

@@ -319,6 +319,7 @@ async fn purge_deletes_what_closed_and_keeps_the_leaves() {
         fixture.advance(Duration::from_secs(1));
     }
     let retention = |closed_before, limit| Retention {
+        keyed_before: None,
         which: Purge::ClosedBefore(Timestamp::from_micros(closed_before)),
         limit,
         effects: Effects::default(),

@@ -42,7 +42,10 @@ async fn hot_statements_search_an_index_and_sort_nothing() {
             purge::CLOSED,
             "SEARCH task USING INDEX task_closed (closed_at>? AND closed_at<?)",
         ),
-        (purge::OF_TENANT, "SEARCH task USING INDEX task_list (tenant=?)"),
+        (
+            purge::OF_TENANT,
+            "SEARCH task USING INDEX task_closed_of (tenant=?)",
+        ),
         (
             outbox::DUE,
             "SEARCH outbox USING INDEX outbox_due (topic=? AND due_at>? AND due_at<?)",
