@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use arbiter_core::model::OutboxId;
-use arbiter_core::ports::OutboxEntry;
+use arbiter_core::ports::{DocumentContent, DocumentKey, DocumentWrite, Effects, OutboxEntry, Precondition};
 use futures_util::future::join_all;
 
-use crate::builders::{new_task, outbox, outbox_entry};
+use crate::builders::{json, outbox, outbox_entry, tenant};
 use crate::contract::{Desk, Harness, suite};
 
 suite!($ outbox_contract, outbox, [
@@ -22,14 +22,30 @@ suite!($ outbox_contract, outbox, [
 
 const LEASE: Duration = Duration::from_secs(30);
 
-/// Commits entries with a task each.
+/// Commits entries with a document.
 async fn tell(desk: &Desk<'_>, topic: &str, numbers: &[u64]) {
-    let tasks = numbers.iter().map(|number| {
-        let mut new = new_task(*number);
-        new.effects.outbox = vec![outbox_entry(*number, topic)];
-        new
-    });
-    desk.submit_many(tasks.collect()).await;
+    let effects = Effects {
+        outbox: numbers
+            .iter()
+            .map(|number| outbox_entry(*number, topic))
+            .collect(),
+        ..Effects::default()
+    };
+    let write = DocumentWrite {
+        key: DocumentKey {
+            kind: "told",
+            tenant: tenant(1),
+            id: topic.to_owned(),
+        },
+        precondition: Precondition::Any,
+        content: Some(DocumentContent {
+            body: json("{}"),
+            index: Vec::new(),
+            expires_at: None,
+        }),
+    };
+    let documents = &desk.stores().documents;
+    documents.write(vec![write], effects).await.expect("write");
 }
 
 async fn take(desk: &Desk<'_>, topic: &str, limit: usize) -> Vec<OutboxEntry> {
