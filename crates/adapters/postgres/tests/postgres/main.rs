@@ -1,0 +1,16 @@
+//! The store on a real server, which `ARBITER_TEST_POSTGRES_URL` names.
+
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod isolation;
+#[cfg(test)]
+mod migrations;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod time;
+#[cfg(test)]
+mod wakeups;
