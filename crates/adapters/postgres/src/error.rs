@@ -7,7 +7,7 @@ use arbiter_audit::tree::FrontierError;
 use arbiter_core::model::InvalidJson;
 use arbiter_core::ports::{Applied, BoxError, Retry, StoreError};
 use arbiter_wire::stored::CodecError;
-use deadpool_postgres::PoolError;
+use deadpool_postgres::{PoolError, TimeoutType};
 use tokio_postgres::error::SqlState;
 
 /// When a caller that found every connection in use should come back.
@@ -137,7 +137,8 @@ impl Fault {
             Self::Sql(error) | Self::Commit(error) | Self::Pool(PoolError::Backend(error)) => {
                 sql_meaning(error)
             }
-            Self::Pool(PoolError::Timeout(_)) => Meaning::Busy,
+            Self::Pool(PoolError::Timeout(TimeoutType::Wait)) => Meaning::Busy,
+            Self::Pool(PoolError::Timeout(_)) => Meaning::Retry(Retry::Transient),
             Self::Column(_) => Meaning::Corrupt("column"),
             Self::Codec(_) => Meaning::Corrupt("body"),
             Self::Json(_) => Meaning::Corrupt("JSON"),

@@ -65,11 +65,19 @@ async fn locked_version(transaction: &Transaction<'_>, schema: &str) -> Result<i
             &[&LOCKS, &schema],
         )
         .await?;
+    // a schema that somebody made for us needs no right to make schemas
+    let row = transaction
+        .query_one("SELECT to_regnamespace($1) IS NULL", &[&schema])
+        .await?;
     // INVARIANT: the name was checked to need no quotes
+    if row.try_get(0)? {
+        transaction
+            .batch_execute(&format!("CREATE SCHEMA {schema}"))
+            .await?;
+    }
     transaction
         .batch_execute(&format!(
-            "CREATE SCHEMA IF NOT EXISTS {schema};
-             CREATE TABLE IF NOT EXISTS {schema}.schema_version (version bigint PRIMARY KEY, at timestamptz NOT NULL)"
+            "CREATE TABLE IF NOT EXISTS {schema}.schema_version (version bigint PRIMARY KEY, at timestamptz NOT NULL)"
         ))
         .await?;
     let row = transaction
@@ -122,7 +130,7 @@ pub(crate) async fn check_reader(reader: &Object, config: &PostgresConfig) -> Re
         .query_one(
             "SELECT current_user::text, rolsuper OR rolbypassrls,
                EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                       WHERE n.nspname = $1 AND c.relname = 'document' AND c.relowner = r.oid)
+                       WHERE n.nspname = $1 AND c.relname = 'document' AND pg_has_role(c.relowner, 'USAGE'))
              FROM pg_roles r WHERE rolname = current_user",
             &[&config.schema],
         )
@@ -141,7 +149,7 @@ pub(crate) async fn check_reader(reader: &Object, config: &PostgresConfig) -> Re
         return Err(refused("it is a superuser, or may pass row-level security by"));
     }
     if row.try_get(2).map_err(&failed)? {
-        return Err(refused("it owns the tables"));
+        return Err(refused("it owns the tables, or has the rights of their owner"));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Writing documents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arbiter_core::model::{AuditAction, Digest, Record, RecordOutcome, Resource, Timestamp};
 use arbiter_core::ports::{
@@ -16,6 +16,12 @@ use crate::write::Write;
 
 /// How many expired documents a write clears away.
 const SWEEP: i64 = 16;
+
+/// How many locks there are for all keys: the server has room for some thousands, and a call may write as many documents.
+const STRIPES: u16 = 1024;
+
+/// Where the numbers of our locks begin ("Arbi", and then some).
+const LOCKS: i64 = 0x4172_6269_0000_0000;
 
 /// Locks keys, whether they have a row or not, in the order in which they are given.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key";
@@ -36,10 +42,11 @@ const PUT_ENTRIES: &str = "INSERT INTO document_index (kind, tenant, id, name, v
      SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[]) ON CONFLICT DO NOTHING";
 
 /// Documents that have expired and that nobody else is writing.
-const DROP_EXPIRED: &str = "WITH gone AS (
-       DELETE FROM document AS d USING (
-         SELECT kind, tenant, id FROM document WHERE expires_at <= $1
-         ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS e
+const DROP_EXPIRED: &str = "WITH expired AS MATERIALIZED (
+       SELECT kind, tenant, id FROM document WHERE expires_at <= $1
+       ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED),
+     gone AS (
+       DELETE FROM document AS d USING expired AS e
        WHERE d.kind = e.kind AND d.tenant = e.tenant AND d.id = e.id
        RETURNING d.kind, d.tenant, d.id)
      DELETE FROM document_index AS i USING gone AS g
@@ -96,8 +103,8 @@ async fn lock<'a>(
     write: &Write<'_>,
     keys: impl Iterator<Item = &'a DocumentKey> + Clone,
 ) -> Result<BTreeMap<DocumentKey, u64>, Fault> {
-    let mut locks: Vec<i64> = keys.clone().map(lock_key).collect();
-    locks.sort_unstable();
+    let locks: BTreeSet<i64> = keys.clone().map(lock_key).collect();
+    let locks = Vec::from_iter(locks);
     write.session.execute(LOCK, &[&locks]).await?;
     let columns = Keys::of(keys.clone());
     let now = write.session.now.as_micros();
@@ -118,16 +125,15 @@ async fn lock<'a>(
     Ok(present)
 }
 
-/// Equal keys have equal locks; different ones nearly never, and then one writer waits for the other.
+/// Equal keys have equal locks. Different ones seldom do, and then one writer waits for the other.
 fn lock_key(key: &DocumentKey) -> i64 {
     let mut name = Vec::new();
     name.extend_from_slice(key.tenant.as_bytes());
     name.extend_from_slice(key.kind.as_bytes());
     name.push(0);
     name.extend_from_slice(key.id.as_bytes());
-    let digest = Digest::of(&name);
-    let start = digest.as_bytes().first_chunk().copied().unwrap_or_default();
-    i64::from_be_bytes(start)
+    let [high, low, ..] = *Digest::of(&name).as_bytes();
+    LOCKS + i64::from(u16::from_be_bytes([high, low]) % STRIPES)
 }
 
 /// Deletes what was declared of documents.

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_adapter_postgres::PostgresStore;
-use arbiter_core::model::{AuditAction, Record, RecordOutcome, Resource, Timestamp};
 use arbiter_core::ports::{AuditLog as _, AuditTree as _, LeaseStore as _, StoreError};
-use arbiter_testkit::builders::{batch, node, tenant};
+use arbiter_testkit::builders::{batch, node};
 use futures_util::FutureExt as _;
 use futures_util::future::join;
 use tokio_postgres::Client;
 
-use crate::support::Place;
+use crate::support::{Place, record};
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -202,21 +201,6 @@ async fn a_call_that_is_dropped_leaves_nothing_open() {
     // the same connection: the statement before was rolled back
     let turn = store.take("sweep", node(2), TTL).await.unwrap();
     assert!(turn.is_some(), "the call that was dropped has left no lease");
-}
-
-fn record(number: u64) -> Record {
-    Record {
-        at: Timestamp::from_micros(1),
-        tenant: tenant(1),
-        principal: None,
-        operation: None,
-        actions: vec![AuditAction::KeyCreated],
-        resource: Resource::new("key", number.to_string()),
-        outcome: RecordOutcome::Done,
-        reason: None,
-        count: None,
-        detail: None,
-    }
 }
 
 /// A batch whose commit is late is placed all the same, after one that took its number later.

@@ -82,6 +82,20 @@ async fn a_role_that_row_level_security_does_not_hold_back_is_refused() {
     }
 }
 
+/// Row-level security does not hold owners back.
+#[tokio::test]
+async fn a_reader_that_owns_a_table_is_refused() {
+    let place = Place::new().await;
+    drop(place.open().await);
+    let give_away = format!(
+        "GRANT CREATE ON SCHEMA {} TO arbiter_reader; ALTER TABLE document OWNER TO arbiter_reader",
+        place.config.schema
+    );
+    place.client().await.batch_execute(&give_away).await.unwrap();
+    let refused = open(&place.config).await;
+    assert!(matches!(refused, Err(OpenError::Reader { .. })), "{refused:?}");
+}
+
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_an_error() {
     let config = PostgresConfig::new("postgres://nobody:sesame@127.0.0.1:1/none");

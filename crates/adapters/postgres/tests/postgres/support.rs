@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arbiter_adapter_postgres::{PostgresConfig, PostgresStore};
 use arbiter_adapter_system::OsEntropy;
+use arbiter_core::model::{AuditAction, Record, RecordOutcome, Resource, Timestamp};
 use arbiter_core::ports::Entropy;
+use arbiter_testkit::builders::tenant;
 use tokio_postgres::{Client, Config, NoTls};
 
 /// The variable that names the server, with a login that may make schemas and, if the reader's role is not there, roles.
@@ -116,5 +118,21 @@ impl Drop for Place {
         if !std::thread::panicking() {
             ended.expect("the schema is dropped");
         }
+    }
+}
+
+/// A record of tenant 1.
+pub(crate) fn record(number: u64) -> Record {
+    Record {
+        at: Timestamp::from_micros(1),
+        tenant: tenant(1),
+        principal: None,
+        operation: None,
+        actions: vec![AuditAction::KeyCreated],
+        resource: Resource::new("key", number.to_string()),
+        outcome: RecordOutcome::Done,
+        reason: None,
+        count: None,
+        detail: None,
     }
 }
