@@ -66,7 +66,8 @@ impl Outbox for PostgresStore {
     }
 
     async fn quarantine(&self, id: OutboxId, reason: &str) -> Result<(), StoreError> {
-        let reason = reason.to_owned();
+        // PostgreSQL keeps no text with a zero byte
+        let reason = reason.replace('\0', "\u{fffd}");
         self.write("quarantine an outbox entry", move |write| {
             Box::pin(async move {
                 write

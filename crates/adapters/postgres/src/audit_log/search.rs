@@ -12,8 +12,8 @@ use crate::session::{Session, get};
 /// A search looks at so many entries, at most, for each that it may give.
 const SCAN_FACTOR: usize = 20;
 
-/// How many batches are fetched at once.
-pub(super) const BATCHES: i64 = 64;
+/// How many batches are fetched at once; each holds the leaves of a commit.
+pub(super) const BATCHES: i64 = 16;
 
 /// The batch that holds an index, and those after it.
 const FROM: &str = "SELECT first, leaves, details FROM audit_batch

@@ -11,6 +11,10 @@ mod migrations;
 #[cfg(test)]
 mod plans;
 #[cfg(test)]
+mod registry;
+#[cfg(test)]
+mod sequencing;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod time;
