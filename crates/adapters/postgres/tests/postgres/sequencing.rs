@@ -1,9 +1,17 @@
 //! Placing leaves: late commits, and several sequencers.
 
+use std::collections::BTreeMap;
+
+use arbiter_adapter_postgres::PostgresStore;
+use arbiter_audit::leaf::Leaf;
 use arbiter_audit::tree::{Frontier, leaf_hash};
-use arbiter_core::ports::{AuditLog as _, AuditTree as _};
-use arbiter_testkit::builders::batch;
-use futures_util::future::join_all;
+use arbiter_core::model::RecordDraft;
+use arbiter_core::ports::{
+    AuditLog, AuditTree as _, DocumentContent, DocumentError, DocumentKey, DocumentWrite, Documents, Effects,
+    Precondition,
+};
+use arbiter_testkit::builders::{batch, json, tenant};
+use futures_util::future::{join, join_all};
 
 use crate::support::{Place, record};
 
@@ -54,4 +62,72 @@ async fn sequencers_at_the_same_time_place_every_batch_once() {
         tree.push(leaf_hash(&entry.leaf)).unwrap();
     }
     assert_eq!(tree.root(), head.root);
+}
+
+/// Writes the next revision of a document, whoever else does so too, and says in its leaf which it is.
+async fn write_next(store: &PostgresStore, id: &str) {
+    let key = DocumentKey {
+        kind: "counter",
+        tenant: tenant(1),
+        id: id.to_owned(),
+    };
+    let mut found = 0;
+    loop {
+        let effects = Effects {
+            record: RecordDraft {
+                detail: Some(json(&(found + 1).to_string())),
+                ..RecordDraft::default()
+            },
+            ..Effects::default()
+        };
+        let write = DocumentWrite {
+            key: key.clone(),
+            precondition: if found == 0 {
+                Precondition::Absent
+            } else {
+                Precondition::Revision(found)
+            },
+            content: Some(DocumentContent {
+                body: json("{}"),
+                index: Vec::new(),
+                expires_at: None,
+            }),
+        };
+        match Documents::write(store, vec![write], effects).await {
+            Ok(_) => return,
+            Err(DocumentError::Precondition { found: now, .. }) => found = now,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+/// What a call could know of stands before what the call leaves, with many writers and sequencers at the same time.
+#[tokio::test]
+async fn leaves_of_a_document_stand_in_the_order_of_its_revisions() {
+    const WRITES: usize = 60;
+    let place = Place::new().await;
+    let stores = [place.open().await, place.open().await];
+    let (ids, writers) = (["a", "b", "c"], 6);
+    let writing = join_all((0..writers).map(|writer| {
+        let store = &stores[writer % 2];
+        async move {
+            for turn in 0..WRITES / writers {
+                write_next(store, ids[(writer + turn) % ids.len()]).await;
+            }
+        }
+    }));
+    let placing = async {
+        while stores[0].sequence(2).await.unwrap().size < WRITES as u64 {
+            stores[1].sequence(3).await.unwrap();
+        }
+    };
+    join(writing, placing).await;
+    let mut last = BTreeMap::new();
+    for entry in AuditLog::read(&stores[0], 0, 1000).await.unwrap() {
+        let leaf = Leaf::decode(&entry.leaf).unwrap();
+        let revision: u64 = entry.detail.unwrap().body.as_str().parse().unwrap();
+        let before = last.insert(leaf.resource.unwrap().id, revision).unwrap_or(0);
+        assert_eq!(revision, before + 1);
+    }
+    assert_eq!(last.values().sum::<u64>(), WRITES as u64);
 }
