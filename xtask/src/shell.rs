@@ -29,9 +29,14 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
 /// When it cannot start, ends without success (the message carries its standard error) or does not
 /// write UTF-8.
 pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
+    output_of(command, Stdio::null())
+}
+
+/// As [`output`], for a command that reads something.
+pub(crate) fn output_of(command: &mut Command, input: impl Into<Stdio>) -> anyhow::Result<String> {
     let line = line(command);
     let output = command
-        .stdin(Stdio::null())
+        .stdin(input)
         .output()
         .with_context(|| format!("starting `{line}`"))?;
     if !output.status.success() {

@@ -11,7 +11,12 @@ use crate::shell;
 use crate::unpack;
 use crate::workspace::Workspace;
 
-const USER: &str = "arbiter";
+/// The role that tests log in as: it owns a database of its name, as an engine does. It is no superuser.
+const ENGINE: &str = "arbiter";
+/// The role of readers, which the engine may act as.
+const READER: &str = "arbiter_reader";
+/// The role that owns the server. Nobody logs in as it.
+const ADMIN: &str = "postgres";
 const INSTALL: &str = "PostgreSQL is missing; install it with `apt-get install postgresql`, or give the URL \
                        of a server in ARBITER_TEST_POSTGRES_URL";
 
@@ -36,12 +41,14 @@ fn launch(home: Home, programs: &Path) -> anyhow::Result<Server> {
     let mut init = home.command(&programs.join("initdb"));
     init.arg("-D").arg(&data).args([
         "-U",
-        USER,
+        ADMIN,
         "--encoding=UTF8",
         "--locale=C",
         "--auth=scram-sha-256",
     ]);
     shell::output(init.arg("--pwfile").arg(&secret_file))?;
+    let engine_secret = random_word()?;
+    make_roles(&home, programs, &data, &engine_secret)?;
 
     let port = free_port()?.to_string();
     let mut server = home.command(&programs.join("postgres"));
@@ -53,7 +60,7 @@ fn launch(home: Home, programs: &Path) -> anyhow::Result<Server> {
     ] {
         server.args(["-c", setting]);
     }
-    let url = format!("postgres://{USER}:{secret}@127.0.0.1:{port}/postgres");
+    let url = format!("postgres://{ENGINE}:{engine_secret}@127.0.0.1:{port}/{ENGINE}");
     let is_ready = programs.join("pg_isready");
     home.launch(server, url, |home| {
         let mut ask = home.command(&is_ready);
@@ -63,14 +70,36 @@ fn launch(home: Home, programs: &Path) -> anyhow::Result<Server> {
             "-p",
             &port,
             "-U",
-            USER,
+            ENGINE,
             "-d",
-            "postgres",
+            ENGINE,
             "-t",
             "1",
         ]);
         shell::output(&mut ask).is_ok()
     })
+}
+
+/// Makes the two roles and the engine's database, before the server listens to anybody.
+fn make_roles(home: &Home, programs: &Path, data: &Path, secret: &str) -> anyhow::Result<()> {
+    // single-user mode takes one statement a line, and goes on after one that fails
+    let script = home.write("roles.sql", &role_script(secret))?;
+    let mut single = home.command(&programs.join("postgres"));
+    single.args(["--single", "-D"]).arg(data).arg("postgres");
+    let statements = fs::File::open(&script).with_context(|| format!("reading {}", script.display()))?;
+    shell::output_of(&mut single, statements)?;
+    fs::remove_file(&script).with_context(|| format!("removing {}", script.display()))
+}
+
+fn role_script(secret: &str) -> String {
+    [
+        format!("CREATE ROLE {ENGINE} LOGIN PASSWORD '{secret}'"),
+        format!("CREATE ROLE {READER} NOLOGIN"),
+        format!("GRANT {READER} TO {ENGINE}"),
+        format!("CREATE DATABASE {ENGINE} OWNER {ENGINE}"),
+    ]
+    .map(|statement| statement + ";\n")
+    .concat()
 }
 
 /// The folder of the server's programs.
@@ -108,7 +137,15 @@ fn distribution(root: &Path) -> Option<PathBuf> {
 mod tests {
     use std::fs;
 
-    use super::distribution;
+    use super::{distribution, role_script};
+
+    #[test]
+    fn roles_are_made_by_one_statement_a_line() {
+        let script = role_script("sesame");
+        assert_eq!(script.lines().count(), 4);
+        assert!(script.lines().all(|line| line.ends_with(';')), "{script}");
+        assert!(!script.contains("SUPERUSER"));
+    }
 
     #[test]
     fn the_newest_complete_version_is_taken() {

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use arbiter_core::model::OutboxId;
-use arbiter_core::ports::OutboxEntry;
+use arbiter_core::ports::{
+    DocumentContent, DocumentKey, DocumentWrite, Effects, NewOutboxEntry, OutboxEntry, Precondition,
+};
 use futures_util::future::join_all;
 
-use crate::builders::{new_task, outbox, outbox_entry, task, tenant};
+use crate::builders::{json, outbox, outbox_entry, task, tenant};
 use crate::contract::{Desk, Harness, suite};
 
 suite!($ outbox_contract, outbox, [
@@ -23,14 +25,32 @@ suite!($ outbox_contract, outbox, [
 
 const LEASE: Duration = Duration::from_secs(30);
 
-/// Commits entries with a task each.
+/// Commits entries with a document.
 async fn tell(desk: &Desk<'_>, topic: &str, numbers: &[u64]) {
-    let tasks = numbers.iter().map(|number| {
-        let mut new = new_task(*number);
-        new.effects.outbox = vec![outbox_entry(*number, topic)];
-        new
-    });
-    desk.submit_many(tasks.collect()).await;
+    let entries = numbers.iter().map(|number| outbox_entry(*number, topic));
+    tell_of(desk, topic, entries.collect()).await;
+}
+
+async fn tell_of(desk: &Desk<'_>, topic: &str, outbox: Vec<NewOutboxEntry>) {
+    let effects = Effects {
+        outbox,
+        ..Effects::default()
+    };
+    let write = DocumentWrite {
+        key: DocumentKey {
+            kind: "told",
+            tenant: tenant(1),
+            id: topic.to_owned(),
+        },
+        precondition: Precondition::Any,
+        content: Some(DocumentContent {
+            body: json("{}"),
+            index: Vec::new(),
+            expires_at: None,
+        }),
+    };
+    let documents = &desk.stores().documents;
+    documents.write(vec![write], effects).await.expect("write");
 }
 
 async fn take(desk: &Desk<'_>, topic: &str, limit: usize) -> Vec<OutboxEntry> {
@@ -164,9 +184,7 @@ pub async fn entries_about_what_is_erased_are_removed(h: &dyn Harness) {
     foreign.about = Some((tenant(2), Some(task(1))));
     let mut nobodys = outbox_entry(6, "mail");
     nobodys.about = None;
-    let mut new = new_task(5);
-    new.effects.outbox = vec![foreign, nobodys];
-    desk.submit(new).await;
+    tell_of(&desk, "mail", vec![foreign, nobodys]).await;
     let outbox_port = &desk.stores().outbox;
     assert_eq!(take(&desk, "mail", 1).await.len(), 1, "the first one is leased");
     outbox_port

@@ -20,6 +20,7 @@ suite!($ task_leaves_contract, task_leaves, [
     a_detail_is_salted_and_stands_beside_the_leaf,
     an_assignment_keeps_its_decision,
     leaves_stand_in_the_order_of_the_changes,
+    what_tasks_leave_stands_in_the_tree,
 ]);
 
 /// Versions 1 to the last have one leaf each, over a whole life with retry, review and requeue.
@@ -185,4 +186,13 @@ pub async fn leaves_stand_in_the_order_of_the_changes(h: &dyn Harness) {
         .map(|leaf| leaf.resource.as_ref().map(|resource| resource.id.clone()));
     let about: Vec<_> = about.map(Option::unwrap_or_default).collect();
     assert_eq!(about, [4, 3, 2, 2, 9, 4].map(|number| task(number).to_string()));
+}
+
+/// The leaves of tasks stand in the tree in the order in which they are read.
+pub async fn what_tasks_leave_stands_in_the_tree(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    desk.submit_many(vec![new_task(1), new_task(2)]).await;
+    desk.done(desk.order(task(1), cancel_command())).await;
+    super::audit_tree::check_root(&desk).await;
+    super::audit_tree::check_proofs(&desk).await;
 }

@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+
+mod agent_registry;
+mod audit_log;
+mod audit_tree;
+mod config;
+mod connect;
+mod documents;
+mod error;
+mod lease_store;
+mod leaves;
+mod names;
+mod number;
+mod outbox;
+mod schema;
+mod session;
+mod store;
+mod wakeups;
+mod write;
+
+pub use config::PostgresConfig;
+pub use error::OpenError;
+pub use store::PostgresStore;
+pub use wakeups::PostgresWakeups;

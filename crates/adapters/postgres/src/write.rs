@@ -1,0 +1,68 @@
+//! A mutation in the making: its transaction, and the audit leaves that are stored with it.
+
+use arbiter_core::model::Record;
+use arbiter_core::ports::Entropy;
+use deadpool_postgres::Transaction;
+
+use crate::error::Fault;
+use crate::leaves::Leaves;
+use crate::session::Session;
+
+/// What a mutation works with.
+pub(crate) struct Write<'t> {
+    /// The transaction.
+    pub(crate) session: Session<'t>,
+    leaves: Leaves,
+    entropy: &'t dyn Entropy,
+}
+
+impl std::fmt::Debug for Write<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Write")
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'t> Write<'t> {
+    pub(crate) fn new(session: Session<'t>, entropy: &'t dyn Entropy) -> Self {
+        Self {
+            session,
+            leaves: Leaves::default(),
+            entropy,
+        }
+    }
+
+    /// Appends the leaf of a record to those that are stored with the mutation.
+    pub(crate) fn leaf(&mut self, record: &Record) -> Result<(), Fault> {
+        self.leaves.push(record, || {
+            let mut salt = [0; 16];
+            self.entropy.fill(&mut salt);
+            salt
+        })
+    }
+
+    /// Stores the leaves and gives the transaction up, to be committed.
+    ///
+    /// INVARIANT: this is the last statement, so every lock that the mutation needs is held when its batch takes its
+    /// number. Of two mutations that touch the same row the later one has the greater number.
+    pub(crate) async fn finish(self) -> Result<Transaction<'t>, Fault> {
+        let Leaves {
+            packed,
+            hashes,
+            details,
+            count,
+            detailed,
+        } = &self.leaves;
+        if *count > 0 {
+            let details = (*detailed > 0).then_some(details);
+            self.session
+                .execute(
+                    "INSERT INTO audit_batch (count, at, hashes, leaves, details) VALUES ($1, $2, $3, $4, $5)",
+                    &[count, &self.session.now.as_micros(), hashes, packed, &details],
+                )
+                .await?;
+        }
+        Ok(self.session.end())
+    }
+}

@@ -1,0 +1,22 @@
+//! The store on a real server, which `ARBITER_TEST_POSTGRES_URL` names.
+
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod isolation;
+#[cfg(test)]
+mod migrations;
+#[cfg(test)]
+mod plans;
+#[cfg(test)]
+mod registry;
+#[cfg(test)]
+mod sequencing;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod time;
+#[cfg(test)]
+mod wakeups;

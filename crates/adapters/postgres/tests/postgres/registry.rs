@@ -1,0 +1,79 @@
+//! The registry with several nodes.
+
+use std::collections::BTreeSet;
+
+use arbiter_core::model::{AgentBeat, RecordDraft};
+use arbiter_core::ports::{AgentRegistry as _, AuditTree as _, Registered, Revision};
+use arbiter_testkit::builders::{agent, profile};
+use futures_util::future::{join, join_all};
+
+use crate::support::Place;
+
+/// Whoever follows the changes while many nodes make some passes none by.
+#[tokio::test]
+async fn a_follower_sees_every_change_of_writers_at_the_same_time() {
+    let place = Place::new().await;
+    let stores = [place.open().await, place.open().await];
+    let follower = place.open().await;
+    let writers = join_all((1..=20_u64).map(|number| {
+        let store = &stores[usize::from(number % 2 == 0)];
+        async move {
+            let registered = store.register(profile(number), RecordDraft::default()).await;
+            assert_eq!(registered.unwrap(), Registered::New);
+        }
+    }));
+    let follow = async {
+        let (mut after, mut seen) = (Revision::default(), BTreeSet::new());
+        while seen.len() < 20 {
+            let changes = follower.changes(after, 3).await.unwrap();
+            assert!(changes.revision >= after);
+            after = changes.revision;
+            seen.extend(changes.agents.into_iter().map(|found| found.profile.id));
+        }
+        (after, seen)
+    };
+    let (_, (after, seen)) = join(writers, follow).await;
+    assert_eq!(seen, (1..=20).map(agent).collect());
+    assert_eq!(after, Revision(20), "each change has a revision of its own");
+    assert_eq!(follower.sequence(usize::MAX).await.unwrap().size, 20);
+}
+
+/// Heartbeats of the same agents in different orders, amid changes of them, wait for each other in no circle.
+#[tokio::test]
+async fn heartbeats_and_changes_do_not_block_each_other_for_ever() {
+    let place = Place::new().await;
+    let store = place.open().await;
+    for number in 1..=10 {
+        store
+            .register(profile(number), RecordDraft::default())
+            .await
+            .unwrap();
+    }
+    let beat = |number| AgentBeat {
+        agent: agent(number),
+        able: number % 2 == 0,
+        cpu: None,
+        memory: None,
+    };
+    let beats = join_all((0..12).map(|round| {
+        let mut beats: Vec<_> = (1..=10).map(beat).collect();
+        if round % 2 == 0 {
+            beats.reverse();
+        }
+        store.beat(beats)
+    }));
+    let changes = join_all((1..=10).rev().map(|number| {
+        let mut changed = profile(number);
+        changed.slots = 2;
+        store.register(changed, RecordDraft::default())
+    }));
+    let (beats, changes) = join(beats, changes).await;
+    for unknown in beats {
+        assert_eq!(unknown.unwrap(), []);
+    }
+    for changed in changes {
+        assert_eq!(changed.unwrap(), Registered::Replaced);
+    }
+    let found = store.get(&[agent(4)]).await.unwrap().remove(0).unwrap();
+    assert_eq!((found.profile.slots, found.beat), (2, Some(beat(4))));
+}
