@@ -190,7 +190,6 @@ fn a_task_and_a_person_are_erased_by_an_operator_of_their_tenant() {
     let path = format!("/v1/artifacts/{digest}");
     let mut upload = ann.open("PUT", &path, &[], Some(OTTER.len()));
     upload.get_mut().write_all(&OTTER.as_bytes()[..5]).expect("sent");
-    std::thread::sleep(std::time::Duration::from_millis(300));
 
     let form = json!({"subject": "principal", "id": person, "reason": "she left"});
     let path = operator
