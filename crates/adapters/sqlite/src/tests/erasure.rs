@@ -15,8 +15,12 @@ fn canary(number: u64) -> String {
 
 /// Each file of the store that has the beginning of a canary, with how often.
 fn hits(fixture: &Fixture) -> Vec<(String, usize)> {
+    hits_in(fixture.folder.path())
+}
+
+fn hits_in(folder: &std::path::Path) -> Vec<(String, usize)> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(fixture.folder.path()).unwrap() {
+    for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file() {
             let bytes = std::fs::read(&path).unwrap();
@@ -172,4 +176,22 @@ async fn a_reader_only_delays_the_emptying_of_the_log() {
         .await;
     left.unwrap().remove(0).unwrap();
     fixture.verify_log().await;
+}
+
+#[tokio::test]
+async fn what_was_erased_before_a_crash_is_in_no_file_after_the_next_start() {
+    let fixture = Fixture::new();
+    fill(&fixture).await;
+    let reader = rusqlite::Connection::open(fixture.config.database()).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM task;").unwrap();
+    erase(&fixture).await;
+    // As a crash leaves it while the reader is in the way.
+    let left = tempfile::tempdir().unwrap();
+    for name in ["arbiter.db", "arbiter.db-wal"] {
+        std::fs::copy(fixture.folder.path().join(name), left.path().join(name)).unwrap();
+    }
+    assert!(!hits_in(left.path()).is_empty(), "the log of writes has it yet");
+    let store = open(&crate::SqliteConfig::new(left.path()), &fixture.clock);
+    submit(&store, vec![new_task(77)]).await;
+    assert_eq!(hits_in(left.path()), []);
 }
