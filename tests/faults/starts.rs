@@ -4,7 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use arbiter_tests::{Done, Place, done, processes};
+use arbiter_tests::{Done, Place, Serving, done, processes};
 
 /// A place in which a batch ran once, so that every file is there.
 fn place() -> Place {
@@ -24,34 +24,44 @@ fn place() -> Place {
     place
 }
 
-fn start(place: &Place) -> Done {
-    let mut command = place.command(&[
-        "--config",
-        "config.toml",
-        "--log-format",
-        "json",
-        "--json",
-        "run",
-        "tasks.jsonl",
-        "--agents",
-        "agents.toml",
-        "--fresh",
-    ]);
+const RUN: &[&str] = &["run", "tasks.jsonl", "--agents", "agents.toml", "--fresh"];
+const SERVE: &[&str] = &["serve", "--listen", "127.0.0.1:0", "--agents", "agents.toml"];
+
+fn start(place: &Place, command: &[&str]) -> Done {
+    let options = ["--config", "config.toml", "--log-format", "json", "--json"];
+    let mut command = place.command(&[&options, command].concat());
     done(command.env("ARBITER_LOG", "info"))
 }
 
 /// A start with everything in order.
 fn right(place: &Place) {
-    let run = start(place);
+    let run = start(place, RUN);
     assert_eq!(run.code(), 0, "{run:?}");
     assert!(run.stderr.contains("startup_completed"), "{run:?}");
+    let config = place.path("config.toml");
+    let serving = Serving::start(
+        place,
+        &[
+            "--config",
+            config.to_str().expect("a path"),
+            "--agents",
+            "agents.toml",
+        ],
+    );
+    assert_eq!(serving.stop().code(), Some(0));
     let verified = place.run(&["audit", "verify"]);
     assert_eq!(verified.code(), 0, "{verified:?}");
 }
 
-/// A start that must fail: with this exit code, this code, and a message that names `told`.
+/// A start of a batch and one of a server that must fail: with this exit code, this code, and a message that names
+/// `told`.
 fn wrong(place: &Place, exit: i32, code: &str, told: &str) {
-    let run = start(place);
+    wrong_by(place, RUN, exit, code, told);
+    wrong_by(place, SERVE, exit, code, told);
+}
+
+fn wrong_by(place: &Place, command: &[&str], exit: i32, code: &str, told: &str) {
+    let run = start(place, command);
     assert_eq!(run.code(), exit, "{told}: {run:?}");
     assert!(!run.stderr.contains("startup_completed"), "{told}: {run:?}");
     let last = run.stderr.lines().last().expect("an error");
@@ -187,7 +197,7 @@ fn a_store_that_cannot_be_opened_leaves_nothing_behind() {
 
     let lock = std::fs::File::open(place.path("data/arbiter.lock")).expect("a lock");
     lock.lock().expect("locked");
-    let run = start(&place);
+    let run = start(&place, RUN);
     assert_eq!(run.code(), 4, "{run:?}");
     assert!(
         run.stderr.contains("in use") && !run.stderr.contains("startup_completed"),
