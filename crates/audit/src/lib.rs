@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod batch;
 pub mod checkpoint;
 pub mod detail;
 mod entry;

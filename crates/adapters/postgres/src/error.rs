@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use arbiter_audit::batch::BatchError;
 use arbiter_audit::record::RecordError;
 use arbiter_audit::tree::FrontierError;
 use arbiter_core::model::InvalidJson;
@@ -83,6 +84,17 @@ pub(crate) enum Fault {
     Damaged(&'static str),
     #[error("{0}")]
     Misuse(&'static str),
+}
+
+impl From<BatchError> for Fault {
+    fn from(error: BatchError) -> Self {
+        match error {
+            BatchError::Damaged => Self::Damaged("audit batch"),
+            BatchError::NoText => Self::Damaged("audit detail"),
+            BatchError::Json(error) => Self::Json(error),
+            BatchError::TooLong => Self::Misuse("the detail is too long"),
+        }
+    }
 }
 
 /// What an error means to a caller.

@@ -2,20 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use arbiter_audit::batch::{self, pack_detail};
 use arbiter_audit::seal::SealRule;
 use arbiter_audit::view::LeafView;
 use arbiter_core::model::{
-    AuditAction, BatchId, Json, Record, RecordDraft, RecordOutcome, Resource, TenantId, TenantScope,
+    AuditAction, BatchId, Record, RecordDraft, RecordOutcome, Resource, TenantId, TenantScope,
 };
-use arbiter_core::ports::{
-    AuditDetail, AuditEntry, AuditLog, AuditPage, AuditQuery, Seal, Sealed, StoreError,
-};
+use arbiter_core::ports::{AuditEntry, AuditLog, AuditPage, AuditQuery, Seal, Sealed, StoreError};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
 use crate::error::Fault;
 use crate::group::Group;
-use crate::leaves::{pack_detail, unpack_detail, unpack_leaf};
 use crate::number::{natural, whole};
 use crate::store::SqliteStore;
 
@@ -89,74 +87,23 @@ impl AuditLog for SqliteStore {
 
 /// Takes the entries of a batch apart.
 fn entries(row: &Row<'_>) -> Result<Vec<AuditEntry>, Fault> {
-    let first = natural(row.get(0)?);
-    let mut leaves = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-    let mut details = row.get_ref(2)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
-    let mut entries = Vec::new();
-    while !leaves.is_empty() {
-        let detail = match &mut details {
-            Some(packed) => unpack_detail(packed)?,
-            None => None,
-        };
-        let detail = detail.map(|detail| {
-            let body = String::from_utf8(detail.body).map_err(|_| Fault::Damaged("audit detail"))?;
-            Ok::<_, Fault>(AuditDetail {
-                salt: detail.salt,
-                body: Json::parse(body)?,
-            })
-        });
-        entries.push(AuditEntry {
-            index: first + entries.len() as u64,
-            leaf: unpack_leaf(&mut leaves)?.to_vec(),
-            detail: detail.transpose()?,
-        });
-    }
-    Ok(entries)
+    let (first, leaves, details) = columns(row)?;
+    Ok(batch::entries(first, leaves, details)?)
 }
 
-/// Takes the entries of a batch apart, however damaged: each has what stands in its place, so that a verifier names the
-/// first that is not what was written.
+/// The same, however damaged they are: see [`batch::entries_as_they_stand`].
 fn entries_as_they_stand(row: &Row<'_>) -> Result<Vec<AuditEntry>, Fault> {
-    let first = natural(row.get(0)?);
-    let mut leaves = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-    let mut details = row.get_ref(2)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
-    let mut entries: Vec<AuditEntry> = Vec::new();
-    while !leaves.is_empty() {
-        let detail = details.as_mut().and_then(|packed| match unpack_detail(packed) {
-            Ok(detail) => detail.map(|detail| {
-                let body = String::from_utf8(detail.body)
-                    .ok()
-                    .and_then(|text| Json::parse(text).ok());
-                body.map_or_else(unreadable, |body| AuditDetail {
-                    salt: detail.salt,
-                    body,
-                })
-            }),
-            Err(_) => Some(unreadable()),
-        });
-        let rest = leaves;
-        let leaf = unpack_leaf(&mut leaves).unwrap_or_else(|_| {
-            leaves = &[];
-            rest
-        });
-        entries.push(AuditEntry {
-            index: first + entries.len() as u64,
-            leaf: leaf.to_vec(),
-            detail,
-        });
-    }
-    if let (Some(last), Some([_, ..])) = (entries.last_mut(), details) {
-        last.detail = Some(unreadable());
-    }
-    Ok(entries)
+    let (first, leaves, details) = columns(row)?;
+    Ok(batch::entries_as_they_stand(first, leaves, details))
 }
 
-/// Stands for a detail that cannot be read. No leaf carries its digest.
-fn unreadable() -> AuditDetail {
-    AuditDetail {
-        salt: [0; 16],
-        body: Json::of(&serde_json::Value::from("this detail is damaged")),
-    }
+/// The columns `first`, `leaves` and `details` of a batch.
+type Columns<'a> = (u64, &'a [u8], Option<&'a [u8]>);
+
+fn columns<'a>(row: &'a Row<'_>) -> Result<Columns<'a>, Fault> {
+    let leaves = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+    let details = row.get_ref(2)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+    Ok((natural(row.get(0)?), leaves, details))
 }
 
 fn read(connection: &Connection, from: u64, limit: usize) -> Result<Vec<AuditEntry>, Fault> {
@@ -192,35 +139,12 @@ fn search(connection: &Connection, scope: TenantScope, query: &AuditQuery) -> Re
                 return Ok(page);
             }
             scanned += 1;
-            if fits(&entry, scope, query)? {
+            if batch::fits(&entry, scope, query).map_err(|_| Fault::Damaged("audit leaf"))? {
                 page.entries.push(entry);
             }
         }
     }
     Ok(page)
-}
-
-fn fits(entry: &AuditEntry, scope: TenantScope, query: &AuditQuery) -> Result<bool, Fault> {
-    let leaf = LeafView::parse(&entry.leaf).map_err(|_| Fault::Damaged("audit leaf"))?;
-    let resource = || leaf.resource.map(|resource| resource.id.text());
-    Ok(scope.covers(leaf.tenant)
-        && query.from.is_none_or(|from| leaf.at >= from)
-        && query.to.is_none_or(|to| leaf.at < to)
-        && query
-            .principal
-            .is_none_or(|principal| leaf.principal == Some(principal))
-        && query
-            .action
-            .as_ref()
-            .is_none_or(|action| leaf.actions().any(|found| found == action))
-        && query
-            .resource
-            .as_ref()
-            .is_none_or(|id| resource().is_some_and(|found| found == *id))
-        && query
-            .outcome
-            .as_ref()
-            .is_none_or(|outcome| leaf.outcome.as_str() == outcome))
 }
 
 fn redact(group: &mut Group<'_>, index: u64, tenant: TenantId, draft: RecordDraft) -> Result<bool, Fault> {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use arbiter_audit::batch::unpack_leaf;
 use arbiter_audit::proof::ConsistencyProof;
 use arbiter_audit::view::LeafView;
 use arbiter_core::model::{Digest, Timestamp};
@@ -12,7 +13,6 @@ use tokio::sync::oneshot;
 
 use crate::config::SqliteConfig;
 use crate::error::{Fault, OpenError, failed};
-use crate::leaves::unpack_leaf;
 use crate::number::natural;
 use crate::schema;
 use crate::store::SqliteStore;

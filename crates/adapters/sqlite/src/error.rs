@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arbiter_audit::batch::BatchError;
 use arbiter_audit::record::RecordError;
 use arbiter_audit::tree::FrontierError;
 use arbiter_core::model::InvalidJson;
@@ -111,6 +112,17 @@ pub(crate) enum Fault {
     Misuse(&'static str),
     #[error("the database has rolled the transaction back because of another call in it")]
     Undone,
+}
+
+impl From<BatchError> for Fault {
+    fn from(error: BatchError) -> Self {
+        match error {
+            BatchError::Damaged => Self::Damaged("audit batch"),
+            BatchError::NoText => Self::Damaged("audit detail"),
+            BatchError::Json(error) => Self::Json(error),
+            BatchError::TooLong => Self::Misuse("the detail is too long"),
+        }
+    }
 }
 
 /// What an error means to a caller.

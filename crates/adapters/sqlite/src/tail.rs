@@ -1,5 +1,6 @@
 //! The end of the audit log: places the leaves of each commit in the Merkle tree, inside that commit.
 
+use arbiter_audit::batch::unpack_leaf;
 use arbiter_audit::tile::{Tile, TileId, TileSource, TileWriter};
 use arbiter_audit::tree::{Frontier, leaf_hash};
 use arbiter_core::model::Digest;
@@ -7,7 +8,7 @@ use arbiter_core::ports::TreeHead;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::error::{Fault, OpenError};
-use crate::leaves::{Leaves, unpack_leaf};
+use crate::leaves::Leaves;
 use crate::number::{natural, whole};
 
 /// The growing edge of the tree. It is rebuilt from what the commits stored, so no commit rewrites a head row.

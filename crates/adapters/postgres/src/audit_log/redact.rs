@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use arbiter_audit::batch::pack_detail;
 use arbiter_audit::detail::Detail;
 use arbiter_audit::seal::SealRule;
 use arbiter_audit::view::LeafView;
@@ -11,7 +12,6 @@ use arbiter_core::ports::{AuditEntry, Seal, Sealed};
 use super::entries::entries;
 use super::search::BATCHES;
 use crate::error::Fault;
-use crate::leaves::pack_detail;
 use crate::number::whole;
 use crate::session::get;
 use crate::write::Write;

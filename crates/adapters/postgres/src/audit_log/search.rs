@@ -1,6 +1,6 @@
 //! Reading and searching entries.
 
-use arbiter_audit::view::LeafView;
+use arbiter_audit::batch::fits;
 use arbiter_core::model::TenantScope;
 use arbiter_core::ports::{AuditEntry, AuditPage, AuditQuery};
 
@@ -65,33 +65,10 @@ pub(super) async fn search(
                     return Ok(page);
                 }
                 scanned += 1;
-                if fits(&entry, scope, query)? {
+                if fits(&entry, scope, query).map_err(|_| Fault::Damaged("audit leaf"))? {
                     page.entries.push(entry);
                 }
             }
         }
     }
-}
-
-fn fits(entry: &AuditEntry, scope: TenantScope, query: &AuditQuery) -> Result<bool, Fault> {
-    let leaf = LeafView::parse(&entry.leaf).map_err(|_| Fault::Damaged("audit leaf"))?;
-    let resource = || leaf.resource.map(|resource| resource.id.text());
-    Ok(scope.covers(leaf.tenant)
-        && query.from.is_none_or(|from| leaf.at >= from)
-        && query.to.is_none_or(|to| leaf.at < to)
-        && query
-            .principal
-            .is_none_or(|principal| leaf.principal == Some(principal))
-        && query
-            .action
-            .as_ref()
-            .is_none_or(|action| leaf.actions().any(|found| found == action))
-        && query
-            .resource
-            .as_ref()
-            .is_none_or(|id| resource().is_some_and(|found| found == *id))
-        && query
-            .outcome
-            .as_ref()
-            .is_none_or(|outcome| leaf.outcome.as_str() == outcome))
 }
