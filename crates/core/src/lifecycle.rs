@@ -21,12 +21,14 @@ mod due;
 mod extend;
 mod operate;
 mod review;
+mod submission;
 #[cfg(test)]
 mod tests;
 
 pub use change::{Change, LoadDelta};
 pub use command::{Command, Expect, Refusal, ReleaseDecision, RetryPlan, Rules};
 pub use extend::{extend, settle};
+pub use submission::{Prerequisite, Submission, SubmissionError, Submissions, refused_submission};
 
 use change::Draft;
 

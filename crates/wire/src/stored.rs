@@ -5,6 +5,7 @@
 
 mod agent;
 mod attempt;
+mod columns;
 mod common;
 mod lane;
 mod primitive;
@@ -15,6 +16,7 @@ mod token;
 
 pub use agent::{decode_agent, encode_agent};
 pub use attempt::{decode_attempt, decode_stage_report, encode_attempt, encode_stage_report};
+pub use columns::{TaskColumns, holder_key, stage_code, state_codes};
 pub use lane::{decode_lane, encode_lane};
 pub use scope::scope_key;
 pub use spec::{StoredSpecs, decode_spec, encode_spec};

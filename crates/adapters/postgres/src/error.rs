@@ -1,5 +1,6 @@
 //! The only place where an error of the driver becomes one of the ports.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_audit::batch::BatchError;
@@ -84,6 +85,24 @@ pub(crate) enum Fault {
     Damaged(&'static str),
     #[error("{0}")]
     Misuse(&'static str),
+    #[error("others were faster, again and again")]
+    Raced,
+}
+
+/// A fault that several calls had together.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct SharedFault(Arc<Fault>);
+
+impl SharedFault {
+    pub(crate) fn new(fault: Fault) -> Self {
+        Self(Arc::new(fault))
+    }
+
+    /// The error of one of the calls.
+    pub(crate) fn to_store(&self, operation: &'static str) -> StoreError {
+        told(self.0.applied(), self.0.meaning(), operation, self.clone())
+    }
 }
 
 impl From<BatchError> for Fault {
@@ -109,24 +128,19 @@ impl Fault {
     /// The error of the port. Nothing was applied, unless a commit failed: only the server can say of one that it did
     /// not apply, and when it says nothing, or is about to go, nobody knows.
     pub(crate) fn into_store(self, operation: &'static str) -> StoreError {
+        told(self.applied(), self.meaning(), operation, self)
+    }
+
+    fn applied(&self) -> Applied {
         let is_open = matches!(self, Self::Commit(_)) && (self.is_lost() || self.is_silent());
-        let applied = if is_open { Applied::Unknown } else { Applied::No };
-        match self.meaning() {
-            Meaning::Busy => StoreError::Busy {
-                retry_after: RETRY_AFTER,
-            },
-            Meaning::Corrupt(what) => StoreError::Corrupt {
-                operation,
-                what,
-                source: self.into(),
-            },
-            Meaning::Retry(retry) => StoreError::Backend {
-                operation,
-                applied,
-                retry,
-                source: self.into(),
-            },
-        }
+        if is_open { Applied::Unknown } else { Applied::No }
+    }
+
+    /// Whether one call of a group may be at fault, so that the others would pass without it.
+    pub(crate) fn is_of_a_call(&self) -> bool {
+        !matches!(self, Self::Commit(_) | Self::Pool(_) | Self::Raced)
+            && !self.is_lost()
+            && self.meaning() != Meaning::Retry(Retry::Transient)
     }
 
     /// Whether the connection is gone, or about to go: it must serve no other call.
@@ -149,7 +163,7 @@ impl Fault {
             Self::Sql(error) | Self::Commit(error) | Self::Pool(PoolError::Backend(error)) => {
                 sql_meaning(error)
             }
-            Self::Pool(PoolError::Timeout(TimeoutType::Wait)) => Meaning::Busy,
+            Self::Pool(PoolError::Timeout(TimeoutType::Wait)) | Self::Raced => Meaning::Busy,
             Self::Pool(PoolError::Timeout(_)) => Meaning::Retry(Retry::Transient),
             Self::Column(_) => Meaning::Corrupt("column"),
             Self::Codec(_) => Meaning::Corrupt("body"),
@@ -158,6 +172,30 @@ impl Fault {
             Self::Damaged(what) => Meaning::Corrupt(what),
             Self::Pool(_) | Self::Record(_) | Self::Misuse(_) => Meaning::Retry(Retry::Permanent),
         }
+    }
+}
+
+fn told<E: Into<BoxError>>(
+    applied: Applied,
+    meaning: Meaning,
+    operation: &'static str,
+    source: E,
+) -> StoreError {
+    match meaning {
+        Meaning::Busy => StoreError::Busy {
+            retry_after: RETRY_AFTER,
+        },
+        Meaning::Corrupt(what) => StoreError::Corrupt {
+            operation,
+            what,
+            source: source.into(),
+        },
+        Meaning::Retry(retry) => StoreError::Backend {
+            operation,
+            applied,
+            retry,
+            source: source.into(),
+        },
     }
 }
 

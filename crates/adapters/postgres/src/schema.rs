@@ -7,10 +7,22 @@ use crate::config::PostgresConfig;
 use crate::error::OpenError;
 
 /// The migrations in order; the schema's version is their number. They only ever go forward.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_init.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_init.sql"),
+    include_str!("../migrations/0002_tasks.sql"),
+];
 
 /// What the reader's role may read. Each of these tables is under row-level security.
-const READABLE: &[&str] = &["document", "document_index", "agent"];
+const READABLE: &[&str] = &[
+    "document",
+    "document_index",
+    "agent",
+    "task",
+    "task_spec",
+    "attempt",
+    "stage_report",
+    "tally",
+];
 
 /// Names our advisory locks ("Arbi").
 const LOCKS: i32 = 0x4172_6269;

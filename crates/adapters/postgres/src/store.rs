@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use arbiter_core::lifecycle::Rules;
 use arbiter_core::model::{TenantScope, Timestamp};
-use arbiter_core::ports::{Clock, Entropy, StoreError};
+use arbiter_core::ports::{Clock, Entropy, Spawner, StoreError};
 use deadpool_postgres::{Object, Pool};
 use futures_util::future::BoxFuture;
 use tokio_postgres::IsolationLevel;
@@ -11,9 +12,11 @@ use tokio_postgres::IsolationLevel;
 use crate::config::PostgresConfig;
 use crate::connect::{Part, pool};
 use crate::error::{Fault, OpenError};
+use crate::line::Line;
 use crate::names::Names;
 use crate::schema;
 use crate::session::Session;
+use crate::tasks::{Apply, Extend, LaneNames, Submit};
 use crate::write::Write;
 
 /// Storage ports over a PostgreSQL database that many nodes share.
@@ -24,12 +27,56 @@ use crate::write::Write;
 /// Once polled, a mutation may commit although its future is dropped; sending it again with the same ids is safe. What
 /// was not committed is rolled back, and the connection serves the next call.
 pub struct PostgresStore {
+    pub(crate) core: Arc<Core>,
+    pub(crate) lines: Lines,
+    pub(crate) lanes: LaneNames,
+    pub(crate) names: Names,
+    pub(crate) max_agents: usize,
+    shard: i16,
+}
+
+/// What a store works with.
+pub struct PostgresParts<'a> {
+    /// Where salts of audit details come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// What runs the workers of the store; it must be of a tokio runtime.
+    pub spawner: &'a dyn Spawner,
+    /// The rules of leases and retries. All nodes of a store should have the same.
+    pub rules: Rules,
+    /// The time, instead of the server's, for tests: each call tells its session the time.
+    pub clock: Option<Arc<dyn Clock>>,
+}
+
+impl std::fmt::Debug for PostgresParts<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresParts")
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The calls that share commits with others of their kind.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    pub(crate) submits: Line<Submit>,
+    pub(crate) applies: Line<Apply>,
+    pub(crate) extends: Line<Extend>,
+}
+
+/// The rows on which submissions of all nodes count: one that comes close to a limit locks it.
+const SUBMIT_SHARD: i16 = 0;
+
+/// How many groups of rows there are for other calls of nodes, and how many rows a group has.
+const NODE_SHARDS: i16 = 16;
+const SHARDS_PER_NODE: i16 = 4;
+
+/// The connections and settings that calls need.
+pub(crate) struct Core {
     engine: Pool,
     reader: Pool,
     entropy: Arc<dyn Entropy>,
     time: Time,
-    pub(crate) names: Names,
-    pub(crate) max_agents: usize,
+    pub(crate) rules: Rules,
 }
 
 /// The store's clock.
@@ -57,7 +104,7 @@ impl PostgresStore {
     ///
     /// # Cancel safety
     /// Safe: a migration that was begun is rolled back.
-    pub async fn open(config: &PostgresConfig, entropy: Arc<dyn Entropy>) -> Result<Self, OpenError> {
+    pub async fn open(config: &PostgresConfig, parts: PostgresParts<'_>) -> Result<Self, OpenError> {
         let engine = pool(config, Part::Engine)?;
         let reader = pool(config, Part::Reader)?;
         let connecting = OpenError::database("connecting");
@@ -68,26 +115,35 @@ impl PostgresStore {
             .await
             .map_err(OpenError::database("connecting a reader"))?;
         schema::check_reader(&connection, config).await?;
-        Ok(Self {
+        let mut word = [0; 1];
+        parts.entropy.fill(&mut word);
+        let shard = 1 + i16::from(word[0]) % NODE_SHARDS * SHARDS_PER_NODE;
+        let core = Arc::new(Core {
             engine,
             reader,
-            entropy,
-            time: Time::Server,
+            entropy: parts.entropy,
+            time: parts.clock.map_or(Time::Server, Time::Given),
+            rules: parts.rules,
+        });
+        let lines = Lines {
+            submits: Line::start(&core, parts.spawner, &[SUBMIT_SHARD, SUBMIT_SHARD]),
+            applies: Line::start(&core, parts.spawner, &[shard + 1, shard + 2]),
+            extends: Line::start(&core, parts.spawner, &[shard + 3]),
+        };
+        Ok(Self {
+            core,
+            lines,
+            lanes: LaneNames::default(),
             names: Names::default(),
             max_agents: config.max_agents,
+            shard,
         })
-    }
-
-    /// Takes the time from `clock` instead of the server, for tests: each call tells its session the time.
-    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.time = Time::Given(clock);
-        self
     }
 
     /// Closes the connections as their calls end. Later calls fail.
     pub fn close(&self) {
-        self.engine.close();
-        self.reader.close();
+        self.core.engine.close();
+        self.core.reader.close();
     }
 
     /// Reads something in one snapshot. What one tenant may see is read under row-level security, what all may see by
@@ -102,13 +158,34 @@ impl PostgresStore {
         T: Send,
         F: for<'a, 't> FnOnce(&'a Session<'t>) -> BoxFuture<'a, Result<T, Fault>> + Send,
     {
+        let read = self.core.read(scope, work).await;
+        read.map_err(|fault| fault.into_store(operation))
+    }
+
+    /// Does a mutation in one transaction, and answers after the commit.
+    pub(crate) async fn write<T, F>(&self, operation: &'static str, work: F) -> Result<T, StoreError>
+    where
+        T: Send,
+        F: for<'a, 't> FnOnce(&'a mut Write<'t>) -> BoxFuture<'a, Result<T, Fault>> + Send,
+    {
+        let done = self.core.transact(self.shard, work).await;
+        done.map_err(|fault| fault.into_store(operation))
+    }
+}
+
+impl Core {
+    async fn read<T, F>(&self, scope: TenantScope, work: F) -> Result<T, Fault>
+    where
+        T: Send,
+        F: for<'a, 't> FnOnce(&'a Session<'t>) -> BoxFuture<'a, Result<T, Fault>> + Send,
+    {
         let pool = match scope {
             TenantScope::Tenant(_) => &self.reader,
             TenantScope::All => &self.engine,
         };
-        let mut connection = taken(pool, operation).await?;
+        let mut connection = pool.get().await?;
         let done = self.read_on(&mut connection, scope, work).await;
-        done.map_err(|fault| given_up(connection, fault, operation))
+        given_back(connection, done)
     }
 
     async fn read_on<T, F>(&self, connection: &mut Object, scope: TenantScope, work: F) -> Result<T, Fault>
@@ -127,28 +204,25 @@ impl PostgresStore {
         work(&session).await
     }
 
-    /// Does a mutation in one transaction, and answers after the commit.
-    ///
-    /// This is the seam at which calls that arrive at the same time can share a commit later: `work` is given what it
-    /// may use and knows nothing of the transaction's beginning and end.
-    pub(crate) async fn write<T, F>(&self, operation: &'static str, work: F) -> Result<T, StoreError>
+    /// Runs `work` in one transaction and commits it. `work` knows nothing of the transaction's beginning and end.
+    pub(crate) async fn transact<T, F>(&self, shard: i16, work: F) -> Result<T, Fault>
     where
         T: Send,
         F: for<'a, 't> FnOnce(&'a mut Write<'t>) -> BoxFuture<'a, Result<T, Fault>> + Send,
     {
-        let mut connection = taken(&self.engine, operation).await?;
-        let done = self.write_on(&mut connection, work).await;
-        done.map_err(|fault| given_up(connection, fault, operation))
+        let mut connection = self.engine.get().await?;
+        let done = self.transact_on(&mut connection, shard, work).await;
+        given_back(connection, done)
     }
 
-    async fn write_on<T, F>(&self, connection: &mut Object, work: F) -> Result<T, Fault>
+    async fn transact_on<T, F>(&self, connection: &mut Object, shard: i16, work: F) -> Result<T, Fault>
     where
         T: Send,
         F: for<'a, 't> FnOnce(&'a mut Write<'t>) -> BoxFuture<'a, Result<T, Fault>> + Send,
     {
         let transaction = connection.transaction().await?;
         let session = Session::begin(transaction, self.given_now(), TenantScope::All).await?;
-        let mut write = Write::new(session, &*self.entropy);
+        let mut write = Write::new(session, &*self.entropy, shard);
         let done = work(&mut write).await?;
         let transaction = write.finish().await?;
         transaction.commit().await.map_err(Fault::Commit)?;
@@ -163,16 +237,10 @@ impl PostgresStore {
     }
 }
 
-async fn taken(pool: &Pool, operation: &'static str) -> Result<Object, StoreError> {
-    pool.get()
-        .await
-        .map_err(|error| Fault::from(error).into_store(operation))
-}
-
-/// The error of a call, whose connection goes back to the pool unless it is lost.
-fn given_up(connection: Object, fault: Fault, operation: &'static str) -> StoreError {
-    if fault.is_lost() {
+/// Gives a connection back to its pool, unless it is lost.
+fn given_back<T>(connection: Object, done: Result<T, Fault>) -> Result<T, Fault> {
+    if done.as_ref().is_err_and(Fault::is_lost) {
         drop(Object::take(connection));
     }
-    fault.into_store(operation)
+    done
 }

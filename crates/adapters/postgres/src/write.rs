@@ -12,6 +12,8 @@ use crate::session::Session;
 pub(crate) struct Write<'t> {
     /// The transaction.
     pub(crate) session: Session<'t>,
+    /// On which rows it counts where tasks of tenants stand.
+    pub(crate) shard: i16,
     leaves: Leaves,
     entropy: &'t dyn Entropy,
 }
@@ -25,9 +27,10 @@ impl std::fmt::Debug for Write<'_> {
 }
 
 impl<'t> Write<'t> {
-    pub(crate) fn new(session: Session<'t>, entropy: &'t dyn Entropy) -> Self {
+    pub(crate) fn new(session: Session<'t>, entropy: &'t dyn Entropy, shard: i16) -> Self {
         Self {
             session,
+            shard,
             leaves: Leaves::default(),
             entropy,
         }

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arbiter_core::model::{AuditAction, LaneId, Record, RecordOutcome, Resource, TaskId, TenantId};
 use arbiter_core::ports::{Purge, Retention};
-use arbiter_wire::stored::decode_lane;
+use arbiter_wire::stored::{TaskColumns, decode_lane};
 use rusqlite::{OptionalExtension as _, params};
 
 use crate::error::Fault;
 use crate::group::Group;
 use crate::number::whole;
-use crate::row::{Columns, TaskRow, find_in, put_outbox, spec, task_row};
+use crate::row::{TaskRow, find_in, put_outbox, spec, task_row};
 
 /// Tasks that nothing but retention keeps, oldest first.
 pub(crate) const CLOSED: &str = "SELECT n, status FROM task INDEXED BY task_closed
@@ -80,7 +80,7 @@ fn found(group: &Group<'_>, retention: &Retention) -> Result<Vec<TaskRow>, Fault
             let found = ids.into_iter().map(|id| find_in(group.connection, *tenant, id));
             let closed = found.filter_map(|found| {
                 found
-                    .map(|row| row.filter(|row| Columns::of(&row.task).closed_at.is_some()))
+                    .map(|row| row.filter(|row| TaskColumns::of(&row.task).closed_at.is_some()))
                     .transpose()
             });
             closed.take(retention.limit).collect()

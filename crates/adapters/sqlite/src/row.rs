@@ -1,11 +1,11 @@
 //! The row of a task: its columns, reading it, and saving what a change says.
 
 use arbiter_core::lifecycle::Change;
-use arbiter_core::model::{
-    Holder, Stage, State, StateName, StoredTask, Task, TaskId, TaskSpec, TenantId, Timestamp,
-};
+use arbiter_core::model::{State, StoredTask, Task, TaskId, TaskSpec, TenantId};
 use arbiter_core::ports::NewOutboxEntry;
-use arbiter_wire::stored::{decode_spec, decode_status, encode_attempt, encode_stage_report, encode_status};
+use arbiter_wire::stored::{
+    TaskColumns, decode_spec, decode_status, encode_attempt, encode_stage_report, encode_status, stage_code,
+};
 use rusqlite::{Connection, Row, params};
 
 use crate::error::Fault;
@@ -17,74 +17,6 @@ use crate::number::whole;
 pub(crate) struct TaskRow {
     pub(crate) n: i64,
     pub(crate) task: Task,
-}
-
-/// The columns that indexes need; all of them follow from the task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Columns {
-    pub(crate) lane: i64,
-    pub(crate) order_key: Option<i64>,
-    pub(crate) state: i64,
-    pub(crate) due_at: Option<i64>,
-    pub(crate) holder: Option<[u8; 17]>,
-    pub(crate) closed_at: Option<i64>,
-}
-
-impl Columns {
-    pub(crate) fn of(task: &Task) -> Self {
-        let settled = task.state.is_closed() && task.releases.is_empty() && !task.has_dependants;
-        Self {
-            lane: task.lane_now().0,
-            order_key: task.order_key.map(|key| key.0),
-            state: state_code(task),
-            due_at: task.due_at().map(Timestamp::as_micros),
-            holder: task.state.lease().map(|lease| holder_key(lease.holder)),
-            closed_at: settled.then_some(task.changed_at.as_micros()),
-        }
-    }
-}
-
-/// The code of a state. 0 and 4 can be claimed.
-fn state_code(task: &Task) -> i64 {
-    match (&task.state, task.is_claimable()) {
-        (State::Queued { .. }, true) => 0,
-        (State::Queued { .. }, false) => 1,
-        (State::Assigned(_), _) => 2,
-        (State::Running(_), _) => 3,
-        (State::Reviewing { .. }, true) => 4,
-        (State::Reviewing { .. }, false) => 5,
-        (State::Held { .. }, _) => 6,
-        (State::Succeeded, _) => 10,
-        (State::Failed { .. }, _) => 11,
-        (State::Cancelled, _) => 12,
-        (State::DeadLettered { .. }, _) => 13,
-    }
-}
-
-/// The codes of a state's name, the lowest and the highest.
-pub(crate) const fn state_codes(name: StateName) -> (i64, i64) {
-    match name {
-        StateName::Queued => (0, 1),
-        StateName::Assigned => (2, 2),
-        StateName::Running => (3, 3),
-        StateName::Reviewing => (4, 5),
-        StateName::Held => (6, 6),
-        StateName::Succeeded => (10, 10),
-        StateName::Failed => (11, 11),
-        StateName::Cancelled => (12, 12),
-        StateName::DeadLettered => (13, 13),
-    }
-}
-
-/// A holder as it stands in its column.
-pub(crate) fn holder_key(holder: Holder) -> [u8; 17] {
-    let (letter, id) = match &holder {
-        Holder::Agent(agent) => (b'a', agent.as_bytes()),
-        Holder::Node(node) => (b'n', node.as_bytes()),
-    };
-    let mut key = [letter; 17];
-    key[1..].copy_from_slice(id);
-    key
 }
 
 /// Reads a task out of a row whose columns `at` and after are number and status.
@@ -130,7 +62,7 @@ pub(crate) fn stored(connection: &Connection, row: TaskRow) -> Result<StoredTask
 
 /// Writes a new task; gives the number of its row.
 pub(crate) fn insert(group: &Group<'_>, task: &Task) -> Result<i64, Fault> {
-    let columns = Columns::of(task);
+    let columns = TaskColumns::of(task);
     let mut statement = group.statement(
         "INSERT INTO task (id, tenant, lane, order_key, state, due_at, holder, closed_at, status)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -150,9 +82,9 @@ pub(crate) fn insert(group: &Group<'_>, task: &Task) -> Result<i64, Fault> {
 
 /// Saves the task of a row, touching only the indexes that its change touches.
 pub(crate) fn update(group: &Group<'_>, n: i64, before: &Task, task: &Task) -> Result<(), Fault> {
-    let (old, new) = (Columns::of(before), Columns::of(task));
+    let (old, new) = (TaskColumns::of(before), TaskColumns::of(task));
     let status = encode_status(task)?;
-    let with_due_of_old = Columns {
+    let with_due_of_old = TaskColumns {
         due_at: new.due_at,
         ..old
     };
@@ -236,14 +168,6 @@ pub(crate) fn save(
         group.leaf(record)?;
     }
     Ok(next)
-}
-
-const fn stage_code(stage: Stage) -> i64 {
-    match stage {
-        Stage::Verify => 0,
-        Stage::Judge => 1,
-        Stage::Comply => 2,
-    }
 }
 
 /// Writes entries for outside; one that is there already stays.

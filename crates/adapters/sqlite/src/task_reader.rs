@@ -2,14 +2,14 @@
 
 use arbiter_core::model::{Holder, StoredTask, TaskId, TenantId, TenantScope};
 use arbiter_core::ports::{StoreError, Tally, TaskHistory, TaskPage, TaskQuery, TaskReader};
-use arbiter_wire::stored::{decode_attempt, decode_stage_report};
+use arbiter_wire::stored::{decode_attempt, decode_stage_report, holder_key, state_codes};
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
 use crate::error::Fault;
 use crate::group::{open, read_tally};
 use crate::number::{natural, whole};
-use crate::row::{self, find, holder_key, state_codes, stored, task_row};
+use crate::row::{self, find, stored, task_row};
 use crate::store::SqliteStore;
 
 /// A page looks at so many tasks, at most, for each that it may hold.
@@ -98,7 +98,7 @@ fn list(connection: &Connection, scope: TenantScope, query: &TaskQuery) -> Resul
     let limit = query.limit.clamp(1, 1000);
     let scan = limit * SCAN_FACTOR;
     let mut page = TaskPage::default();
-    let (lowest, highest) = query.state.map_or((0, i64::MAX), state_codes);
+    let (lowest, highest) = query.state.map_or((0, i16::MAX), state_codes);
     let mut scanned = 0;
     let mut last = query.after;
     // a cursor that no id lies before
@@ -131,7 +131,7 @@ fn list(connection: &Connection, scope: TenantScope, query: &TaskQuery) -> Resul
         }
         scanned += 1;
         last = Some(id);
-        let state: i64 = row.get(1)?;
+        let state: i16 = row.get(1)?;
         if !(lowest..=highest).contains(&state) {
             continue;
         }

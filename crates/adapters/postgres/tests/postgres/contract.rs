@@ -2,41 +2,30 @@
 
 use std::sync::Arc;
 
-use arbiter_adapter_inmem::InMemoryStore;
-use arbiter_adapter_postgres::PostgresWakeups;
+use arbiter_adapter_postgres::{PostgresConfig, PostgresWakeups};
 use arbiter_adapter_system::SystemClock;
-use arbiter_core::lifecycle::Rules;
 use arbiter_core::ports::Wakeups;
 use arbiter_testkit::contract::{ManualHarness, Stores};
-use arbiter_testkit::{ManualClock, SeededEntropy, TestSpawner};
+use arbiter_testkit::{ManualClock, TestSpawner};
 
 use crate::support::Place;
 
 async fn harness() -> ManualHarness {
-    let place = Place::new().await;
+    harness_with(|_| {}).await
+}
+
+pub(crate) async fn harness_with(change: impl FnOnce(&mut PostgresConfig)) -> ManualHarness {
+    let mut place = Place::new().await;
+    change(&mut place.config);
     let clock = Arc::new(ManualClock::new());
-    let store = Arc::new(place.open().await.with_clock(Arc::clone(&clock) as _));
-    // the suites that are run here use no tasks; whoever tries finds them in no log of this store
-    let entropy = Arc::new(SeededEntropy::new(1));
-    let tasks = Arc::new(InMemoryStore::new(
-        Rules::default(),
-        Arc::clone(&clock) as _,
-        entropy,
-    ));
-    let stores = Stores {
-        tasks: Arc::clone(&tasks) as _,
-        reader: tasks,
-        documents: Arc::clone(&store) as _,
-        outbox: Arc::clone(&store) as _,
-        log: Arc::clone(&store) as _,
-        tree: Arc::clone(&store) as _,
-        leases: Arc::clone(&store) as _,
-        agents: store,
-    };
+    let store = place.open_at(Arc::clone(&clock) as _).await;
+    let stores = Stores::of(&Arc::new(store));
     let max_agents = place.config.max_agents;
     ManualHarness::new(stores, clock, max_agents).keeping(place)
 }
 
+arbiter_testkit::task_store_contract!(harness().await);
+arbiter_testkit::task_reader_contract!(harness().await);
 arbiter_testkit::documents_contract!(harness().await);
 arbiter_testkit::outbox_contract!(harness().await);
 arbiter_testkit::audit_log_contract!(harness().await);

@@ -9,6 +9,8 @@ mod isolation;
 #[cfg(test)]
 mod migrations;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod plans;
 #[cfg(test)]
 mod registry;

@@ -1,17 +1,14 @@
 //! Opening: migrations, their refusals, and the reader's role.
 
-use std::sync::Arc;
-
 use arbiter_adapter_postgres::{OpenError, PostgresConfig, PostgresStore};
-use arbiter_adapter_system::OsEntropy;
 use arbiter_core::model::TenantScope;
 use arbiter_core::ports::{AuditTree as _, Documents as _};
 use futures_util::future::join_all;
 
-use crate::support::Place;
+use crate::support::{Place, parts};
 
 async fn open(config: &PostgresConfig) -> Result<PostgresStore, OpenError> {
-    PostgresStore::open(config, Arc::new(OsEntropy::new())).await
+    PostgresStore::open(config, parts(None)).await
 }
 
 async fn versions(place: &Place) -> Vec<i64> {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use arbiter_adapter_postgres::{PostgresConfig, PostgresStore};
+use arbiter_adapter_postgres::{PostgresConfig, PostgresParts, PostgresStore};
 use arbiter_adapter_system::OsEntropy;
+use arbiter_core::lifecycle::Rules;
 use arbiter_core::model::{AuditAction, Record, RecordOutcome, Resource, Timestamp};
-use arbiter_core::ports::Entropy;
+use arbiter_core::ports::{Clock, Entropy};
+use arbiter_testkit::TestSpawner;
 use arbiter_testkit::builders::tenant;
 use tokio_postgres::{Client, Config, NoTls};
 
@@ -24,6 +26,16 @@ const MAKE_READER: &str = "SELECT pg_advisory_lock(1098016361);
        END IF;
      END $$;
      SELECT pg_advisory_unlock(1098016361)";
+
+/// What stores of tests work with.
+pub(crate) fn parts(clock: Option<Arc<dyn Clock>>) -> PostgresParts<'static> {
+    PostgresParts {
+        entropy: Arc::new(OsEntropy::new()),
+        spawner: &TestSpawner,
+        rules: Rules::default(),
+        clock,
+    }
+}
 
 /// A schema that is dropped at the end.
 pub(crate) struct Place {
@@ -65,7 +77,14 @@ impl Place {
 
     /// Opens a store with changed settings.
     pub(crate) async fn open_with(&self, config: &PostgresConfig) -> PostgresStore {
-        PostgresStore::open(config, Arc::new(OsEntropy::new()))
+        PostgresStore::open(config, parts(None))
+            .await
+            .expect("the store opens")
+    }
+
+    /// Opens a store that takes the time from a clock.
+    pub(crate) async fn open_at(&self, clock: Arc<dyn Clock>) -> PostgresStore {
+        PostgresStore::open(&self.config, parts(Some(clock)))
             .await
             .expect("the store opens")
     }

@@ -1,0 +1,384 @@
+//! Writing what a group has gathered: one statement over arrays for each table.
+
+use std::collections::BTreeMap;
+
+use arbiter_core::model::{Digest, TaskSpec, TenantId};
+use arbiter_core::ports::NewTask;
+use arbiter_wire::stored::{
+    TaskColumns, encode_attempt, encode_lane, encode_spec, encode_stage_report, encode_status, scope_key,
+};
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::group::{Entry, Group};
+use crate::error::Fault;
+use crate::number::{natural, whole};
+use crate::outbox::put_outbox;
+use crate::session::{Session, get, id_bytes, uuid};
+use crate::write::Write;
+
+const ADD_TASKS: &str =
+    "INSERT INTO task (id, tenant, lane, order_key, state, due_at, holder, closed_at, status)
+     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::smallint[], $6::bigint[],
+       $7::bytea[], $8::bigint[], $9::text[])
+     ON CONFLICT DO NOTHING";
+
+const ADD_SPECS: &str = "INSERT INTO task_spec
+       (id, tenant, submitter, idempotency_key, fingerprint, kind, labels, body)
+     SELECT id, tenant, submitter, key, fingerprint, kind, coalesce(s.labels, '{}'), body
+     FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::bytea[], $6::text[], $7::text[])
+       AS new (id, tenant, submitter, key, fingerprint, kind, body)
+     LEFT JOIN (
+       SELECT task, array_agg(label) FROM unnest($8::uuid[], $9::bigint[]) AS l (task, label) GROUP BY task)
+       AS s (task, labels) ON s.task = new.id
+     ON CONFLICT DO NOTHING";
+
+const CHANGE_TASKS: &str = "UPDATE task AS t SET lane = n.lane, order_key = n.order_key, state = n.state,
+       due_at = n.due_at, holder = n.holder, closed_at = n.closed_at, status = n.status
+     FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::smallint[], $6::bigint[], $7::bytea[],
+       $8::bigint[], $9::text[])
+       AS n (id, tenant, lane, order_key, state, due_at, holder, closed_at, status)
+     WHERE t.id = n.id AND t.tenant = n.tenant";
+
+const ADD_ATTEMPTS: &str = "INSERT INTO attempt (task, fence, tenant, command, body)
+     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::text[])";
+
+const PUT_STAGES: &str = "INSERT INTO stage_report (task, fence, stage, tenant, command, body)
+     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::uuid[], $5::uuid[], $6::text[])
+     ON CONFLICT (task, fence, stage) DO UPDATE SET command = excluded.command, body = excluded.body";
+
+const ADD_AWAITED: &str = "INSERT INTO dependency (prerequisite, dependant)
+     SELECT * FROM unnest($1::uuid[], $2::uuid[]) ON CONFLICT DO NOTHING";
+
+const FORGET_TOLD: &str =
+    "DELETE FROM dependency AS d USING unnest($1::uuid[], $2::uuid[]) AS t (prerequisite, dependant)
+     WHERE d.prerequisite = t.prerequisite AND d.dependant = t.dependant";
+
+/// Counts below zero break the check of the table.
+const COUNT_LOADS: &str = "INSERT INTO load AS l (scope, used)
+     SELECT * FROM unnest($1::text[], $2::integer[]) AS n (scope, by) ORDER BY scope
+     ON CONFLICT (scope) DO UPDATE SET used = l.used + excluded.used";
+
+/// Scopes whose count may go down have a row: so nothing below zero is ever inserted.
+const LESS_LOADS: &str = "UPDATE load AS l SET used = l.used + n.by
+     FROM unnest($1::text[], $2::integer[]) AS n (scope, by) WHERE l.scope = n.scope";
+
+const LOCK_LOADS: &str = "SELECT scope FROM load WHERE scope = ANY($1) ORDER BY scope FOR UPDATE";
+
+const COUNT_TALLIES: &str = "INSERT INTO tally AS t (tenant, shard, queued, running, reviewing, held, dead)
+     SELECT tenant, $7, queued, running, reviewing, held, dead
+     FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+       AS n (tenant, queued, running, reviewing, held, dead) ORDER BY tenant
+     ON CONFLICT (tenant, shard) DO UPDATE SET queued = t.queued + excluded.queued,
+       running = t.running + excluded.running, reviewing = t.reviewing + excluded.reviewing,
+       held = t.held + excluded.held, dead = t.dead + excluded.dead";
+
+const OPEN: &str = "SELECT tenant, sum(queued + running + reviewing + held)::bigint FROM tally
+     WHERE tenant = ANY($1) GROUP BY tenant";
+
+const KEEP_LANES: &str = "INSERT INTO lane (lane, tenant, body)
+     SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[]) ON CONFLICT DO NOTHING";
+
+impl Group<'_> {
+    /// Writes everything but the leaves into the transaction, and hands the leaves to `write`, which stores them last.
+    ///
+    /// Rows are touched in the order tasks, loads, tallies, lanes, each sorted by key, so that no two groups wait for
+    /// each other in a circle. Lanes come after tallies: who forgets the lanes of a tenant holds its tallies.
+    pub(super) async fn flush(&mut self, write: &mut Write<'_>) -> Result<(), Fault> {
+        let records = std::mem::take(&mut self.records);
+        for record in &records {
+            write.leaf(record)?;
+        }
+        self.add_tasks(write).await?;
+        self.change_tasks(write).await?;
+        self.add_history(write).await?;
+        self.depend(write).await?;
+        self.count_loads(write).await?;
+        self.count_tallies(write).await?;
+        self.keep_lanes(write).await?;
+        put_outbox(write, &self.outbox).await
+    }
+
+    async fn add_tasks(&self, write: &Write<'_>) -> Result<(), Fault> {
+        if self.submitted.is_empty() {
+            return Ok(());
+        }
+        let rows = TaskRows::of(self.entries.values().filter(|entry| entry.is_new))?;
+        let specs = SpecRows::of(self.submitted.values().copied())?;
+        let (rows, specs) = (rows.columns(), specs.columns());
+        let tasks = write.session.execute(ADD_TASKS, &rows);
+        let bodies = write.session.execute(ADD_SPECS, &specs);
+        let added = futures_util::future::try_join(tasks, bodies);
+        let expected = self.submitted.len() as u64;
+        if added.await? != (expected, expected) {
+            return Err(Fault::Raced);
+        }
+        Ok(())
+    }
+
+    async fn change_tasks(&self, write: &Write<'_>) -> Result<(), Fault> {
+        let changed = |entry: &&Entry| entry.is_changed && !entry.is_new;
+        let rows = TaskRows::of(self.entries.values().filter(changed))?;
+        if rows.ids.is_empty() {
+            return Ok(());
+        }
+        let expected = rows.ids.len() as u64;
+        if write.session.execute(CHANGE_TASKS, &rows.columns()).await? != expected {
+            return Err(Fault::Damaged("task"));
+        }
+        Ok(())
+    }
+
+    async fn add_history(&self, write: &Write<'_>) -> Result<(), Fault> {
+        if !self.attempts.is_empty() {
+            let rows = self.attempts.iter();
+            let mut columns = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+            for ((task, fence), (tenant, attempt)) in rows {
+                columns.0.push(uuid(task.as_bytes()));
+                columns.1.push(whole(fence.0));
+                columns.2.push(uuid(tenant.as_bytes()));
+                columns.3.push(uuid(attempt.command.as_bytes()));
+                columns.4.push(encode_attempt(attempt)?);
+            }
+            let (tasks, fences, tenants, commands, bodies) = &columns;
+            write
+                .session
+                .execute(ADD_ATTEMPTS, &[tasks, fences, tenants, commands, bodies])
+                .await?;
+        }
+        if !self.stages.is_empty() {
+            let mut columns = (
+                Vec::new(),
+                Vec::new(),
+                Vec::new(),
+                Vec::new(),
+                Vec::new(),
+                Vec::new(),
+            );
+            for ((task, fence, stage), (tenant, report)) in &self.stages {
+                columns.0.push(uuid(task.as_bytes()));
+                columns.1.push(whole(fence.0));
+                columns.2.push(*stage);
+                columns.3.push(uuid(tenant.as_bytes()));
+                columns.4.push(uuid(report.command.as_bytes()));
+                columns.5.push(encode_stage_report(report)?);
+            }
+            let (tasks, fences, stages, tenants, commands, bodies) = &columns;
+            write
+                .session
+                .execute(PUT_STAGES, &[tasks, fences, stages, tenants, commands, bodies])
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn depend(&self, write: &Write<'_>) -> Result<(), Fault> {
+        for (pairs, sql) in [(&self.told, FORGET_TOLD), (&self.awaited, ADD_AWAITED)] {
+            if pairs.is_empty() {
+                continue;
+            }
+            let prerequisites: Vec<Uuid> = pairs.iter().map(|(id, _)| uuid(id.as_bytes())).collect();
+            let dependants: Vec<Uuid> = pairs.iter().map(|(_, id)| uuid(id.as_bytes())).collect();
+            write.session.execute(sql, &[&prerequisites, &dependants]).await?;
+        }
+        Ok(())
+    }
+
+    async fn count_loads(&self, write: &Write<'_>) -> Result<(), Fault> {
+        let counts: BTreeMap<String, i64> = (self.loads.iter())
+            .filter(|(_, by)| **by != 0)
+            .map(|(scope, by)| (scope_key(scope), *by))
+            .collect();
+        if counts.is_empty() {
+            return Ok(());
+        }
+        let narrow = |by: i64| i32::try_from(by).map_err(|_| Fault::Damaged("load"));
+        let (mut more, mut less) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+        for (scope, by) in &counts {
+            let columns = if *by > 0 { &mut more } else { &mut less };
+            columns.0.push(scope.as_str());
+            columns.1.push(narrow(*by)?);
+        }
+        if !less.0.is_empty() && counts.len() > 1 {
+            // an update takes rows in the order in which it finds them
+            let scopes: Vec<&str> = counts.keys().map(String::as_str).collect();
+            write.session.query(LOCK_LOADS, &[&scopes]).await?;
+        }
+        if !less.0.is_empty() {
+            let found = write.session.execute(LESS_LOADS, &[&less.0, &less.1]).await?;
+            if found != less.0.len() as u64 {
+                return Err(Fault::Damaged("load"));
+            }
+        }
+        if !more.0.is_empty() {
+            write.session.execute(COUNT_LOADS, &[&more.0, &more.1]).await?;
+        }
+        Ok(())
+    }
+
+    async fn count_tallies(&self, write: &Write<'_>) -> Result<(), Fault> {
+        let mut tenants = Vec::new();
+        let mut counts: [Vec<i64>; 5] = Default::default();
+        for (tenant, by) in self.tallies.iter().filter(|(_, by)| **by != [0; 5]) {
+            tenants.push(uuid(tenant.as_bytes()));
+            for (column, by) in counts.iter_mut().zip(by) {
+                column.push(*by);
+            }
+        }
+        if tenants.is_empty() {
+            return Ok(());
+        }
+        let [queued, running, reviewing, held, dead] = &counts;
+        write
+            .session
+            .execute(
+                COUNT_TALLIES,
+                &[&tenants, queued, running, reviewing, held, dead, &write.shard],
+            )
+            .await?;
+        Ok(())
+    }
+
+    async fn keep_lanes(&self, write: &Write<'_>) -> Result<(), Fault> {
+        if self.lanes.is_empty() {
+            return Ok(());
+        }
+        let lanes: Vec<i64> = self.lanes.keys().map(|lane| lane.0).collect();
+        let tenants: Vec<Uuid> = (self.lanes.values())
+            .map(|key| uuid(key.tenant.as_bytes()))
+            .collect();
+        let bodies: Result<Vec<String>, _> = self.lanes.values().map(encode_lane).collect();
+        write
+            .session
+            .execute(KEEP_LANES, &[&lanes, &tenants, &bodies?])
+            .await?;
+        Ok(())
+    }
+}
+
+/// How many tasks of tenants are open, as the transaction sees it now.
+pub(super) async fn open(
+    session: &Session<'_>,
+    tenants: impl IntoIterator<Item = TenantId>,
+) -> Result<BTreeMap<TenantId, u64>, Fault> {
+    let tenants: Vec<Uuid> = tenants.into_iter().map(|id| uuid(id.as_bytes())).collect();
+    if tenants.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows = session.query(OPEN, &[&tenants]).await?;
+    let counts = rows.iter().map(|row| {
+        let tenant = TenantId::from_bytes(id_bytes(row, 0)?);
+        Ok((tenant, natural(get(row, 1)?)))
+    });
+    counts.collect()
+}
+
+/// Rows of `task` as the columns that a statement takes.
+#[derive(Debug, Default)]
+struct TaskRows {
+    ids: Vec<Uuid>,
+    tenants: Vec<Uuid>,
+    lanes: Vec<i64>,
+    orders: Vec<Option<i64>>,
+    states: Vec<i16>,
+    dues: Vec<Option<i64>>,
+    holders: Vec<Option<Vec<u8>>>,
+    ends: Vec<Option<i64>>,
+    statuses: Vec<String>,
+}
+
+impl TaskRows {
+    fn of<'a>(entries: impl Iterator<Item = &'a Entry>) -> Result<Self, Fault> {
+        let mut rows = Self::default();
+        for Entry { task, .. } in entries {
+            let columns = TaskColumns::of(task);
+            rows.ids.push(uuid(task.id.as_bytes()));
+            rows.tenants.push(uuid(task.tenant.as_bytes()));
+            rows.lanes.push(columns.lane);
+            rows.orders.push(columns.order_key);
+            rows.states.push(columns.state);
+            rows.dues.push(columns.due_at);
+            rows.holders.push(columns.holder.map(|holder| holder.to_vec()));
+            rows.ends.push(columns.closed_at);
+            rows.statuses.push(encode_status(task)?);
+        }
+        Ok(rows)
+    }
+
+    fn columns(&self) -> [&(dyn ToSql + Sync); 9] {
+        [
+            &self.ids,
+            &self.tenants,
+            &self.lanes,
+            &self.orders,
+            &self.states,
+            &self.dues,
+            &self.holders,
+            &self.ends,
+            &self.statuses,
+        ]
+    }
+}
+
+/// Rows of `task_spec` as the columns that a statement takes.
+#[derive(Debug, Default)]
+struct SpecRows<'a> {
+    ids: Vec<Uuid>,
+    tenants: Vec<Uuid>,
+    submitters: Vec<Uuid>,
+    keys: Vec<Option<&'a [u8]>>,
+    fingerprints: Vec<Option<&'a [u8]>>,
+    kinds: Vec<&'a str>,
+    bodies: Vec<String>,
+    labelled: Vec<Uuid>,
+    labels: Vec<i64>,
+}
+
+impl<'a> SpecRows<'a> {
+    fn of(submitted: impl Iterator<Item = &'a NewTask>) -> Result<Self, Fault> {
+        let mut rows = Self::default();
+        for new in submitted {
+            let id = uuid(new.id.as_bytes());
+            let idempotency = new.idempotency.as_ref();
+            rows.ids.push(id);
+            rows.tenants.push(uuid(new.tenant.as_bytes()));
+            rows.submitters.push(uuid(new.submitter.as_bytes()));
+            rows.keys.push(idempotency.map(|found| found.key.as_bytes()));
+            rows.fingerprints
+                .push(idempotency.map(|found| found.fingerprint.as_bytes().as_slice()));
+            rows.kinds.push(new.spec.kind.as_str());
+            rows.bodies.push(encode_spec(&new.spec)?);
+            for label in labels(&new.spec) {
+                rows.labelled.push(id);
+                rows.labels.push(label);
+            }
+        }
+        Ok(rows)
+    }
+
+    fn columns(&self) -> [&(dyn ToSql + Sync); 9] {
+        [
+            &self.ids,
+            &self.tenants,
+            &self.submitters,
+            &self.keys,
+            &self.fingerprints,
+            &self.kinds,
+            &self.bodies,
+            &self.labelled,
+            &self.labels,
+        ]
+    }
+}
+
+fn labels(spec: &TaskSpec) -> impl Iterator<Item = i64> + '_ {
+    spec.labels.iter().map(|(name, value)| label_hash(name, value))
+}
+
+/// A label as lists look for it. Two labels may share one: who reads compares the label itself.
+pub(super) fn label_hash(name: &str, value: &str) -> i64 {
+    let text = [name.as_bytes(), &[0], value.as_bytes()].concat();
+    let digest = Digest::of(&text);
+    let first = digest.as_bytes().first_chunk();
+    first.map_or(0, |bytes| i64::from_be_bytes(*bytes))
+}
