@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p arbiter-tests` prints medians of alternating rounds beside the raw rates of SQLite in the same run.
 //! An argument picks parts by name: `life`, `submit`, `security`, `memory`, `start`, and of the
-//! server `http`, `latency`, `idle`, `overload`.
+//! server `http`, `latency`, `idle`, `overload`; of the PostgreSQL store `shared` and `backlog`, only when named.
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 #![expect(clippy::unwrap_used, reason = "a bench that fails should stop")]
@@ -13,6 +13,7 @@ mod plane;
 mod raw;
 mod security;
 mod server;
+mod shared;
 mod start;
 
 use plane::{Plane, Policies};
@@ -109,6 +110,13 @@ fn main() {
     }
     if is_wanted("memory") {
         runtime.block_on(memory::run());
+    }
+    // these need a PostgreSQL, so they are not among what runs without being named
+    if wanted.iter().any(|word| word == "shared") {
+        runtime.block_on(shared::run());
+    }
+    if wanted.iter().any(|word| word == "backlog") {
+        runtime.block_on(shared::backlog());
     }
     if is_wanted("start") {
         runtime.block_on(start::run());

@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use arbiter_core::model::Role;
-use arbiter_queue::Submission;
-use arbiter_testkit::builders::user;
-
-use crate::plane::{Plane, Policies, spec};
+use crate::plane::{Plane, Policies};
 
 const TASKS: usize = 1_000_000;
 const BATCH: usize = 1_000;
@@ -28,19 +24,12 @@ fn slope(points: &[(f64, f64)]) -> f64 {
     over / under
 }
 
-async fn submit(plane: &Plane) {
-    let who = user(1, [Role::Submitter]);
-    let submissions = (0..BATCH).map(|_| Submission::new(spec())).collect();
-    let answers = plane.queue.submit_many(&who, submissions, true).await.unwrap();
-    assert!(answers.iter().all(Result::is_ok));
-}
-
 pub(crate) async fn run() {
     println!("P12 memory");
     let plane = Arc::new(Plane::new(Policies::On).await);
     let mut points = Vec::new();
     for done in (BATCH..=TASKS).step_by(BATCH) {
-        submit(&plane).await;
+        plane.submit_batch(BATCH).await;
         let mut left = BATCH;
         while left > 0 {
             left -= plane.work(100).await;
@@ -61,7 +50,7 @@ pub(crate) async fn run() {
     );
     let before = resident();
     for _ in 0..TASKS / BATCH {
-        submit(&plane).await;
+        plane.submit_batch(BATCH).await;
     }
     println!(
         "  {TASKS} queued: {:.1} bytes a task",

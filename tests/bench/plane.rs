@@ -1,4 +1,4 @@
-//! The secure queue over SQLite, wired as the binary wires it.
+//! The secure queue over a store, wired as the binary wires it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,8 +15,8 @@ use arbiter_core::model::{
     TaskKind, TaskSpec, Work,
 };
 use arbiter_core::ports::{
-    AgentRegistry as _, AuthorizationError, Authorizer, ClaimRequest, Effects, IdSource, LaneQuota,
-    NoMetrics, TaskStore as _, Verdict,
+    AgentRegistry, AuditLog, AuthorizationError, Authorizer, ClaimRequest, Documents, Effects, IdSource,
+    LaneQuota, NoMetrics, TaskReader, TaskStore, Verdict,
 };
 use arbiter_core::services::{Allocator as _, Offer, WorkDesk as _, WorkRef};
 use arbiter_orchestration::PlainRetry;
@@ -48,11 +48,33 @@ impl Authorizer for AllowAll {
 #[derive(Clone)]
 pub(crate) struct Plane {
     pub(crate) queue: Arc<SecureQueue>,
-    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) store: Arc<dyn TaskStore>,
     allocation: Arc<Allocation>,
     ids: Arc<dyn IdSource>,
+    place: Arc<dyn Commits>,
+}
+
+/// Where the data are, for as long as the store is used.
+pub(crate) trait Commits: Send + Sync {
+    /// How many commits there were, and how many leaves they hold.
+    fn commits(&self) -> (f64, f64);
+}
+
+/// A database in a folder.
+struct Folder {
     config: SqliteConfig,
-    _folder: Arc<TempDir>,
+    _folder: TempDir,
+}
+
+impl Commits for Folder {
+    fn commits(&self) -> (f64, f64) {
+        let connection = rusqlite::Connection::open(self.config.database()).unwrap();
+        connection
+            .query_row("SELECT count(*), sum(count) FROM audit_batch", [], |row| {
+                Ok((row.get(0)?, row.get::<_, Option<f64>>(1)?.unwrap_or(0.0)))
+            })
+            .unwrap()
+    }
 }
 
 pub(crate) fn spec() -> TaskSpec {
@@ -78,7 +100,6 @@ impl Plane {
         let config = SqliteConfig::new(folder.path());
         let clock = Arc::new(SystemClock::new());
         let entropy = Arc::new(OsEntropy::new());
-        let ids: Arc<dyn IdSource> = Arc::new(UuidV7Ids::new());
         let store = SqliteStore::open(
             &config,
             Rules::default(),
@@ -87,6 +108,21 @@ impl Plane {
         );
         let store = Arc::new(store.unwrap());
         store.answer_on(&TokioSpawner::new());
+        let place = Arc::new(Folder {
+            config,
+            _folder: folder,
+        });
+        Self::over(store, place, policies).await
+    }
+
+    /// The queue over a store.
+    pub(crate) async fn over<S>(store: Arc<S>, place: Arc<dyn Commits>, policies: Policies) -> Self
+    where
+        S: TaskStore + TaskReader + Documents + AuditLog + AgentRegistry,
+    {
+        let clock = Arc::new(SystemClock::new());
+        let entropy = Arc::new(OsEntropy::new());
+        let ids: Arc<dyn IdSource> = Arc::new(UuidV7Ids::new());
         let slots = 1_000;
         let agent = arbiter_core::model::AgentProfile { slots, ..profile(1) };
         store.register(agent, RecordDraft::default()).await.unwrap();
@@ -141,19 +177,8 @@ impl Plane {
             store,
             allocation,
             ids,
-            config,
-            _folder: Arc::new(folder),
+            place,
         }
-    }
-
-    /// How many commits there were, and how many leaves they hold.
-    pub(crate) fn commits(&self) -> (f64, f64) {
-        let connection = rusqlite::Connection::open(self.config.database()).unwrap();
-        connection
-            .query_row("SELECT count(*), sum(count) FROM audit_batch", [], |row| {
-                Ok((row.get(0)?, row.get::<_, Option<f64>>(1)?.unwrap_or(0.0)))
-            })
-            .unwrap()
     }
 
     fn lane() -> LaneId {
@@ -221,6 +246,14 @@ impl Plane {
         .await
     }
 
+    /// Submits so many tasks in one call.
+    pub(crate) async fn submit_batch(&self, count: usize) {
+        let who = user(1, [Role::Submitter]);
+        let submissions = (0..count).map(|_| Submission::new(spec())).collect();
+        let answers = self.queue.submit_many(&who, submissions, true).await.unwrap();
+        assert!(answers.iter().all(Result::is_ok));
+    }
+
     /// Runs `callers` that each submit `each` tasks one by one; gives submits per second and calls per commit.
     pub(crate) async fn submits(&self, callers: u64, each: u64) -> (f64, f64) {
         self.timed(callers, each, |plane| async move { plane.submit_one().await })
@@ -236,7 +269,7 @@ impl Plane {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (commits, leaves) = self.commits();
+        let (commits, leaves) = self.place.commits();
         let start = Instant::now();
         let mut running = tokio::task::JoinSet::new();
         for _ in 0..callers {
@@ -251,7 +284,7 @@ impl Plane {
             done.unwrap();
         }
         let rate = (callers * each) as f64 / start.elapsed().as_secs_f64();
-        let (commits_after, leaves_after) = self.commits();
+        let (commits_after, leaves_after) = self.place.commits();
         (rate, (leaves_after - leaves) / (commits_after - commits))
     }
 }

@@ -73,11 +73,47 @@ impl Caller {
     /// # Panics
     /// When the server's address is none.
     pub fn new(serving: &Serving, key: Option<&str>) -> Self {
-        let address = serving.url.strip_prefix("http://").expect("a plain address");
+        Self::at(&serving.url, key)
+    }
+
+    /// One of whoever serves at a base address.
+    ///
+    /// # Panics
+    /// When it is no plain address.
+    pub fn at(url: &str, key: Option<&str>) -> Self {
+        let address = url.strip_prefix("http://").expect("a plain address");
         Self {
             address: address.to_owned(),
             key: key.map(|key| key.trim().to_owned()),
         }
+    }
+
+    /// As [`Caller::send`], where the server may be gone.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or ends before it has answered.
+    ///
+    /// # Panics
+    /// When the answer is no HTTP.
+    pub fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> std::io::Result<Answer> {
+        let mut all = vec![("content-type", "application/json")];
+        all.extend(headers);
+        let body = body.to_string();
+        let head = self.head(method, path, &all, Some(body.len()), "close");
+        let mut stream = TcpStream::connect(&self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(format!("{head}{body}").as_bytes())?;
+        let mut stream = BufReader::new(stream);
+        if stream.fill_buf()?.is_empty() {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(read(&mut stream))
     }
 
     /// Reads something.

@@ -111,6 +111,7 @@ pub fn samples(variable: &str, default: usize) -> usize {
 #[derive(Debug)]
 pub struct Place {
     folder: TempDir,
+    variables: Vec<(String, String)>,
 }
 
 /// What a command did.
@@ -156,7 +157,10 @@ impl Place {
             .tempdir()
             .expect("a folder");
         open_to_all(folder.path(), 0o755);
-        let place = Self { folder };
+        let place = Self {
+            folder,
+            variables: Vec::new(),
+        };
         std::fs::create_dir(place.path("agents")).expect("a folder");
         open_to_all(&place.path("agents"), 0o755);
         std::fs::copy(binary(), place.path("arbiter")).expect("the program");
@@ -170,6 +174,13 @@ impl Place {
             }
         }
         place
+    }
+
+    /// Sets a variable of the environment for the program.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// A path in the place.
@@ -195,6 +206,7 @@ impl Place {
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("TMPDIR", self.folder.path())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())
             .arg("--data-dir")
             .arg(self.path("data"))

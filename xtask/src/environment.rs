@@ -89,7 +89,7 @@ impl Environment {
 
 fn binary(workspace: &Workspace, build: Build) -> anyhow::Result<PathBuf> {
     let mut command = workspace.cargo()?;
-    command.args(["build", "--package", "arbiter"]);
+    command.args(["build", "--package", "arbiter", "--features", "full"]);
     let folder = match build {
         Build::Debug => "debug",
         Build::Release => {

@@ -5,17 +5,16 @@ use std::sync::Arc;
 
 use arbiter_adapter_cedar::CedarAuthorizer;
 use arbiter_adapter_files::FileArtifacts;
-use arbiter_adapter_inmem::{InProcessRateLimiter, InProcessWakeups};
+use arbiter_adapter_inmem::InProcessRateLimiter;
 use arbiter_adapter_prometheus::PrometheusMetrics;
-use arbiter_adapter_sqlite::{OpenError, SqliteConfig, SqliteStore};
 use arbiter_adapter_system::{FileSigner, OsEntropy, SystemClock, TokioSpawner, UuidV7Ids};
 use arbiter_audit::key::VerifierKey;
 use arbiter_audit::keyring::Handover;
 use arbiter_core::mechanism::{Redactor, SuspicionDetector};
 use arbiter_core::model::{AuditAction, Operation, Principal, Record, RecordOutcome, Resource, TenantId};
 use arbiter_core::ports::{
-    ArtifactStore, AuditLog as _, Clock, Credential, Documents, Entropy, IdSource, Metrics, Signer, Spawner,
-    TreeHead, Wakeups,
+    ArtifactStore, Clock, Credential, Documents, Entropy, IdSource, Metrics, Signer, Spawner, TreeHead,
+    Wakeups,
 };
 use arbiter_core::services::FailureHandler;
 use arbiter_orchestration::PlainRetry;
@@ -32,6 +31,8 @@ use crate::config::Config;
 use crate::engine::LOG_ORIGIN;
 use crate::exit::Failure;
 use crate::guarded;
+use crate::log_key::LogKey;
+use crate::storage::{self, Handle, Opened, Storage};
 use crate::trust::Trust;
 
 /// Artifacts of one tenant may take up so much: 10 GiB.
@@ -40,7 +41,9 @@ const ARTIFACT_QUOTA_BYTES: u64 = 10 << 30;
 /// Everything that commands use.
 pub(crate) struct App {
     pub(crate) config: Config,
-    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) store: Arc<dyn Storage>,
+    /// The same, for what only one kind of store can.
+    pub(crate) handle: Handle,
     pub(crate) queue: Arc<SecureQueue>,
     pub(crate) keys: Arc<ApiKeys>,
     pub(crate) policies: Arc<PolicySets>,
@@ -77,14 +80,12 @@ impl App {
         let spawner: Arc<dyn Spawner> = Arc::new(TokioSpawner::new());
         let measurements = Arc::new(PrometheusMetrics::new());
         let metrics: Arc<dyn Metrics> = measurements.clone();
-        let opened = SqliteStore::open(
-            &SqliteConfig::new(&config.data_dir),
-            config.rules,
-            Arc::clone(&clock),
-            Arc::clone(&entropy),
-        );
-        let store = Arc::new(opened.map_err(|error| in_use(error, &config))?);
-        store.answer_on(&*spawner);
+        let Opened {
+            store,
+            wakeups,
+            handle,
+            clock,
+        } = storage::open(&config, &clock, &entropy, &*spawner).await?;
         let documents: Arc<dyn Documents> = store.clone();
         let artifacts = FileArtifacts::open(config.data_dir.join("artifacts"), ARTIFACT_QUOTA_BYTES)
             .await
@@ -93,9 +94,17 @@ impl App {
         let signer = FileSigner::open_or_create(config.data_dir.join("audit.key"), LOG_ORIGIN)
             .map_err(|error| Failure::configuration(format!("the key that signs the audit log: {error}")))?;
         let signer = Arc::new(signer);
+        let key = verifier_key(signer.as_ref())?;
+        let log_key = handle
+            .is_shared()
+            .then(|| LogKey::new(&documents, key.clone()))
+            .map(Arc::new);
+        let first_key = match &log_key {
+            Some(log_key) => log_key.establish().await?,
+            None => key,
+        };
         // At the first start, so that nobody can put another key in its place before the log is first verified.
-        Trust::open_or_create(&config.data_dir, LOG_ORIGIN, &verifier_key(signer.as_ref())?)?;
-        let wakeups: Arc<dyn Wakeups> = Arc::new(InProcessWakeups::new());
+        Trust::open_or_create(&config.data_dir, LOG_ORIGIN, &first_key)?;
         let failures: Arc<dyn FailureHandler> = Arc::new(PlainRetry);
         let keys = Arc::new(ApiKeys::new(
             Arc::clone(&documents),
@@ -159,10 +168,12 @@ impl App {
             signer: signer.clone() as Arc<dyn Signer>,
             clock: Arc::clone(&clock),
             origin: LOG_ORIGIN.to_owned(),
+            log_key: log_key.clone(),
         };
         Ok(Self {
             config,
             store,
+            handle,
             queue,
             keys,
             policies,
@@ -192,7 +203,7 @@ impl App {
             .sign()
             .await
             .map_err(|error| Failure::unavailable("the audit log's head could not be signed", error))?;
-        self.store.close().await;
+        self.handle.close().await;
         tracing::info!(event = "shutdown_completed", "every service has ended");
         Ok(())
     }
@@ -213,6 +224,13 @@ impl App {
     /// Replaces the key that signs the audit log; the old one and the new one sign the hand-over.
     pub(crate) async fn rotate_signer(&self) -> Result<VerifierKey, Failure> {
         let failed = |error: anyhow::Error| Failure::unavailable("the key could not be replaced", error);
+        if let Some(log_key) = &self.checkpointer.log_key
+            && !log_key.is_ours().await?
+        {
+            return Err(Failure::usage(
+                "another node's key signs the audit log of this store; replace it there",
+            ));
+        }
         let record = Record {
             at: self.clock.now(),
             tenant: TenantId::SYSTEM,
@@ -247,6 +265,9 @@ impl App {
         // The hand-over first: a crash between the two leaves a key that is vouched for and not used yet.
         trust.add(handover)?;
         self.signer.adopt(next).map_err(|error| failed(error.into()))?;
+        if let Some(log_key) = &self.checkpointer.log_key {
+            log_key.replace(&new, self.operator.id).await?;
+        }
         Ok(new)
     }
 }
@@ -259,23 +280,6 @@ pub(crate) fn trust(data_dir: &std::path::Path, signer: &dyn Signer) -> Result<T
 fn verifier_key(signer: &dyn Signer) -> Result<VerifierKey, Failure> {
     VerifierKey::new(signer.key_name(), &signer.public_key())
         .map_err(|error| Failure::configuration(format!("the key that signs the audit log: {error}")))
-}
-
-/// Says where the owner of the data folder can be reached, if it serves.
-fn in_use(error: OpenError, config: &Config) -> Failure {
-    let owner = match &error {
-        OpenError::Owned { .. } => crate::owner::find(&config.data_dir),
-        _ => None,
-    };
-    let mut failure = Failure::from(error);
-    if let Some(owner) = owner {
-        let told = &failure.message;
-        failure.message = format!(
-            "{told}, which serves at {}; use it with --server {}",
-            owner.url, owner.url
-        );
-    }
-    failure
 }
 
 /// Makes the data folder, for its owner only.

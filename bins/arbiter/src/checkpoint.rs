@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use arbiter_audit::checkpoint::Checkpoint;
 use arbiter_audit::key::VerifierKey;
 use arbiter_audit::note::Note;
@@ -12,6 +12,8 @@ use arbiter_audit::tile::{Tile, TileMap};
 use arbiter_core::ports::{AuditTree, Clock, Signer, TreeHead};
 use arbiter_orchestration::Stop;
 use futures_util::{FutureExt as _, select_biased};
+
+use crate::log_key::LogKey;
 
 /// How often the head is signed while the log grows.
 const EVERY: Duration = Duration::from_secs(1);
@@ -24,6 +26,8 @@ pub(crate) struct Checkpointer {
     pub(crate) clock: Arc<dyn Clock>,
     /// The name of the log.
     pub(crate) origin: String,
+    /// Which key signs, where several nodes share the log.
+    pub(crate) log_key: Option<Arc<LogKey>>,
 }
 
 impl Checkpointer {
@@ -44,7 +48,13 @@ impl Checkpointer {
     /// Signs the head, if the log has grown since the last one. Gives the newest signed head, if there is any.
     pub(crate) async fn sign(&self) -> anyhow::Result<Option<(TreeHead, String)>> {
         let published = self.tree.published().await?;
-        let head = self.tree.head().await?;
+        if let Some(log_key) = &self.log_key
+            && !log_key.is_ours().await.map_err(|failure| anyhow!("{failure}"))?
+        {
+            return Ok(published);
+        }
+        // where commits place their entries themselves, this is the head and nothing more
+        let head = self.tree.sequence(usize::MAX).await?;
         if let Some((_, note)) = &published {
             self.ensure_extends(note, head).await?;
         }

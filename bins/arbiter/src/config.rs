@@ -8,6 +8,7 @@ mod paths;
 mod reference;
 mod server;
 mod show;
+mod store;
 mod upkeep;
 
 pub(crate) use file::FileConfig;
@@ -15,6 +16,9 @@ pub(crate) use hooks::HooksConfig;
 pub(crate) use reference::reference;
 pub(crate) use server::ServerConfig;
 pub(crate) use show::show;
+#[cfg(feature = "postgres")]
+pub(crate) use store::SharedStore;
+pub(crate) use store::StoreConfig;
 pub(crate) use upkeep::UpkeepConfig;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +48,8 @@ pub(crate) struct Config {
     /// The folder of the store, and what says so.
     pub(crate) data_dir: PathBuf,
     pub(crate) data_dir_from: &'static str,
+    /// Where tasks and everything else are kept.
+    pub(crate) store: StoreConfig,
     pub(crate) log: LogConfig,
     pub(crate) queue: Settings,
     /// How long leases last.
@@ -130,6 +136,7 @@ impl Config {
             .and_then(Path::parent)
             .unwrap_or(Path::new(""))
             .to_path_buf();
+        let store = StoreConfig::of(file, environment, problems);
         let queue = queue(file, problems);
         let rules = rules(file, problems);
         let log = log(global, environment, file, problems);
@@ -149,6 +156,7 @@ impl Config {
             file: path,
             data_dir,
             data_dir_from,
+            store,
             log,
             queue,
             rules,

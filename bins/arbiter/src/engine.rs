@@ -2,6 +2,7 @@
 
 mod housekeeping;
 mod registry;
+mod shared;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,6 +89,7 @@ impl Engine {
             wakeups: Arc::clone(&app.wakeups),
             clock: Arc::clone(&app.clock),
         };
+        let shared = shared::services(app, &agents);
         let hosted = host(app, agents, environment).await?;
         let work = Arc::new(PullDesk::new(PullParts {
             desk: Arc::clone(&app.queue) as Arc<dyn WorkDesk>,
@@ -103,15 +105,17 @@ impl Engine {
         let parts = parts(app, node, Arc::clone(&allocation), offers);
         let fair = FairScheduler::new(FairSettings::default());
         let dispatcher = Arc::new(Dispatcher::new(parts, hosted, fair));
+        let mut base = shared;
+        base.extend([
+            Arc::new(registry) as Arc<dyn Service>,
+            timer(app),
+            silent_agents(app),
+            retention(app),
+            checkpoints(app),
+            housekeeping::housekeeping(app),
+        ]);
         Ok(Self {
-            base: vec![
-                Arc::new(registry),
-                timer(app),
-                silent_agents(app),
-                retention(app),
-                checkpoints(app),
-                housekeeping::housekeeping(app),
-            ],
+            base,
             dispatching: Arc::new(Dispatching {
                 dispatcher: Arc::clone(&dispatcher),
                 drain: drain.signal(),

@@ -23,10 +23,14 @@ pub(crate) fn service(app: &App) -> Arc<dyn Service> {
 /// # Errors
 /// The store's.
 pub(crate) async fn finish(app: &App) -> Result<(), Failure> {
-    // Nobody else calls: there is nothing to wait for.
-    let settings = EraserSettings {
-        settle: Duration::ZERO,
-        ..EraserSettings::default()
+    let settings = if app.handle.is_shared() {
+        EraserSettings::default()
+    } else {
+        // Nobody else calls: there is nothing to wait for.
+        EraserSettings {
+            settle: Duration::ZERO,
+            ..EraserSettings::default()
+        }
     };
     eraser(app, settings).finish().await?;
     Ok(())

@@ -167,6 +167,23 @@ impl From<KeyError> for Failure {
     }
 }
 
+#[cfg(feature = "postgres")]
+impl From<arbiter_adapter_postgres::OpenError> for Failure {
+    fn from(error: arbiter_adapter_postgres::OpenError) -> Self {
+        use arbiter_adapter_postgres::OpenError;
+        let source = source_of(&error);
+        match &error {
+            OpenError::Setting { .. } | OpenError::Reader { .. } => Self::configuration(error.to_string()),
+            _ => Self {
+                code: "unavailable",
+                exit: codes::EXIT_UNAVAILABLE,
+                message: error.to_string(),
+                source,
+            },
+        }
+    }
+}
+
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         Self {

@@ -37,15 +37,23 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub(crate) fn of(app: &App) -> Self {
-        Self {
-            store: Arc::clone(&app.store),
+    /// # Errors
+    /// A usage failure for a store that other nodes share.
+    pub(crate) fn of(app: &App) -> Result<Self, Failure> {
+        let store = app.handle.embedded().ok_or_else(|| {
+            Failure::usage(
+                "a shared store is backed up with the tools of its database, such as pg_dump or base backups; keep \
+                 `audit.key` and `audit.trust.json` of the data folder beside it",
+            )
+        })?;
+        Ok(Self {
+            store: Arc::clone(store),
             artifacts: Arc::clone(&app.files),
             checkpointer: app.checkpointer.clone(),
             data_dir: app.config.data_dir.clone(),
             clock: Arc::clone(&app.clock),
             ids: Arc::clone(&app.ids),
-        }
+        })
     }
 
     /// The time, for the name of a backup.

@@ -7,7 +7,6 @@ use std::io::BufReader;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use arbiter_adapter_sqlite::SqliteStore;
 use arbiter_api::{audit_detail, audit_page};
 use arbiter_audit::checkpoint::Checkpoint;
 use arbiter_audit::export::ExportHeader;
@@ -20,7 +19,7 @@ use arbiter_audit::report::Report;
 use arbiter_audit::tile::{Tile, TileMap};
 use arbiter_audit::verify::verify_export;
 use arbiter_core::model::{Operation, Target};
-use arbiter_core::ports::{AuditLog as _, AuditQuery, AuditTree as _};
+use arbiter_core::ports::AuditQuery;
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -30,6 +29,7 @@ use crate::engine::LOG_ORIGIN;
 use crate::exit::Failure;
 use crate::output;
 use crate::reach::{self, Choice, Reach};
+use crate::storage::Storage;
 use crate::trust::Trust;
 
 /// Runs an audit command. Verifying an export needs no store.
@@ -182,7 +182,7 @@ pub(crate) async fn verify_store(app: &App) -> Result<Report, Failure> {
     // What was signed comes first: a new signature would vouch for whatever the store holds now.
     if let Some((_, note)) = app.store.published().await? {
         let signed = vouched(&keyring, &note)?;
-        follow(&app.store, &mut verifier, signed.size()).await?;
+        follow(&*app.store, &mut verifier, signed.size()).await?;
         let report = verifier.clone().finish(&signed);
         if !report.is_sound() {
             return Ok(report);
@@ -194,7 +194,7 @@ pub(crate) async fn verify_store(app: &App) -> Result<Report, Failure> {
             anyhow::anyhow!("nothing was ever done"),
         ));
     };
-    follow(&app.store, &mut verifier, head.size).await?;
+    follow(&*app.store, &mut verifier, head.size).await?;
     Ok(verifier.finish(&vouched(&keyring, &note)?))
 }
 
@@ -209,7 +209,7 @@ pub(crate) fn vouched(keyring: &Keyring, note: &str) -> Result<Checkpoint, Failu
 
 /// Shows the verifier the entries from where it is up to `size`, or to the end of the log, or to the first fault.
 pub(crate) async fn follow(
-    store: &SqliteStore,
+    store: &dyn Storage,
     verifier: &mut LogVerifier,
     size: u64,
 ) -> Result<(), Failure> {

@@ -15,7 +15,7 @@ use crate::reach::Reach;
 
 /// Takes a backup of a store that no other process owns: whoever can read the data folder may copy it.
 pub(super) async fn take(app: &App, folder: &Path, json: bool) -> Result<(), Failure> {
-    let taken = backup::take(&Source::of(app), folder, app.operator.id).await?;
+    let taken = backup::take(&Source::of(app)?, folder, app.operator.id).await?;
     if json {
         output::json(&json!({
             "folder": taken.folder,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_core::model::{AgentId, ArtifactRef, AttemptEnd, StateName, TaskId, TenantScope};
-use arbiter_core::ports::{Hint, TaskQuery, TaskReader as _};
+use arbiter_core::ports::{Hint, TaskQuery, TaskReader};
 use arbiter_orchestration::Stop;
 use arbiter_queue::{QueueError, Submission};
 use futures_util::{FutureExt as _, select_biased};
@@ -133,10 +133,8 @@ async fn withdraw(app: &App, old: &str, stop: &Stop) -> Result<(), Failure> {
         ..TaskQuery::default()
     };
     loop {
-        let page = app
-            .store
-            .list(TenantScope::Tenant(app.operator.tenant), query.clone())
-            .await?;
+        let scope = TenantScope::Tenant(app.operator.tenant);
+        let page = TaskReader::list(&*app.store, scope, query.clone()).await?;
         for stored in page.tasks.iter().filter(|stored| !stored.task.state.is_closed()) {
             loop {
                 let why = "the batch was started anew".to_owned();
@@ -277,9 +275,8 @@ async fn wait(
     let mut changed: Vec<TaskId> = open.iter().copied().collect();
     loop {
         for ids in changed.chunks(CHUNK) {
-            for stored in app
-                .store
-                .get(TenantScope::Tenant(app.operator.tenant), ids)
+            let scope = TenantScope::Tenant(app.operator.tenant);
+            for stored in TaskReader::get(&*app.store, scope, ids)
                 .await?
                 .into_iter()
                 .flatten()
@@ -363,7 +360,12 @@ async fn results(
                 continue;
             }
         };
-        let Some(stored) = app.store.get(scope, &[id]).await?.into_iter().flatten().next() else {
+        let Some(stored) = TaskReader::get(&*app.store, scope, &[id])
+            .await?
+            .into_iter()
+            .flatten()
+            .next()
+        else {
             return Err(Failure::internal(
                 "a task of the batch is gone",
                 anyhow::anyhow!("{id}"),

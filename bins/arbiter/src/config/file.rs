@@ -14,6 +14,7 @@ use crate::exit::Failure;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FileConfig {
     pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) store: StoreSection,
     pub(crate) log: LogSection,
     pub(crate) queue: QueueSection,
     pub(crate) redaction: RedactionSection,
@@ -25,6 +26,31 @@ pub(crate) struct FileConfig {
     pub(crate) agents: AgentsSection,
     pub(crate) backup: BackupSection,
     pub(crate) retention: RetentionSection,
+}
+
+/// Its URLs carry passwords, so it shows nothing of itself.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct StoreSection {
+    pub(crate) url: Option<String>,
+    pub(crate) reader_url: Option<String>,
+    pub(crate) reader_role: Option<String>,
+    pub(crate) schema: Option<String>,
+    pub(crate) connections: Option<usize>,
+    pub(crate) reader_connections: Option<usize>,
+}
+
+impl StoreSection {
+    /// Whether anything is set in it.
+    pub(super) fn is_set(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
+impl std::fmt::Debug for StoreSection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreSection").finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

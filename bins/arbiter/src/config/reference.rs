@@ -14,6 +14,36 @@ const SETTINGS: &[Setting] = &[
         meaning: "Folder of the store, the artifacts and the keys.",
     },
     Setting {
+        key: "store.url",
+        default: "none",
+        meaning: "PostgreSQL database that many nodes share, `postgres://user:password@host:port/database`; without it the store is in the data folder. Better in `ARBITER_STORE_URL`, for it carries a password.",
+    },
+    Setting {
+        key: "store.reader_url",
+        default: "`store.url`",
+        meaning: "Login of readers, if it is another one; also `ARBITER_STORE_READER_URL`.",
+    },
+    Setting {
+        key: "store.reader_role",
+        default: "`arbiter_reader`",
+        meaning: "Role under which what one tenant may see is read; it is held back by row-level security.",
+    },
+    Setting {
+        key: "store.schema",
+        default: "`arbiter`",
+        meaning: "Schema of the database that holds the tables.",
+    },
+    Setting {
+        key: "store.connections",
+        default: "8",
+        meaning: "Connections of this node that write, and read for all tenants.",
+    },
+    Setting {
+        key: "store.reader_connections",
+        default: "4",
+        meaning: "Connections of this node that read for one tenant.",
+    },
+    Setting {
         key: "log.level",
         default: "`warn`",
         meaning: "`error`, `warn`, `info`, `debug` or `trace`.",

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Config;
+use super::{Config, StoreConfig};
 use crate::cli::LogFormat;
 
 /// The configuration in force as one JSON value.
@@ -13,6 +13,7 @@ pub(crate) fn show(config: &Config) -> Value {
         "file": config.file,
         "data_dir": config.data_dir,
         "data_dir_from": config.data_dir_from,
+        "store": store(&config.store),
         "log": {
             "level": config.log.level.as_str().to_lowercase(),
             "format": match config.log.format { LogFormat::Text => "text", LogFormat::Json => "json" },
@@ -77,6 +78,20 @@ pub(crate) fn show(config: &Config) -> Value {
         },
         "allocation": allocation(&config.allocation),
     })
+}
+
+fn store(config: &StoreConfig) -> Value {
+    match config {
+        StoreConfig::Embedded => json!({"kind": "embedded"}),
+        StoreConfig::Shared(shared) => json!({
+            "kind": "shared",
+            "address": shared.address(),
+            "reader_role": shared.reader_role,
+            "schema": shared.schema,
+            "connections": shared.connections,
+            "reader_connections": shared.reader_connections,
+        }),
+    }
 }
 
 fn allocation(settings: &arbiter_allocation::Settings) -> Value {

@@ -1,7 +1,7 @@
 //! Agents, here or there.
 
 use arbiter_core::model::{AgentId, AgentMode, Operation, RegisteredAgent, Role, Target};
-use arbiter_core::ports::{AgentRegistry as _, Revision};
+use arbiter_core::ports::Revision;
 use arbiter_queue::QueueError;
 use arbiter_wire::http::{AgentModeForm, AgentModeWord, AgentView};
 

@@ -93,9 +93,11 @@ struct Shelf {
 
 impl Shelf {
     fn of(app: &App) -> Option<Self> {
+        let folder = app.config.upkeep.backups.clone()?;
         Some(Self {
-            source: Source::of(app),
-            folder: app.config.upkeep.backups.clone()?,
+            // a folder beside a shared store is refused with the configuration
+            source: Source::of(app).ok()?,
+            folder,
             turn: tokio::sync::Mutex::default(),
         })
     }

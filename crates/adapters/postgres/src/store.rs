@@ -140,6 +140,20 @@ impl PostgresStore {
         })
     }
 
+    /// The store's clock, by which leases, due times and heartbeats are measured.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`] when the server cannot be asked, [`StoreError::Busy`] when no connection is free in time.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn now(&self) -> Result<Timestamp, StoreError> {
+        self.read("read the time", TenantScope::All, |session| {
+            Box::pin(async move { Ok(session.now) })
+        })
+        .await
+    }
+
     /// Closes the connections as their calls end. Later calls fail.
     pub fn close(&self) {
         self.core.engine.close();

@@ -104,7 +104,7 @@ pub(crate) const OWNERS: &[(&str, &[&str])] = &[
     ("opentelemetry-otlp", &["arbiter-adapter-otlp"]),
     ("prometheus-client", &["arbiter-adapter-prometheus"]),
     ("rusqlite", &["arbiter-adapter-sqlite", "arbiter-tests"]),
-    ("tokio-postgres", &["arbiter-adapter-postgres"]),
+    ("tokio-postgres", &["arbiter-adapter-postgres", "arbiter-tests"]),
 ];
 
 /// External crates that bring a runtime, or reach files, sockets, processes, the clock or the

@@ -22,8 +22,7 @@ use crate::write::Write;
 const HEADS: &str = "SELECT t.status FROM unnest($1::bigint[], $2::bigint[]) AS q (lane, take)
      CROSS JOIN LATERAL (
        SELECT status, order_key, id FROM task WHERE lane = q.lane AND state IN (0, 4)
-       ORDER BY order_key, id LIMIT q.take FOR UPDATE SKIP LOCKED) AS t
-     ORDER BY q.lane, t.order_key, t.id";
+       ORDER BY order_key, id LIMIT q.take FOR UPDATE SKIP LOCKED) AS t";
 
 /// What is taken up of scopes, locked until the commit.
 const LOADS: &str = "SELECT scope, used FROM load WHERE scope = ANY($1) ORDER BY scope FOR UPDATE";
@@ -102,9 +101,12 @@ async fn take(
     let lanes: Vec<i64> = wanted.keys().map(|lane| lane.0).collect();
     let takes: Vec<i64> = wanted.into_values().collect();
     let rows = session.query(HEADS, &[&lanes, &takes]).await?;
+    // a join promises no order
+    let tasks: Result<Vec<Task>, Fault> = rows.iter().map(|row| rows::task(row, 0)).collect();
+    let mut tasks = tasks?;
+    tasks.sort_by_key(|task| (task.order_key, task.id));
     let mut by_lane: BTreeMap<LaneId, VecDeque<Task>> = BTreeMap::new();
-    for row in &rows {
-        let task = rows::task(row, 0)?;
+    for task in tasks {
         by_lane.entry(task.lane_now()).or_default().push_back(task);
     }
     let mut heads = Vec::with_capacity(rows.len());

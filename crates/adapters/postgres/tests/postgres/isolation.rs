@@ -1,11 +1,18 @@
 //! Row-level security: what a reader's session sees, whatever its statements forget.
 
-use arbiter_core::model::{RecordDraft, TenantScope};
+use std::sync::Arc;
+
+use arbiter_adapter_postgres::PostgresStore;
+use arbiter_core::lifecycle::{Command, RetryPlan};
+use arbiter_core::model::{Holder, RecordDraft, TenantId, TenantScope};
 use arbiter_core::ports::{
-    AgentQuery, AgentRegistry, DocumentContent, DocumentKey, DocumentQuery, DocumentWrite, Documents,
-    Effects, Precondition,
+    AgentQuery, AgentRegistry, ClaimRequest, DocumentContent, DocumentKey, DocumentQuery, DocumentWrite,
+    Documents, Effects, LaneQuota, Precondition, TaskReader as _, TaskStore as _,
 };
-use arbiter_testkit::builders::{json, profile, tenant};
+use arbiter_testkit::builders::{
+    agent, command, failure, json, lane_of, leased, new_task, profile, submit_each, task, tenant,
+};
+use arbiter_testkit::choosers::AssignAll;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
@@ -34,12 +41,82 @@ async fn filled() -> Place {
         let writes = vec![write("a"), write("b")];
         store.write(writes, Effects::default()).await.unwrap();
     }
+    for (number, owner) in [(1, tenant(1)), (2, tenant(2))] {
+        task_of(&store, number, owner).await;
+    }
     for (number, owner) in [(1, Some(tenant(1))), (2, Some(tenant(2))), (3, None)] {
         let mut profile = profile(number);
         profile.tenant = owner;
         store.register(profile, RecordDraft::default()).await.unwrap();
     }
     place
+}
+
+/// A task with an attempt that failed, and its counters.
+async fn task_of(store: &PostgresStore, number: u64, owner: TenantId) {
+    let mut new = new_task(number);
+    new.tenant = owner;
+    let lane = lane_of(&new).id();
+    store.submit(submit_each(vec![new])).await.unwrap();
+    let holder = Holder::Agent(agent(1));
+    let request = ClaimRequest {
+        lanes: vec![LaneQuota { lane, take: 1 }],
+        chooser: Arc::new(AssignAll::to(holder)),
+        command: command(number),
+        effects: Effects::default(),
+    };
+    let fence = store.claim(request).await.unwrap().assigned[0].fence;
+    let action = Command::Fail {
+        failure: failure(),
+        plan: RetryPlan::Retry { after: None },
+    };
+    let mut failed = leased(number + 10, task(number), fence, holder, action);
+    failed.tenant = owner;
+    assert!(store.apply(vec![failed]).await.unwrap()[0].is_ok());
+}
+
+/// What a session sees of tasks with statements that forget to ask for a tenant.
+async fn tasks_seen(client: &Client) -> Vec<i64> {
+    let mut counts = Vec::new();
+    for table in ["task", "task_spec", "attempt"] {
+        let row = client
+            .query_one(&format!("SELECT count(*) FROM {table}"), &[])
+            .await;
+        counts.push(row.unwrap().get(0));
+    }
+    let row = client
+        .query_one("SELECT coalesce(sum(queued), 0)::bigint FROM tally", &[])
+        .await;
+    counts.push(row.unwrap().get(0));
+    counts
+}
+
+#[tokio::test]
+async fn a_reader_sees_the_tasks_of_its_tenant_alone() {
+    let place = filled().await;
+    let reader = place.reader().await;
+    assert_eq!(
+        tasks_seen(&reader).await,
+        [0; 4],
+        "without a tenant it sees nothing"
+    );
+    for owner in [tenant(1), tenant(2)] {
+        become_tenant(&reader, &owner.to_string()).await;
+        assert_eq!(tasks_seen(&reader).await, [1; 4]);
+    }
+    let store = place.open().await;
+    let found =
+        arbiter_core::ports::TaskReader::get(&store, TenantScope::Tenant(tenant(2)), &[task(1), task(2)])
+            .await
+            .unwrap();
+    assert_eq!((found[0].is_some(), found[1].is_some()), (false, true));
+    for table in ["dependency", "lane", "load"] {
+        let read = reader
+            .query_one(&format!("SELECT count(*) FROM {table}"), &[])
+            .await;
+        let code = read.unwrap_err().code().cloned();
+        assert_eq!(code, Some(SqlState::INSUFFICIENT_PRIVILEGE), "{table}");
+    }
 }
 
 /// Counts rows with statements that forget to ask for a tenant.

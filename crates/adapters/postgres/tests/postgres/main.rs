@@ -13,6 +13,8 @@ mod model;
 #[cfg(test)]
 mod plans;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod registry;
 #[cfg(test)]
 mod sequencing;

@@ -1,20 +1,24 @@
 //! How statements find their rows: always by an index, so that no call pays for what it is not about.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_adapter_postgres::PostgresStore;
+use arbiter_core::lifecycle::Command;
 use arbiter_core::model::{
-    AgentBeat, AgentMode, AuditAction, Fence, OutcomeDelta, RecordDraft, TenantScope, Timestamp,
+    AgentBeat, AgentMode, AuditAction, Fence, Holder, OutcomeDelta, RecordDraft, TenantScope, Timestamp,
 };
 use arbiter_core::ports::{
-    AgentQuery, AgentRegistry, AuditLog, AuditQuery, AuditTree as _, Clearance, Cleared, DocumentContent,
-    DocumentKey, DocumentQuery, DocumentWrite, Documents, Effects, LeaseStore, Outbox, Precondition,
-    Revision, Seal,
+    AgentQuery, AgentRegistry, AuditLog, AuditQuery, AuditTree as _, ClaimRequest, Clearance, Cleared,
+    DocumentContent, DocumentKey, DocumentQuery, DocumentWrite, Documents, Effects, LaneQuota, LeaseStore,
+    Outbox, Precondition, Purge, Retention, Revision, Scope, Seal, TaskQuery, TaskReader, TaskStore,
 };
 use arbiter_testkit::builders::{
-    agent, batch, json, kind, node, outbox, outbox_entry, profile, task, tenant,
+    agent, batch, command, idempotency, json, kind, lane_of, lease_ref, leased, new_task, node, outbox,
+    outbox_entry, profile, report, submit_each, task, tenant,
 };
+use arbiter_testkit::choosers::AssignAll;
 use tokio_postgres::Client;
 
 use crate::support::{Place, record};
@@ -60,8 +64,131 @@ async fn no_call_reads_a_table_from_end_to_end() {
     entries(&store).await;
     log(&store).await;
     agents(&store).await;
+    tasks(&store).await;
     drop(store);
     assert_eq!(scans(&client, &place).await, before);
+}
+
+/// A whole life, and everything that can be asked about tasks.
+async fn tasks(store: &PostgresStore) {
+    let mut last = new_task(3);
+    let mut spec = (*last.spec).clone();
+    spec.after = [task(1)].into();
+    spec.labels = [("a".to_owned(), "b".to_owned())].into();
+    last.spec = Arc::new(spec);
+    last.idempotency = Some(idempotency("key", "content"));
+    last.open_limit = Some(10);
+    let tasks = vec![new_task(1), new_task(2), last];
+    let lane = lane_of(&tasks[0]).id();
+    TaskStore::submit(store, submit_each(tasks)).await.unwrap();
+    assert_eq!(store.lanes(None, 10).await.unwrap().len(), 1);
+    let holder = Holder::Agent(agent(1));
+    let chooser = AssignAll {
+        loads: vec![(Scope::Agent(agent(1)), 7)],
+        ..AssignAll::to(holder)
+    };
+    let request = ClaimRequest {
+        lanes: vec![LaneQuota { lane, take: 2 }],
+        chooser: Arc::new(chooser),
+        command: command(1),
+        effects: Effects::default(),
+    };
+    let claimed = store.claim(request).await.unwrap().assigned;
+    assert_eq!(claimed.len(), 2);
+    let fence = claimed[0].fence;
+    store
+        .extend(vec![lease_ref(task(1), fence, holder)])
+        .await
+        .unwrap();
+    let report = Command::Report(Box::new(report()));
+    for number in [9, 9, 10] {
+        let report = leased(number, task(1), fence, holder, report.clone());
+        store.apply(vec![report]).await.unwrap()[0].clone().ok();
+    }
+    store.due(10).await.unwrap();
+    assert_eq!(store.held_by(holder).await.unwrap().len(), 1);
+    for scope in [TenantScope::All, TenantScope::Tenant(tenant(1))] {
+        TaskReader::get(store, scope, &[task(1), task(2)]).await.unwrap();
+        assert_eq!(store.history(scope, task(1)).await.unwrap().attempts.len(), 1);
+        for label in [None, Some(("a".to_owned(), "b".to_owned()))] {
+            let query = TaskQuery {
+                limit: 10,
+                label,
+                ..TaskQuery::default()
+            };
+            assert!(
+                !TaskReader::list(store, scope, query)
+                    .await
+                    .unwrap()
+                    .tasks
+                    .is_empty()
+            );
+        }
+    }
+    store.tally(tenant(1)).await.unwrap();
+    let since = Timestamp::from_micros(i64::MAX / 2);
+    for which in [
+        Purge::ClosedBefore(since),
+        Purge::Tenant(tenant(1)),
+        Purge::Tasks(tenant(1), vec![task(1), task(2)]),
+    ] {
+        let retention = Retention {
+            which,
+            keyed_before: Some(Timestamp::from_micros(1)),
+            limit: 10,
+            effects: Effects::default(),
+        };
+        store.purge(retention).await.unwrap();
+    }
+}
+
+/// The claim reads the heads of its lanes forward in the index, without sorting, whatever the backlog.
+#[tokio::test]
+async fn a_claim_reads_the_heads_of_its_lanes_in_their_order() {
+    let place = Place::new().await;
+    let store = place.open().await;
+    let batch: Vec<_> = (1..=500).map(new_task).collect();
+    let lane = lane_of(&batch[0]).id();
+    TaskStore::submit(&store, submit_each(batch)).await.unwrap();
+    let client = place.client().await;
+    let copied = client
+        .execute(
+            "INSERT INTO task SELECT gen_random_uuid(), tenant, lane, order_key, state, due_at, holder, closed_at, status
+             FROM task, generate_series(1, 200)",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!(copied, 100_000);
+    client
+        .batch_execute(
+            "ANALYZE task; SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off",
+        )
+        .await
+        .unwrap();
+    // as the store has it
+    let source = include_str!("../../src/tasks/claim.rs");
+    let start =
+        source.find("const HEADS: &str = \"").expect("the statement") + "const HEADS: &str = \"".len();
+    let heads = &source[start..start + source[start..].find("\";").expect("its end")];
+    client
+        .batch_execute(&format!("PREPARE heads (bigint[], bigint[]) AS {heads}"))
+        .await
+        .unwrap();
+    let explain = format!(
+        "EXPLAIN (COSTS OFF) EXECUTE heads (ARRAY[{}]::bigint[], ARRAY[5]::bigint[])",
+        lane.0
+    );
+    let rows = client.simple_query(&explain).await.unwrap();
+    let lines = rows.iter().filter_map(|message| match message {
+        tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    });
+    let plan = lines.collect::<Vec<_>>().join("\n");
+    assert!(plan.contains("Index Scan using task_claimable on task"), "{plan}");
+    for word in ["Sort", "Parallel", "Gather", "Seq Scan", "Bitmap", "Backward"] {
+        assert!(!plan.contains(word), "{plan}");
+    }
 }
 
 async fn documents(store: &PostgresStore) {

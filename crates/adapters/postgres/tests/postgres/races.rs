@@ -1,0 +1,206 @@
+//! Calls that meet: in one group of a node, or from two nodes at the same moment.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arbiter_adapter_postgres::PostgresStore;
+use arbiter_core::lifecycle::Command;
+use arbiter_core::model::{Holder, TenantId};
+use arbiter_core::ports::{
+    AuditTree as _, ClaimRequest, Effects, LaneQuota, NewTask, Scope, StoreError, SubmitRefusal, Submitted,
+    TaskReader as _, TaskStore as _,
+};
+use arbiter_testkit::builders::{
+    agent, command, idempotency, lane_of, new_task, submit_each, task, tenant, transition,
+};
+use arbiter_testkit::choosers::AssignAll;
+use futures_util::future::join_all;
+
+use crate::support::Place;
+
+/// Two nodes on one schema.
+async fn nodes() -> (Place, [Arc<PostgresStore>; 2]) {
+    let place = Place::new().await;
+    let stores = [Arc::new(place.open().await), Arc::new(place.open().await)];
+    (place, stores)
+}
+
+async fn submit(store: &PostgresStore, new: NewTask) -> Result<Submitted, StoreError> {
+    let answers = store.submit(submit_each(vec![new])).await?;
+    Ok(answers.into_iter().next().unwrap())
+}
+
+/// Submits each task to one of the nodes, all at once.
+async fn submit_at_once(stores: &[Arc<PostgresStore>; 2], tasks: Vec<NewTask>) -> Vec<Submitted> {
+    let calls = tasks.into_iter().enumerate().map(|(place, new)| {
+        let store = Arc::clone(&stores[place % 2]);
+        async move { submit(&store, new).await }
+    });
+    let answers = join_all(calls).await;
+    answers.into_iter().map(Result::unwrap).collect()
+}
+
+fn stored(answers: &[Submitted]) -> usize {
+    let stored = answers
+        .iter()
+        .filter(|answer| matches!(answer, Submitted::Stored(_)));
+    stored.count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_together_never_exceed_a_backlog() {
+    let (_place, stores) = nodes().await;
+    let tasks = (1..=60).map(|number| NewTask {
+        open_limit: Some(10),
+        ..new_task(number)
+    });
+    let answers = submit_at_once(&stores, tasks.collect()).await;
+    assert_eq!(stored(&answers), 10);
+    let full = |answer: &&Submitted| matches!(answer, Submitted::Refused(SubmitRefusal::BacklogFull { open, limit: 10 }) if *open >= 10);
+    assert_eq!(answers.iter().filter(full).count(), 50);
+    assert_eq!(stores[0].tally(tenant(1)).await.unwrap().open, 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_one_id_or_key_at_two_nodes_one_is_stored() {
+    let (_place, stores) = nodes().await;
+    for round in 0..20 {
+        let same = new_task(1_000 + round);
+        let answers = submit_at_once(&stores, vec![same.clone(), same.clone()]).await;
+        assert_eq!(stored(&answers), 1, "{answers:?}");
+        assert!(answers.contains(&Submitted::Known(same.id)));
+        let keyed = |number: u64, content: &str| NewTask {
+            idempotency: Some(idempotency(&format!("key {round}"), content)),
+            ..new_task(number)
+        };
+        let (one, other) = (keyed(2_000 + 2 * round, "a"), keyed(2_001 + 2 * round, "a"));
+        let ids = [one.id, other.id];
+        let answers = submit_at_once(&stores, vec![one, other]).await;
+        assert_eq!(stored(&answers), 1, "{answers:?}");
+        assert!(
+            ids.iter().any(|id| answers.contains(&Submitted::Known(*id))),
+            "{answers:?}"
+        );
+        let conflict = submit(&stores[1], keyed(3_000 + round, "b")).await.unwrap();
+        assert!(matches!(conflict, Submitted::Conflict(id) if ids.contains(&id)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_together_never_exceed_the_slots_of_an_agent() {
+    let (place, stores) = nodes().await;
+    let tasks: Vec<NewTask> = (1..=40).map(new_task).collect();
+    let lane = lane_of(&tasks[0]).id();
+    stores[0].submit(submit_each(tasks)).await.unwrap();
+    let claims = (0..12).map(|number| {
+        let store = Arc::clone(&stores[number % 2]);
+        let chooser = AssignAll {
+            loads: vec![(Scope::Agent(agent(1)), 7), (Scope::Tenant(tenant(1)), 30)],
+            ..AssignAll::to(Holder::Agent(agent(1)))
+        };
+        let request = ClaimRequest {
+            lanes: vec![LaneQuota { lane, take: 5 }],
+            chooser: Arc::new(chooser),
+            command: command(number as u64),
+            effects: Effects::default(),
+        };
+        async move { store.claim(request).await.unwrap() }
+    });
+    let assigned = join_all(claims)
+        .await
+        .into_iter()
+        .flat_map(|claimed| claimed.assigned);
+    let ids: Vec<_> = assigned.map(|assigned| assigned.stored.task.id).collect();
+    let distinct: BTreeSet<_> = ids.iter().collect();
+    assert_eq!((ids.len(), distinct.len()), (7, 7));
+    let client = place.client().await;
+    let rows = client
+        .query("SELECT used FROM load ORDER BY scope", &[])
+        .await
+        .unwrap();
+    let used: Vec<i32> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(used, [7, 7]);
+}
+
+#[tokio::test]
+async fn calls_at_the_same_time_share_commits() {
+    let place = Place::new().await;
+    let store = place.open().await;
+    let calls = (1..=200).map(|number| submit(&store, new_task(number)));
+    let answers: Vec<_> = join_all(calls).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(stored(&answers), 200);
+    assert_eq!(store.sequence(usize::MAX).await.unwrap().size, 200);
+    let client = place.client().await;
+    let row = client
+        .query_one("SELECT count(*) FROM audit_batch", &[])
+        .await
+        .unwrap();
+    let commits: i64 = row.get(0);
+    // each worker takes one call first, then what has come in the meantime
+    assert!(commits <= 8, "{commits} commits");
+}
+
+#[tokio::test]
+async fn a_call_that_fails_takes_no_other_of_its_group_along() {
+    let place = Place::new().await;
+    let store = place.open().await;
+    submit(&store, new_task(1)).await.unwrap();
+    let calls = (1..=50).map(|number| {
+        let mut new = new_task(number);
+        if number == 1 {
+            new.tenant = TenantId::from_bytes([9; 16]);
+        }
+        submit(&store, new)
+    });
+    let answers = join_all(calls).await;
+    let failed = answers.iter().filter(|answer| answer.is_err()).count();
+    assert_eq!(failed, 1, "{answers:?}");
+    let error = answers[0].as_ref().unwrap_err();
+    assert!(!error.is_transient() && !error.may_have_applied(), "{error:?}");
+    let answers: Vec<Submitted> = answers.into_iter().flatten().collect();
+    assert_eq!(stored(&answers), 49);
+    assert_eq!(store.tally(tenant(1)).await.unwrap().open, 50);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dependants_are_told_once_by_nodes_that_look_at_the_same_time() {
+    let (place, stores) = nodes().await;
+    let first = new_task(1);
+    stores[0].submit(submit_each(vec![first.clone()])).await.unwrap();
+    let waiting = (2..=40).map(|number| {
+        let mut new = new_task(number);
+        let mut spec = (*new.spec).clone();
+        spec.after = [first.id].into();
+        new.spec = Arc::new(spec);
+        new
+    });
+    let answers = submit_at_once(&stores, waiting.collect()).await;
+    assert_eq!(stored(&answers), 39);
+    let cancel = Command::Cancel {
+        why: "not needed".to_owned(),
+    };
+    let ended = stores[1]
+        .apply(vec![transition(1, task(1), cancel)])
+        .await
+        .unwrap();
+    assert!(ended[0].is_ok(), "{ended:?}");
+    let looks = (0..8).map(|number| {
+        let store = Arc::clone(&stores[number % 2]);
+        async move { store.due(100).await.unwrap() }
+    });
+    let told: Vec<_> = join_all(looks)
+        .await
+        .into_iter()
+        .flat_map(|done| done.changed)
+        .collect();
+    let rest = stores[0].due(100).await.unwrap().changed;
+    let told: Vec<_> = told.into_iter().chain(rest).map(|(id, _)| id).collect();
+    let distinct: BTreeSet<_> = told.iter().collect();
+    assert_eq!((told.len(), distinct.len()), (39, 39));
+    let client = place.client().await;
+    let left = client
+        .query_one("SELECT count(*) FROM dependency", &[])
+        .await
+        .unwrap();
+    assert_eq!(left.get::<_, i64>(0), 0);
+}

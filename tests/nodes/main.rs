@@ -1,0 +1,9 @@
+//! Several nodes on one PostgreSQL, as processes.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests fail the test")]
+
+mod cluster;
+mod faults;
+mod life;
+mod proxy;
+mod rolling;
