@@ -17,12 +17,13 @@ use arbiter_core::ports::{
     Wakeups,
 };
 use arbiter_core::services::FailureHandler;
+use arbiter_net::{HttpPorts, SystemResolver};
 use arbiter_orchestration::PlainRetry;
 use arbiter_queue::erasures::Erasures;
 use arbiter_queue::policies::PolicySets;
 use arbiter_queue::tenants::{TenantSettings, Tenants};
 use arbiter_queue::traffic::TrafficBoard;
-use arbiter_queue::{ApiKeys, ContentPolicy, FingerprintKey, QueuePorts, SecureQueue};
+use arbiter_queue::{ApiKeys, ContentPolicy, FingerprintKey, Identities, QueuePorts, SecureQueue};
 
 use crate::access;
 use crate::bootstrap;
@@ -31,6 +32,7 @@ use crate::config::Config;
 use crate::engine::LOG_ORIGIN;
 use crate::exit::Failure;
 use crate::guarded;
+use crate::identities::Vouched;
 use crate::log_key::LogKey;
 use crate::storage::{self, Handle, Opened, Storage};
 use crate::trust::Trust;
@@ -46,6 +48,7 @@ pub(crate) struct App {
     pub(crate) handle: Handle,
     pub(crate) queue: Arc<SecureQueue>,
     pub(crate) keys: Arc<ApiKeys>,
+    pub(crate) vouched: Vouched,
     pub(crate) policies: Arc<PolicySets>,
     pub(crate) board: Arc<TrafficBoard>,
     pub(crate) tenants: Arc<Tenants>,
@@ -113,11 +116,21 @@ impl App {
         ));
         let fingerprints = FingerprintKey::load_or_create(documents.as_ref(), entropy.as_ref()).await?;
         let authorizer = Arc::new(authorizer(&config)?);
+        let board = Arc::new(TrafficBoard::new(&documents, Arc::clone(&wakeups)));
+        let outward = HttpPorts {
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            metrics: Arc::clone(&metrics),
+            spawner: Arc::clone(&spawner),
+            resolver: Arc::new(SystemResolver),
+        };
+        let vouched = Vouched::of(&config, outward)?;
+        let identities = Identities::new(Arc::clone(&keys), Arc::clone(&board), Arc::clone(&clock));
         let ports = QueuePorts {
             store: store.clone(),
             reader: store.clone(),
             audit: store.clone(),
-            authenticator: keys.clone(),
+            authenticator: Arc::new(vouched.join(identities)),
             authorizer: authorizer.clone(),
             limiter: Arc::new(InProcessRateLimiter::new(Arc::clone(&clock))),
             wakeups: Arc::clone(&wakeups),
@@ -135,7 +148,6 @@ impl App {
             Vec::new(),
             Vec::new(),
         );
-        let board = Arc::new(TrafficBoard::new(&documents, Arc::clone(&wakeups)));
         let queue = Arc::new(queue.with_board(Arc::clone(&board)));
         let erasures = Arc::new(Erasures::new(
             Arc::clone(&queue),
@@ -176,6 +188,7 @@ impl App {
             handle,
             queue,
             keys,
+            vouched,
             policies,
             board,
             tenants,

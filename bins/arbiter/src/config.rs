@@ -4,6 +4,7 @@ mod allocation;
 mod check;
 mod file;
 mod hooks;
+mod identity;
 mod paths;
 mod reference;
 mod server;
@@ -13,6 +14,7 @@ mod upkeep;
 
 pub(crate) use file::FileConfig;
 pub(crate) use hooks::HooksConfig;
+pub(crate) use identity::IdentityConfig;
 pub(crate) use reference::reference;
 pub(crate) use server::ServerConfig;
 pub(crate) use show::show;
@@ -58,6 +60,7 @@ pub(crate) struct Config {
     pub(crate) policies: Vec<PathBuf>,
     pub(crate) exec: ExecConfig,
     pub(crate) server: ServerConfig,
+    pub(crate) identity: IdentityConfig,
     pub(crate) hooks: HooksConfig,
     pub(crate) allocation: arbiter_allocation::Settings,
     pub(crate) upkeep: UpkeepConfig,
@@ -142,6 +145,8 @@ impl Config {
         let log = log(global, environment, file, problems);
         let exec = exec(file, problems);
         let server = ServerConfig::of(&file.server, &folder, problems);
+        let clients = server.client_ca.is_some();
+        let identity = IdentityConfig::of(&file.oidc, &file.identity, &folder, clients, problems);
         let hooks = HooksConfig::of(&file.hooks, problems);
         let allocation = allocation::settings(&file.allocation, problems);
         let upkeep = UpkeepConfig::of(&file.agents, &file.backup, &file.retention, &folder, problems);
@@ -162,6 +167,7 @@ impl Config {
             rules,
             exec,
             server,
+            identity,
             hooks,
             allocation,
             upkeep,

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arbiter_adapter_oidc::OidcTokens;
 use arbiter_api::{Readiness, ReadinessPart, ReadinessSource};
 use arbiter_core::model::NodeId;
 use arbiter_core::ports::{Clock, LeaseStore};
@@ -10,6 +11,8 @@ use arbiter_orchestration::Stop;
 use arbiter_orchestration::supervisor::{Service, ServiceState, Standing};
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, select_biased};
+
+use crate::identities;
 
 /// How often the node writes that it is there.
 const EVERY: Duration = Duration::from_secs(10);
@@ -26,9 +29,19 @@ pub(crate) struct Health {
     services: Mutex<Option<States>>,
     /// Why the store did not take the last write; none before the first.
     store: Mutex<Option<Result<(), String>>>,
+    /// Who vouches for callers with tokens. Without it the node does all its other work.
+    provider: Option<Arc<OidcTokens>>,
 }
 
 impl Health {
+    /// Nothing is known yet, but who vouches for callers with tokens.
+    pub(crate) fn new(provider: Option<Arc<OidcTokens>>) -> Self {
+        Self {
+            provider,
+            ..Self::default()
+        }
+    }
+
     /// Tells how services stand from now on; until then the process is starting.
     pub(crate) fn started(&self, states: States) {
         *lock(&self.services) = Some(states);
@@ -56,6 +69,11 @@ impl ReadinessSource for Health {
                 why: Some("starting".to_owned()),
             }),
         }
+        parts.extend(self.provider.as_ref().map(|provider| ReadinessPart {
+            name: "identity provider".to_owned(),
+            ready: true,
+            why: identities::trouble(&provider.status()),
+        }));
         Readiness {
             ready: parts.iter().all(|part| part.ready),
             parts,

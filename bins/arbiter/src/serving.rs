@@ -15,7 +15,7 @@ use crate::engine::{Engine, Running};
 use crate::exit::Failure;
 use crate::health::{Health, Presence};
 use crate::listening::Listening;
-use crate::{access, erasing, owner, schedules, traffic, webhooks};
+use crate::{access, erasing, identities, owner, schedules, traffic, webhooks};
 
 /// A server that runs.
 pub(crate) struct Serving {
@@ -41,7 +41,7 @@ impl Serving {
     ) -> Result<Self, Failure> {
         let waiting = Stopper::default();
         let secure = tls.is_some();
-        let health = Arc::new(Health::default());
+        let health = Arc::new(Health::new(app.vouched.tokens.clone()));
         let engine = Engine::new(app, agents, environment).await?;
         let schedules = schedules::schedules(app);
         let parts = parts::parts(app, &engine, &schedules, Arc::clone(&health), waiting.signal());
@@ -57,6 +57,7 @@ impl Serving {
         services.extend(webhooks::services(app)?);
         services.push(traffic::service(app));
         services.push(access::service(app));
+        services.extend(identities::service(app));
         services.push(erasing::service(app));
         services.push(schedules::service(app, schedules));
         services.push(listening.clone());

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use arbiter_core::mechanism::SecretText;
 use arbiter_core::model::Principal;
-use arbiter_core::ports::Credential;
+use arbiter_core::ports::{ClientCertificate, Credential};
 use arbiter_queue::QueueError;
 use axum::extract::FromRequestParts;
 use http::header::AUTHORIZATION;
@@ -24,6 +24,10 @@ pub(crate) struct Caller(pub(crate) Principal);
 /// Where a connection comes from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// The certificate that the other end of a connection has shown and that was verified.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerCertificate(pub(crate) ClientCertificate);
 
 impl FromRequestParts<Api> for Caller {
     type Rejection = Failure;
@@ -69,13 +73,16 @@ impl FromRequestParts<Api> for Shown {
     }
 }
 
+/// What a call shows: its header, or else the certificate of its connection. A header that is wrong is never made good by a
+/// certificate: the caller would be somebody else than it says.
 fn credential(parts: &Parts) -> Result<Credential, Failure> {
     let refused = |detail: &str| Failure::new("auth_failed", detail);
     let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
     let Some(header) = headers.next() else {
-        return Err(refused(
-            "no credential was given; send `Authorization: Bearer <key>`",
-        ));
+        let certificate = parts.extensions.get::<PeerCertificate>();
+        let certificate = certificate.map(|shown| Credential::Certificate(shown.0.clone()));
+        return certificate
+            .ok_or_else(|| refused("no credential was given; send `Authorization: Bearer <key>`"));
     };
     if headers.next().is_some() {
         return Err(refused("more than one credential was given"));
@@ -88,5 +95,11 @@ fn credential(parts: &Parts) -> Result<Credential, Failure> {
         .map(|(_, token)| token.trim())
         .filter(|token| !token.is_empty() && token.len() <= MAX_CREDENTIAL_BYTES)
         .ok_or_else(|| refused("the credential has another form than `Bearer <key>`"))?;
-    Ok(Credential::ApiKey(SecretText::new(text.to_owned())))
+    let secret = SecretText::new(text.to_owned());
+    // A signed token has dots between its parts, a key never has one.
+    Ok(if text.contains('.') {
+        Credential::Bearer(secret)
+    } else {
+        Credential::ApiKey(secret)
+    })
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arbiter_core::ports::{Clock, Spawner};
+use arbiter_core::ports::{ClientCertificate, Clock, Spawner};
 use arbiter_orchestration::{Stop, Stopper};
 use axum::body::Body;
 use axum::{Extension, Router};
@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
-use crate::auth::Peer;
+use crate::auth::{Peer, PeerCertificate};
 use crate::failure::Failure;
 use crate::groups;
 use crate::outer;
@@ -157,6 +157,7 @@ impl Server {
         let routes = Routes {
             router: self.router.clone(),
             peer: Peer(peer),
+            certificate: None,
         };
         let stream = Timely::new(stream, Arc::clone(&self.clock), self.settings.write_timeout);
         let (tls, head_timeout, clock) = (
@@ -174,7 +175,17 @@ impl Server {
                 () = clock.sleep_until(until).fuse() => return,
             };
             match shaken {
-                Ok(stream) => serve(stream, routes, head_timeout, stop).await,
+                Ok(stream) => {
+                    let shown = stream.get_ref().1.peer_certificates();
+                    let certificate = shown
+                        .and_then(|chain| chain.first())
+                        .map(|first| PeerCertificate(ClientCertificate::verified(first)));
+                    let routes = Routes {
+                        certificate,
+                        ..routes
+                    };
+                    serve(stream, routes, head_timeout, stop).await;
+                }
                 Err(error) => {
                     tracing::debug!(event = "handshake_failed", error = %error, "a TLS handshake failed");
                 }
@@ -187,6 +198,7 @@ impl Server {
 struct Routes {
     router: Router,
     peer: Peer,
+    certificate: Option<PeerCertificate>,
 }
 
 /// Serves one connection, HTTP/1.1 or HTTP/2.
@@ -196,6 +208,9 @@ where
 {
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(routes.peer);
+        if let Some(certificate) = &routes.certificate {
+            request.extensions_mut().insert(certificate.clone());
+        }
         routes.router.clone().oneshot(request.map(Body::new))
     });
     let mut builder = Builder::new(TokioExecutor::new());

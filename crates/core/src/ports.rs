@@ -21,7 +21,10 @@ mod task_reader;
 mod task_store;
 mod wakeups;
 
-pub use access::{AuthenticationError, Authenticator, AuthorizationError, Authorizer, Credential, Verdict};
+pub use access::{
+    AuthenticationError, Authenticator, AuthorizationError, Authorizer, ClientCertificate, Credential,
+    Identity, IdentityProvider, Verdict,
+};
 pub use agent_registry::{
     AgentChanges, AgentPage, AgentQuery, AgentRegistry, Registered, RegistryError, Revision,
 };

@@ -10,3 +10,4 @@ pub use record::{KnownPrincipal, NewPrincipal, PrincipalChange, PrincipalRecord}
 pub use store::Principals;
 
 pub(crate) use rights::covers;
+pub(crate) use store::PER_TENANT;

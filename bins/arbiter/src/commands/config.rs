@@ -11,9 +11,7 @@ use crate::output;
 pub(crate) fn run(config: &Config, command: &ConfigCommand, json: bool) -> Result<(), Failure> {
     match command {
         ConfigCommand::Check => {
-            // What can only be found out by building it: patterns and policies.
-            crate::app::content_policy(config)?;
-            crate::app::authorizer(config)?;
+            build(config)?;
             if json {
                 output::json(&json!({"ok": true}));
             } else {
@@ -33,5 +31,17 @@ pub(crate) fn run(config: &Config, command: &ConfigCommand, json: bool) -> Resul
             }
         }
     }
+    Ok(())
+}
+
+/// Finds out what can only be found out by building it: patterns, policies, certificates and providers.
+///
+/// # Errors
+/// A configuration failure.
+pub(crate) fn build(config: &Config) -> Result<(), Failure> {
+    crate::app::content_policy(config)?;
+    crate::app::authorizer(config)?;
+    crate::identities::certificate(config)?;
+    crate::identities::Vouched::of(config, super::doctor::identity::ports())?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod data;
+pub(crate) mod identity;
 mod machine;
 
 use serde_json::json;
@@ -76,6 +77,7 @@ pub(super) async fn run(config: Config, arguments: DoctorArgs, json: bool) -> Re
     let mut findings = vec![configuration(&config)];
     findings.extend(data::look(&config));
     findings.extend(machine::look(&config));
+    findings.extend(identity::look(&config).await);
     if let Some(path) = &arguments.bundle {
         bundle::write(&config, &findings, path, arguments.log.as_deref()).await?;
         if !json {
@@ -98,8 +100,8 @@ pub(crate) fn unconfigured(failure: &Failure, json: bool) -> Result<(), Failure>
 }
 
 fn configuration(config: &Config) -> Finding {
-    // What can only be found out by building it: patterns and policies.
-    let built = crate::app::content_policy(config).and_then(|_| crate::app::authorizer(config));
+    // What can only be found out by building it.
+    let built = crate::commands::config::build(config);
     let readable = |path: &std::path::Path| {
         std::fs::File::open(path)
             .map(drop)
@@ -111,10 +113,7 @@ fn configuration(config: &Config) -> Finding {
         .iter()
         .flat_map(|(certificate, key)| [certificate, key]);
     let mut files = tls.chain(config.server.agents.iter());
-    match built
-        .map(drop)
-        .and_then(|()| files.try_for_each(|path| readable(path)))
-    {
+    match built.and_then(|()| files.try_for_each(|path| readable(path))) {
         Ok(()) => Finding::fine("configuration", "it is valid"),
         Err(failure) => Finding::problem(
             "configuration",

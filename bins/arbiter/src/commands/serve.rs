@@ -9,7 +9,7 @@ use crate::cli::ServeArgs;
 use crate::config::{Config, Environment};
 use crate::exit::Failure;
 use crate::serving::Serving;
-use crate::{output, signals};
+use crate::{identities, output, signals};
 
 /// Serves until a signal comes.
 pub(crate) async fn run(
@@ -54,27 +54,15 @@ async fn serve(
 
 /// The certificate, if one is configured. Keys in clear text leave this machine only over TLS.
 fn identity(config: &Config) -> Result<Option<TlsIdentity>, Failure> {
-    let Some((certificate, key)) = &config.server.tls else {
-        let listen = config.server.listen;
-        if listen.ip().is_loopback() {
-            return Ok(None);
-        }
-        return Err(Failure::configuration(format!(
-            "`{listen}` can be reached from other machines, and keys would cross the network in clear text; set \
-             server.tls_certificate and server.tls_key, or listen on 127.0.0.1 behind a proxy"
-        )));
-    };
-    let read = |path: &std::path::Path| {
-        std::fs::read(path)
-            .map_err(|error| Failure::configuration(format!("`{}` cannot be read: {error}", path.display())))
-    };
-    TlsIdentity::from_pem(&read(certificate)?, &read(key)?)
-        .map(Some)
-        .map_err(|error| {
-            let cause =
-                std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
-            Failure::configuration(format!("TLS: {error}{cause}"))
-        })
+    let identity = identities::certificate(config)?;
+    let listen = config.server.listen;
+    if identity.is_some() || listen.ip().is_loopback() {
+        return Ok(identity);
+    }
+    Err(Failure::configuration(format!(
+        "`{listen}` can be reached from other machines, and keys would cross the network in clear text; set \
+         server.tls_certificate and server.tls_key, or listen on 127.0.0.1 behind a proxy"
+    )))
 }
 
 fn agents(config: &Config) -> Result<Vec<AgentEntry>, Failure> {

@@ -21,6 +21,8 @@ pub(crate) struct FileConfig {
     pub(crate) policies: PolicySection,
     pub(crate) exec: ExecSection,
     pub(crate) server: ServerSection,
+    pub(crate) oidc: OidcSection,
+    pub(crate) identity: IdentitySection,
     pub(crate) hooks: HooksSection,
     pub(crate) allocation: AllocationSection,
     pub(crate) agents: AgentsSection,
@@ -90,6 +92,43 @@ pub(crate) struct RetentionSection {
     pub(crate) audit_details_days: Option<u32>,
 }
 
+#[derive(Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct OidcSection {
+    pub(crate) issuer: Option<String>,
+    pub(crate) audience: Vec<String>,
+    pub(crate) jwks_url: Option<String>,
+    pub(crate) algorithms: Option<Vec<String>>,
+    pub(crate) leeway_seconds: Option<u32>,
+    pub(crate) max_age_seconds: Option<u32>,
+    pub(crate) max_stale_seconds: Option<u32>,
+    pub(crate) refetch_seconds: Option<u32>,
+    pub(crate) single_use: bool,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) networks: Vec<String>,
+    pub(crate) loopback_http: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct IdentitySection {
+    pub(crate) rules: Vec<IdentityRule>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IdentityRule {
+    pub(crate) claim: Option<String>,
+    pub(crate) certificate: Option<String>,
+    pub(crate) value: String,
+    pub(crate) roles: Vec<String>,
+    pub(crate) tenant: Option<String>,
+    pub(crate) kind: Option<String>,
+    pub(crate) kinds: Option<Vec<String>>,
+    pub(crate) highest_band: Option<u8>,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct HooksSection {
@@ -105,6 +144,7 @@ pub(crate) struct ServerSection {
     pub(crate) listen: Option<String>,
     pub(crate) tls_certificate: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) tls_client_ca: Option<PathBuf>,
     pub(crate) agents: Option<PathBuf>,
     pub(crate) body_bytes: Option<usize>,
     pub(crate) artifact_bytes: Option<u64>,

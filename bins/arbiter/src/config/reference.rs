@@ -164,6 +164,11 @@ const SETTINGS: &[Setting] = &[
         meaning: "PEM file of its private key.",
     },
     Setting {
+        key: "server.tls_client_ca",
+        default: "none",
+        meaning: "PEM file of the authorities whose certificates clients may show instead of a key; see `docs/identity.md`.",
+    },
+    Setting {
         key: "server.agents",
         default: "none",
         meaning: "File of agents that the server runs itself, in the form of `arbiter run --agents`.",
@@ -217,6 +222,76 @@ const SETTINGS: &[Setting] = &[
         key: "server.drain_seconds",
         default: "20",
         meaning: "How long open calls may take to end at shutdown.",
+    },
+    Setting {
+        key: "oidc.issuer",
+        default: "none",
+        meaning: "Address of the OpenID Connect provider whose tokens are accepted, exactly as its tokens name it; see `docs/identity.md`.",
+    },
+    Setting {
+        key: "oidc.audience",
+        default: "`[]`",
+        meaning: "A token must be meant for one of these; at least one with `oidc.issuer`.",
+    },
+    Setting {
+        key: "oidc.jwks_url",
+        default: "none",
+        meaning: "Address of the provider's keys; where its discovery document says, when it is absent.",
+    },
+    Setting {
+        key: "oidc.algorithms",
+        default: "`[\"RS256\", \"ES256\", \"EdDSA\"]`",
+        meaning: "Signature algorithms that are accepted: `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `EdDSA`.",
+    },
+    Setting {
+        key: "oidc.leeway_seconds",
+        default: "30",
+        meaning: "How far the provider's clock may differ from this machine's, 0–300.",
+    },
+    Setting {
+        key: "oidc.max_age_seconds",
+        default: "300",
+        meaning: "When the provider's keys are fetched anew, 10–86400; a key that it withdrew is refused from then on.",
+    },
+    Setting {
+        key: "oidc.max_stale_seconds",
+        default: "3600",
+        meaning: "How long keys serve while the provider cannot be reached, at least `oidc.max_age_seconds` and at most 604800; then no token is accepted.",
+    },
+    Setting {
+        key: "oidc.refetch_seconds",
+        default: "10",
+        meaning: "How long it is at least from one fetch to the next when tokens name keys that are not known, 1–3600.",
+    },
+    Setting {
+        key: "oidc.single_use",
+        default: "`false`",
+        meaning: "Whether each token is accepted once, by this process; it needs a `jti` then, and a stream ends at once.",
+    },
+    Setting {
+        key: "oidc.ca_file",
+        default: "none",
+        meaning: "PEM file of further authorities for the provider's own certificate, relative to the configuration file.",
+    },
+    Setting {
+        key: "oidc.hosts",
+        default: "`[]`",
+        meaning: "Hosts in private networks that the provider may have.",
+    },
+    Setting {
+        key: "oidc.networks",
+        default: "`[]`",
+        meaning: "Private networks that the provider may be in, such as `10.1.0.0/16`.",
+    },
+    Setting {
+        key: "oidc.loopback_http",
+        default: "`false`",
+        meaning: "Whether the provider may be on this machine, without TLS.",
+    },
+    Setting {
+        key: "identity.rules",
+        default: "`[]`",
+        meaning: "Who gets which rights by a token or a certificate: `{ claim = \"groups\", value = \"staff\", roles = [\"submitter\"] }`, or `certificate = \"uri\"`, `\"dns\"` or `\"email\"` instead of `claim`; with `tenant`, `kind`, `kinds` and `highest_band` where they differ. The first one that fits counts.",
     },
     Setting {
         key: "hooks.per_tenant",

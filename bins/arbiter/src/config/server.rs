@@ -19,6 +19,8 @@ pub(crate) struct ServerConfig {
     pub(crate) listen: SocketAddr,
     /// Files of the certificate chain and its key.
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    /// File of the authorities whose certificates clients may show.
+    pub(crate) client_ca: Option<PathBuf>,
     /// Agents that this node hosts.
     pub(crate) agents: Option<PathBuf>,
     /// Limits.
@@ -44,9 +46,16 @@ impl ServerConfig {
                 None
             }
         };
+        if section.tls_client_ca.is_some() && tls.is_none() {
+            problems.push(
+                "server.tls_client_ca: certificates are shown over TLS only; set tls_certificate and tls_key"
+                    .into(),
+            );
+        }
         Self {
             listen,
             tls,
+            client_ca: section.tls_client_ca.as_ref().map(|path| folder.join(path)),
             agents: section.agents.as_ref().map(|path| folder.join(path)),
             api: api(section, problems),
         }

@@ -1,5 +1,6 @@
 //! Showing the configuration in force. It holds no secrets, and values that name any are redacted all the same.
 
+use arbiter_adapter_oidc::{Rule, When};
 use serde_json::{Map, Value, json};
 
 use super::{Config, StoreConfig};
@@ -52,6 +53,7 @@ pub(crate) fn show(config: &Config) -> Value {
             "listen": config.server.listen.to_string(),
             "tls_certificate": config.server.tls.as_ref().map(|(certificate, _)| certificate),
             "tls_key": config.server.tls.as_ref().map(|(_, key)| key),
+            "tls_client_ca": config.server.client_ca,
             "agents": config.server.agents,
             "body_bytes": config.server.api.body_bytes,
             "artifact_bytes": config.server.api.artifact_bytes,
@@ -70,6 +72,22 @@ pub(crate) fn show(config: &Config) -> Value {
             "tasks_days": config.upkeep.keep_tasks.map(days),
             "audit_details_days": config.upkeep.keep_details.map(days),
         },
+        "oidc": config.identity.oidc.as_ref().map(|oidc| json!({
+            "issuer": oidc.issuer,
+            "audience": oidc.audience,
+            "jwks_url": oidc.jwks_url,
+            "algorithms": oidc.algorithms.iter().map(|algorithm| algorithm.word()).collect::<Vec<_>>(),
+            "leeway_seconds": oidc.leeway.as_secs(),
+            "max_age_seconds": oidc.max_age.as_secs(),
+            "max_stale_seconds": oidc.max_stale.as_secs(),
+            "refetch_seconds": oidc.refetch_after.as_secs(),
+            "single_use": oidc.single_use,
+            "ca_file": config.identity.ca_file,
+            "hosts": config.identity.hosts,
+            "networks": config.identity.networks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "loopback_http": oidc.loopback_http,
+        })),
+        "identity": {"rules": config.identity.rules.iter().map(rule).collect::<Vec<_>>()},
         "hooks": {
             "per_tenant": config.hooks.settings.per_tenant,
             "hosts": config.hooks.hosts,
@@ -92,6 +110,23 @@ fn store(config: &StoreConfig) -> Value {
             "reader_connections": shared.reader_connections,
         }),
     }
+}
+
+fn rule(rule: &Rule) -> Value {
+    let mut shown = json!({
+        "roles": rule.grant.roles.iter().map(|role| role.word()).collect::<Vec<_>>(),
+        "tenant": rule.grant.tenant.to_string(),
+        "kind": rule.grant.kind.word(),
+        "kinds": rule.grant.kinds.as_ref().map(|kinds| kinds.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        "highest_band": rule.grant.highest_band.get(),
+    });
+    match &rule.when {
+        When::Claim { name, value } => (shown["claim"], shown["value"]) = (json!(name), json!(value)),
+        When::Certificate { sort, value } => {
+            (shown["certificate"], shown["value"]) = (json!(sort.word()), json!(value));
+        }
+    }
+    shown
 }
 
 fn allocation(settings: &arbiter_allocation::Settings) -> Value {

@@ -1,5 +1,7 @@
 //! Who is it, and may they do it.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::BoxError;
@@ -7,10 +9,38 @@ use crate::mechanism::SecretText;
 use crate::model::{Operation, Principal, Target};
 
 /// Turns a credential into a principal.
+///
+/// A credential that cannot be checked is [`AuthenticationError::Backend`], never a principal. The same credential gives the
+/// same principal as long as nothing that it depends on changes.
 #[async_trait]
 pub trait Authenticator: Send + Sync + 'static {
     /// Checks a credential.
     async fn authenticate(&self, credential: &Credential) -> Result<Principal, AuthenticationError>;
+}
+
+/// Turns the credential of somebody for whom another party vouches, such as an identity provider or an authority of
+/// certificates, into a principal with a name for people. An implementation is an [`Authenticator`] too, with the same
+/// answers.
+#[async_trait]
+pub trait IdentityProvider: Send + Sync + 'static {
+    /// Checks a credential.
+    ///
+    /// # Errors
+    /// See [`AuthenticationError`].
+    ///
+    /// # Cancel safety
+    /// Safe; a token that may be used once may be used up although the future is dropped.
+    async fn identify(&self, credential: &Credential) -> Result<Identity, AuthenticationError>;
+}
+
+/// Somebody for whom another party vouches, with the rights that our own settings give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Who it is here. The id is always the same for the same somebody in the same tenant.
+    pub principal: Principal,
+    /// Its name at the other party, at most 100 characters, none of them a control character. It is personal data, and never
+    /// enters the audit log.
+    pub name: String,
 }
 
 /// What a caller shows.
@@ -20,6 +50,34 @@ pub enum Credential {
     ApiKey(SecretText),
     /// A bearer token that is not an API key, such as a JWT.
     Bearer(SecretText),
+    /// The certificate of the caller's end of a connection.
+    Certificate(ClientCertificate),
+}
+
+/// A client's X.509 certificate in DER.
+///
+/// INVARIANT: whoever makes one has verified that it comes from a trusted authority and that the client has its key, in a
+/// TLS handshake.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientCertificate(Arc<[u8]>);
+
+impl ClientCertificate {
+    /// A certificate that a TLS handshake has verified.
+    pub fn verified(der: &[u8]) -> Self {
+        Self(der.into())
+    }
+
+    /// Its DER.
+    pub fn der(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Names in certificates are personal data.
+        f.debug_struct("ClientCertificate").finish_non_exhaustive()
+    }
 }
 
 /// Why a credential was not accepted. What the caller is told is always the same; the audit log keeps the variant.
@@ -38,6 +96,15 @@ pub enum AuthenticationError {
     /// It has expired.
     #[error("the credential has expired")]
     Expired,
+    /// It is not valid yet.
+    #[error("the credential is not valid yet")]
+    NotYetValid,
+    /// It was issued by another party than the trusted one, or to be shown to somebody else.
+    #[error("the credential is meant for somebody else")]
+    Foreign,
+    /// It may be used once, and was.
+    #[error("the credential was used before")]
+    Replayed,
     /// The principal that it belongs to is disabled.
     #[error("the principal is disabled")]
     Disabled,
@@ -57,6 +124,9 @@ impl AuthenticationError {
             Self::Unknown => "unknown",
             Self::Revoked => "revoked",
             Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Foreign => "foreign",
+            Self::Replayed => "replayed",
             Self::Disabled => "disabled",
             Self::Unsupported => "unsupported",
             Self::Backend(_) => "unavailable",

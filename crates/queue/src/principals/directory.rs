@@ -10,14 +10,12 @@ use arbiter_core::model::{
 
 use super::record::{KIND, KnownPrincipal, NewPrincipal, PrincipalChange};
 use super::rights::covers;
-use super::store::Principals;
+use super::store::{PER_TENANT, Principals};
 use crate::error::QueueError;
 use crate::records::{RecordError, expected};
 use crate::repeats::{Call, Made, What};
 use crate::service::SecureQueue;
 
-/// How many principals a tenant may have.
-const PER_TENANT: usize = 10_000;
 const NAME_CHARS: usize = 100;
 const KINDS: usize = 64;
 
@@ -154,7 +152,12 @@ impl Directory {
             let problem = "is taken; leave it out for a new one";
             return Err(RecordError::invalid("agent", problem));
         }
-        self.count(tenant).await?;
+        if self.principals.is_full(tenant).await? {
+            return Err(RecordError::TooMany {
+                what: "principals",
+                limit: PER_TENANT,
+            });
+        }
         self.complete(&mut known);
         let remembered = once.as_ref().map(|once| once.write(now)).transpose()?;
         let draft = RecordDraft::by(by.id, Operation::PrincipalCreate);
@@ -263,26 +266,6 @@ impl Directory {
             || tenant == TenantId::SYSTEM
             || (self.queue.board.as_ref())
                 .is_none_or(|board| board.terms(tenant).is_some_and(|terms| !terms.deleted))
-    }
-
-    /// Refuses when the tenant has as many principals as it may have.
-    async fn count(&self, tenant: TenantId) -> Result<(), RecordError> {
-        let mut count = 0;
-        let mut after = None;
-        loop {
-            let page = self.principals.page(tenant, after, 1_000).await?;
-            count += page.len();
-            if count >= PER_TENANT {
-                return Err(RecordError::TooMany {
-                    what: "principals",
-                    limit: PER_TENANT,
-                });
-            }
-            match page.last() {
-                Some(last) if page.len() == 1_000 => after = Some((tenant, last.principal.id.to_string())),
-                _ => return Ok(()),
-            }
-        }
     }
 }
 

@@ -12,6 +12,9 @@ use crate::keys::known::Known;
 use crate::records::{RecordError, Shelf};
 use crate::repeats::{Once, Repeats};
 
+/// How many principals a tenant may have.
+pub(crate) const PER_TENANT: usize = 10_000;
+
 /// Keeps principals.
 #[derive(Clone)]
 pub struct Principals {
@@ -148,6 +151,21 @@ impl Principals {
             .list::<Body>(TenantScope::Tenant(tenant), None, after, limit)
             .await?;
         kept.iter().map(known).collect()
+    }
+
+    /// Whether a tenant has as many principals as it may have.
+    pub(crate) async fn is_full(&self, tenant: TenantId) -> Result<bool, StoreError> {
+        let mut count = 0;
+        let mut after = None;
+        loop {
+            let page = self.page(tenant, after, 1_000).await?;
+            count += page.len();
+            match page.last() {
+                _ if count >= PER_TENANT => return Ok(true),
+                Some(last) if page.len() == 1_000 => after = Some((tenant, last.principal.id.to_string())),
+                _ => return Ok(false),
+            }
+        }
     }
 
     /// Whether an agent is a principal of another tenant.

@@ -16,6 +16,7 @@ mod faults;
 mod fencing;
 mod heartbeats;
 mod hooks;
+mod identities;
 mod key_desk;
 mod keys;
 mod limits;
