@@ -6,6 +6,7 @@ mod contract;
 mod erasure;
 pub(crate) mod hooks;
 mod hostile;
+mod limits;
 mod load;
 mod matrix;
 mod repeats;
