@@ -7,6 +7,7 @@ mod erasure;
 pub(crate) mod hooks;
 mod hostile;
 mod identity;
+mod limits;
 mod load;
 mod matrix;
 mod repeats;

@@ -37,6 +37,7 @@ impl AgentTransport for Agent {
                 code: None,
                 message: "drawn".to_owned(),
                 usage: Usage::default(),
+                not_enforced: None,
             }))
         };
         let ended = match behaviour {

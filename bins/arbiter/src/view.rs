@@ -37,7 +37,7 @@ pub(crate) fn history(history: &HistoryView) -> Value {
         .attempts
         .iter()
         .map(|attempt| {
-            json!({
+            let mut shown = json!({
                 "number": attempt.number,
                 "agent": attempt.agent,
                 "fence": attempt.fence,
@@ -48,7 +48,12 @@ pub(crate) fn history(history: &HistoryView) -> Value {
                 "message": attempt.message,
                 "output": attempt.output,
                 "artifacts": attempt.artifacts,
-            })
+            });
+            // Absent where nobody could say, which is not the same as none.
+            if let Some(limits) = &attempt.not_enforced {
+                shown["not_enforced"] = json!(limits);
+            }
+            shown
         })
         .collect();
     let stages: Vec<Value> = history

@@ -1,16 +1,16 @@
 //! One claim's choices, over a snapshot and the offers.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arbiter_core::model::{AgentId, Alternative, Decision, Holder, Shape, TenantId, Timestamp, Work};
+use arbiter_core::model::{Alternative, Decision, Holder, Shape, TenantId, Timestamp, Work};
 use arbiter_core::ports::{self, Choice, Chooser, IdSource, Scope};
 use arbiter_core::services::Offer;
 
+use crate::class::{Classes, Member};
 use crate::constraints::fit;
 use crate::index::Snapshot;
 use crate::random::SplitMix64;
-use crate::score::parts;
+use crate::score::{parts, record};
 use crate::settings::{Settings, Strategy};
 use crate::strategy::{Candidate, Selection, select};
 
@@ -22,8 +22,8 @@ pub(crate) struct Choosing {
     pub(crate) settings: Arc<Settings>,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) ids: Arc<dyn IdSource>,
-    /// Offered agents in the order of their ids: free slots as this claim leaves them.
-    pub(crate) offers: Mutex<BTreeMap<AgentId, Offer>>,
+    /// Offered agents in the order of their ids, each once: free slots as this claim leaves them.
+    pub(crate) offers: Mutex<Vec<Offer>>,
     pub(crate) seed: u64,
     /// Counts selections over all claims, for strategies that take turns.
     pub(crate) turns: Arc<std::sync::atomic::AtomicU64>,
@@ -33,6 +33,7 @@ impl Chooser for Choosing {
     fn choose(&self, candidates: &[ports::Candidate], now: Timestamp) -> Vec<Option<Choice>> {
         let mut offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut random = SplitMix64(self.seed);
+        let mut classes = Classes::default();
         let stale = now.since(self.snapshot.fresh_at) > self.settings.stale_after;
         candidates
             .iter()
@@ -41,7 +42,7 @@ impl Chooser for Choosing {
                 if stale {
                     None
                 } else {
-                    self.choose_one(candidate, &mut offers, draw, now)
+                    self.choose_one(candidate, &mut classes, &mut offers, draw, now)
                 }
             })
             .collect()
@@ -49,10 +50,11 @@ impl Chooser for Choosing {
 }
 
 impl Choosing {
-    fn choose_one(
-        &self,
-        task: &ports::Candidate,
-        offers: &mut BTreeMap<AgentId, Offer>,
+    fn choose_one<'a>(
+        &'a self,
+        task: &'a ports::Candidate,
+        classes: &mut Classes<'a>,
+        offers: &mut [Offer],
         draw: u64,
         now: Timestamp,
     ) -> Option<Choice> {
@@ -63,15 +65,17 @@ impl Choosing {
             return None;
         }
         let strategy = self.settings.strategy_of(&shape.kind);
-        let candidates = self.candidates(task, shape, strategy, offers, now);
+        let class = (task.key.tenant, shape);
+        let members = classes.members(class, &self.snapshot, &self.settings, offers, now);
+        let (candidates, places) = candidates(task, strategy, members, offers);
         if candidates.is_empty() {
             return None;
         }
         let turn = self.turns.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let selection = select(strategy, &candidates, shape, draw, turn);
+        let selection = select(strategy, &candidates, draw, turn);
         let chosen = candidates[selection.chosen];
         let decision = self.decide(task, shape, strategy, &candidates, &selection, draw);
-        let offer = offers.get_mut(&chosen.id())?;
+        let offer = offers.get_mut(places[selection.chosen])?;
         offer.free -= 1;
         Some(Choice {
             to: Holder::Agent(chosen.id()),
@@ -79,51 +83,6 @@ impl Choosing {
             loads: self.loads(task.key.tenant, shape, chosen),
             decision: Some(Arc::new(decision)),
         })
-    }
-
-    /// The offered agents that fulfil every hard constraint; those to avoid only when there is no other.
-    fn candidates<'a>(
-        &'a self,
-        task: &ports::Candidate,
-        shape: &Shape,
-        strategy: Strategy,
-        offers: &BTreeMap<AgentId, Offer>,
-        now: Timestamp,
-    ) -> Vec<Candidate<'a>> {
-        let free = offers
-            .values()
-            .filter(|offer| offer.free > 0)
-            .map(|offer| offer.agent);
-        let capable = self.snapshot.capable(task.key.tenant, shape, free);
-        let (mut found, mut avoided) = (Vec::new(), Vec::new());
-        for agent in capable {
-            let Some(offer) = offers.get(&agent.profile.id) else {
-                continue;
-            };
-            let health = agent.health(now, self.settings.heartbeat);
-            if fit(
-                agent,
-                health,
-                offer.acknowledges,
-                strategy,
-                task.priority,
-                &task.budget,
-            )
-            .is_err()
-            {
-                continue;
-            }
-            let candidate = Candidate {
-                agent,
-                free: offer.free,
-            };
-            if task.avoid.contains(&agent.profile.id) {
-                avoided.push(candidate);
-            } else {
-                found.push(candidate);
-            }
-        }
-        if found.is_empty() { avoided } else { found }
     }
 
     fn loads(&self, tenant: TenantId, shape: &Shape, chosen: Candidate<'_>) -> Vec<(Scope, u32)> {
@@ -186,7 +145,7 @@ impl Choosing {
             strategy: strategy.word(),
             policy_version: self.settings.policy_version,
             score: scores[*chosen],
-            parts: parts(agent, shape),
+            parts: parts(agent, record(agent, shape), shape).collect(),
             candidates: candidates.len() as u32,
             alternatives,
             propensity: propensities[*chosen],
@@ -195,6 +154,52 @@ impl Choosing {
             rationale,
         }
     }
+}
+
+/// The members of a class that fulfil every hard constraint, and their places among the offers; those to avoid only when
+/// there is no other.
+fn candidates<'a>(
+    task: &ports::Candidate,
+    strategy: Strategy,
+    members: &[Member<'a>],
+    offers: &[Offer],
+) -> (Vec<Candidate<'a>>, Vec<usize>) {
+    let fitting = |avoided: bool| {
+        members.iter().filter_map(move |member| {
+            let offer = offers.get(member.offer).filter(|offer| offer.free > 0)?;
+            let agent = member.candidate.agent;
+            if task.avoid.contains(&agent.profile.id) != avoided {
+                return None;
+            }
+            let hosted = offer.acknowledges;
+            fit(
+                agent,
+                member.health,
+                hosted,
+                strategy,
+                task.priority,
+                &task.budget,
+            )
+            .ok()?;
+            let free = offer.free;
+            Some((
+                Candidate {
+                    free,
+                    ..member.candidate
+                },
+                member.offer,
+            ))
+        })
+    };
+    let mut found = (
+        Vec::with_capacity(members.len()),
+        Vec::with_capacity(members.len()),
+    );
+    found.extend(fitting(false));
+    if found.0.is_empty() {
+        found.extend(fitting(true));
+    }
+    found
 }
 
 fn reason(score: f64, chosen: f64, random: bool) -> &'static str {

@@ -8,7 +8,7 @@ use arbiter_core::services::Offer;
 
 use crate::constraints::{Unfit, fit};
 use crate::index::Snapshot;
-use crate::score::{mean, parts};
+use crate::score::{mean, parts, record};
 use crate::settings::Settings;
 
 /// Why no agent gets the task.
@@ -144,11 +144,11 @@ pub(crate) fn explain(
         }
         free = true;
         if fits.is_ok() {
-            let parts = parts(agent, question.shape);
+            let parts = parts(agent, record(agent, question.shape), question.shape);
             found.push(Match {
                 agent: agent.profile.id,
-                score: mean(&parts),
-                parts,
+                score: mean(parts.clone()),
+                parts: parts.collect(),
             });
         }
     }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod chooser;
+mod class;
 mod constraints;
 mod explain;
 mod index;

@@ -14,6 +14,7 @@ use arbiter_core::services::{Allocator, AttemptOutcome, Offer};
 use async_trait::async_trait;
 
 use crate::chooser::Choosing;
+use crate::class::in_order;
 use crate::explain::{Explanation, Question, explain};
 use crate::index::Snapshot;
 use crate::settings::Settings;
@@ -192,7 +193,7 @@ impl Allocator for Allocation {
             settings: Arc::clone(&self.settings),
             snapshot: self.current(),
             ids: Arc::clone(&self.ids),
-            offers: Mutex::new(offers.into_iter().map(|offer| (offer.agent, offer)).collect()),
+            offers: Mutex::new(in_order(offers)),
             seed: self.entropy.number(),
             turns: Arc::clone(&self.turns),
         })

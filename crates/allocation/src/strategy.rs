@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use arbiter_core::model::{AgentId, RegisteredAgent, Shape};
 
 use crate::random::below;
-use crate::score::match_score;
+use crate::score::{mean, parts, record};
 use crate::settings::Strategy;
 
 /// Above so many candidates `least_loaded` looks at two random ones.
@@ -19,9 +19,24 @@ pub(crate) struct Candidate<'a> {
     pub(crate) agent: &'a RegisteredAgent,
     /// Slots that are free now, at least one.
     pub(crate) free: u32,
+    /// The success rate that it has shown with the kind of task.
+    pub(crate) success_rate: f64,
+    /// How well it fits, 0–1.
+    pub(crate) match_score: f64,
 }
 
-impl Candidate<'_> {
+impl<'a> Candidate<'a> {
+    /// A candidate for a class of tasks.
+    pub(crate) fn new(agent: &'a RegisteredAgent, free: u32, shape: &Shape) -> Self {
+        let record = record(agent, shape);
+        Self {
+            agent,
+            free,
+            success_rate: record.success_rate(),
+            match_score: mean(parts(agent, record, shape)),
+        }
+    }
+
     pub(crate) fn id(&self) -> AgentId {
         self.agent.profile.id
     }
@@ -64,13 +79,7 @@ pub(crate) struct Selection {
 }
 
 /// Selects one of at least one candidate. `draw` is 64 random bits, `turn` counts the selections of the strategy so far.
-pub(crate) fn select(
-    strategy: Strategy,
-    candidates: &[Candidate<'_>],
-    shape: &Shape,
-    draw: u64,
-    turn: u64,
-) -> Selection {
+pub(crate) fn select(strategy: Strategy, candidates: &[Candidate<'_>], draw: u64, turn: u64) -> Selection {
     match strategy {
         Strategy::RoundRobin => round_robin(candidates, turn),
         Strategy::Random => random(candidates, draw),
@@ -78,7 +87,7 @@ pub(crate) fn select(
         Strategy::LeastLoaded => best(candidates, Candidate::free_share),
         Strategy::Weighted => best(candidates, Candidate::weighted),
         Strategy::Priority => most_slots(candidates),
-        Strategy::MatchScore => by_record(candidates, shape),
+        Strategy::MatchScore => by_record(candidates),
     }
 }
 
@@ -148,7 +157,7 @@ fn two_choices(candidates: &[Candidate<'_>], draw: u64) -> Selection {
         second += 1;
     }
     let mut ranked: Vec<usize> = (0..count).collect();
-    ranked.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
+    ranked.sort_unstable_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
     let mut propensities = vec![0.0; count];
     for (rank, place) in ranked.iter().enumerate() {
         propensities[*place] = 2.0 * (count - 1 - rank) as f64 / (count * (count - 1)) as f64;
@@ -167,25 +176,12 @@ fn two_choices(candidates: &[Candidate<'_>], draw: u64) -> Selection {
 }
 
 /// By success rate; those within 0.01 of the best by match score, then the most free share, then id.
-fn by_record(candidates: &[Candidate<'_>], shape: &Shape) -> Selection {
-    let rates: Vec<f64> = candidates
-        .iter()
-        .map(|candidate| {
-            candidate
-                .agent
-                .records
-                .get(&shape.kind)
-                .copied()
-                .unwrap_or_default()
-                .success_rate()
-        })
-        .collect();
-    let top = rates.iter().copied().fold(0.0, f64::max);
-    let scores: Vec<f64> = candidates
-        .iter()
-        .map(|candidate| match_score(candidate.agent, shape))
-        .collect();
-    let contenders = (0..candidates.len()).filter(|place| rates[*place] >= top - SUCCESS_TIE);
+fn by_record(candidates: &[Candidate<'_>]) -> Selection {
+    let rates = candidates.iter().map(|candidate| candidate.success_rate);
+    let top = rates.fold(0.0, f64::max);
+    let scores: Vec<f64> = candidates.iter().map(|candidate| candidate.match_score).collect();
+    let contenders =
+        (0..candidates.len()).filter(|place| candidates[*place].success_rate >= top - SUCCESS_TIE);
     let chosen = contenders.reduce(|a, b| {
         let order = scores[b]
             .total_cmp(&scores[a])

@@ -9,6 +9,7 @@ use arbiter_core::services::Offer;
 use proptest::prelude::*;
 
 use crate::chooser::Choosing;
+use crate::class::in_order;
 use crate::explain::{NoAgent, Question, explain};
 use crate::index::Snapshot;
 use crate::settings::{Settings, Strategy};
@@ -88,16 +89,10 @@ fn choosing(strategy: Strategy, agents: &[RegisteredAgent], offers: &[(u8, u32)]
         .iter()
         .map(|agent| (agent.profile.id, Arc::new(agent.clone())))
         .collect();
-    let offers = offers.iter().map(|(number, free)| {
-        let agent = AgentId::from_bytes([*number; 16]);
-        (
-            agent,
-            Offer {
-                agent,
-                free: *free,
-                acknowledges: false,
-            },
-        )
+    let offers = offers.iter().map(|(number, free)| Offer {
+        agent: AgentId::from_bytes([*number; 16]),
+        free: *free,
+        acknowledges: false,
     });
     Choosing {
         settings: Arc::new(Settings {
@@ -106,7 +101,7 @@ fn choosing(strategy: Strategy, agents: &[RegisteredAgent], offers: &[(u8, u32)]
         }),
         snapshot: Arc::new(Snapshot::new(agents, NOW)),
         ids: Arc::new(Counter(Mutex::new(0))),
-        offers: Mutex::new(offers.collect()),
+        offers: Mutex::new(in_order(offers.collect())),
         seed,
         turns: Arc::default(),
     }
@@ -194,8 +189,8 @@ proptest! {
     ) {
         let agents: Vec<RegisteredAgent> = (0..free.len()).map(|number| agent(number as u8)).collect();
         let candidates: Vec<Candidate<'_>> =
-            agents.iter().zip(&free).map(|(agent, free)| Candidate { agent, free: *free }).collect();
-        let selection = select(strategy, &candidates, &shape(), draw, turn);
+            agents.iter().zip(&free).map(|(agent, free)| Candidate::new(agent, *free, &shape())).collect();
+        let selection = select(strategy, &candidates, draw, turn);
         let sum: f64 = selection.propensities.iter().sum();
         prop_assert!((sum - 1.0).abs() <= 1e-9, "{}", sum);
         prop_assert!(selection.propensities[selection.chosen] > 0.0);
@@ -209,10 +204,7 @@ fn chance_is_as_stated() {
     let candidates: Vec<Candidate<'_>> = agents
         .iter()
         .enumerate()
-        .map(|(number, agent)| Candidate {
-            agent,
-            free: number as u32 % 4 + 1,
-        })
+        .map(|(number, agent)| Candidate::new(agent, number as u32 % 4 + 1, &shape()))
         .collect();
     for strategy in [Strategy::Random, Strategy::LeastLoaded] {
         let mut counts = vec![0_u32; candidates.len()];
@@ -220,7 +212,7 @@ fn chance_is_as_stated() {
         let rounds = 20_000;
         let mut stated = Vec::new();
         for _ in 0..rounds {
-            let selection = select(strategy, &candidates, &shape(), random.next(), 0);
+            let selection = select(strategy, &candidates, random.next(), 0);
             counts[selection.chosen] += 1;
             stated = selection.propensities;
         }
@@ -592,4 +584,62 @@ fn an_explanation_names_who_could_do_it_or_the_last_thing_that_is_missing() {
     let stale = NOW.plus(std::time::Duration::from_secs(301));
     let stale = ask(&[known], &[offer(2, 1)], Budget::default(), None, stale);
     assert_eq!(stale.agents, Err(NoAgent::RegistryUnavailable));
+}
+
+#[test]
+fn a_claim_of_several_classes_keeps_them_apart() {
+    let mut agents: Vec<RegisteredAgent> = (1..=3).map(agent).collect();
+    let (own, other) = (TenantId::from_bytes([9; 16]), TenantId::from_bytes([8; 16]));
+    agents[0].profile.tenant = Some(own);
+    agents[1].profile.tenant = Some(other);
+    agents[2].profile.capabilities.kinds = [TaskKind::new("writing").expect("kind")].into();
+    let of = |number: u8, tenant: TenantId, kind: &str| {
+        let mut made = task(number, shape());
+        let shape = Shape {
+            kind: TaskKind::new(kind).expect("kind"),
+            ..shape()
+        };
+        made.key = Arc::new(LaneKey {
+            tenant,
+            band: Band::HIGHEST,
+            work: Work::Attempt(shape),
+        });
+        made
+    };
+    let tasks = [
+        of(1, own, "analysis"),
+        of(2, other, "analysis"),
+        of(3, own, "writing"),
+        of(4, other, "writing"),
+        of(5, own, "analysis"),
+        of(6, own, "analysis"),
+        of(7, other, "writing"),
+    ];
+    for strategy in Strategy::ALL {
+        let choices = choosing(strategy, &agents, &[(1, 2), (2, 1), (3, 2)], 1).choose(&tasks, NOW);
+        let chosen: Vec<Option<u8>> = choices.iter().map(|choice| agent_of(choice.as_ref())).collect();
+        // The slots of the first agent are gone after two tasks, those of the third one over both tenants.
+        assert_eq!(
+            chosen,
+            [Some(1), Some(2), Some(3), Some(3), Some(1), None, None],
+            "{strategy:?}"
+        );
+    }
+}
+
+#[test]
+fn of_two_offers_of_one_agent_the_later_one_counts() {
+    let offer = |number: u8, free| Offer {
+        agent: AgentId::from_bytes([number; 16]),
+        free,
+        acknowledges: false,
+    };
+    let offers = in_order(vec![
+        offer(2, 1),
+        offer(1, 7),
+        offer(2, 3),
+        offer(1, 4),
+        offer(3, 9),
+    ]);
+    assert_eq!(offers, [offer(1, 4), offer(2, 3), offer(3, 9)]);
 }

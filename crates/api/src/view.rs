@@ -143,6 +143,7 @@ fn attempt(attempt: &Attempt) -> AttemptView {
             .map(|report| report.artifacts.iter().map(artifact).collect())
             .unwrap_or_default(),
         usage: usage(&attempt.usage),
+        not_enforced: attempt.not_enforced().map(<[String]>::to_vec),
     }
 }
 

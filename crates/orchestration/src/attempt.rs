@@ -217,7 +217,7 @@ impl AttemptRunner {
         };
         match delivered {
             Ok(Delivered::Reported(report)) => {
-                let usage = report.usage;
+                let (usage, not_enforced) = (report.usage, report.not_enforced.clone());
                 match self
                     .repeat(|| self.desk.report(agent, work, report.clone()))
                     .await
@@ -229,6 +229,7 @@ impl AttemptRunner {
                             code: None,
                             message: format!("the report was refused: {field} {problem}"),
                             usage,
+                            not_enforced,
                         };
                         self.failed(agent, assignment, work, failure).await
                     }
@@ -251,6 +252,7 @@ impl AttemptRunner {
                     code: None,
                     message: chain(&error),
                     usage: Usage::default(),
+                    not_enforced: None,
                 };
                 self.failed(agent, assignment, work, failure).await
             }

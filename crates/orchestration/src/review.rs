@@ -161,6 +161,7 @@ impl Reviewer {
                     code: Some(stage.word().to_owned()),
                     message: reasons.join("; "),
                     usage: Usage::default(),
+                    not_enforced: None,
                 },
             }),
             _ => RetryPlan::Retry { after: None },

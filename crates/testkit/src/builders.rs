@@ -179,6 +179,7 @@ pub fn failure() -> Failure {
         code: None,
         message: "could not do it".to_owned(),
         usage: Usage::default(),
+        not_enforced: None,
     }
 }
 

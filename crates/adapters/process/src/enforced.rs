@@ -4,10 +4,13 @@ use nix::unistd::Uid;
 
 use crate::cgroup::Mode;
 
+/// What is said first of a limit that is not enforced.
+const NOT: &str = "not enforced: ";
+
 /// Limits and how they are enforced here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enforced {
-    /// Each limit with how it is enforced, or that it is not and why.
+    /// Each limit, by a word that stays the same, with how it is enforced, or that it is not and why.
     pub limits: Vec<(String, String)>,
 }
 
@@ -38,15 +41,32 @@ impl Enforced {
                 "output",
                 "counted while it is read; above the limit all processes are killed",
             ),
-            ("file size", "RLIMIT_FSIZE"),
-            ("open files", "RLIMIT_NOFILE"),
-            ("core dumps", "RLIMIT_CORE"),
+            ("file_size", "RLIMIT_FSIZE"),
+            ("open_files", "RLIMIT_NOFILE"),
+            ("core_dumps", "RLIMIT_CORE"),
             ("time", "SIGTERM at the deadline, SIGKILL after the grace"),
             ("privileges", "no_new_privs"),
         ];
         limits.extend(held(mode).map(|(limit, how)| (limit.to_owned(), how)));
         limits.extend(rest.map(|(limit, how)| (limit.to_owned(), how.to_owned())));
         Self { limits }
+    }
+
+    /// What holds for one attempt. Where groups work but none could be made for it, it is measured.
+    pub(crate) fn for_attempt(uid: Option<u32>, mode: &Mode, has_group: bool) -> Self {
+        match mode {
+            Mode::V1 | Mode::V2 if !has_group => Self::here(
+                uid,
+                &Mode::Measured("none could be made for the attempt".to_owned()),
+            ),
+            mode => Self::here(uid, mode),
+        }
+    }
+
+    /// The limits that are not enforced, and why.
+    pub fn missing(&self) -> impl Iterator<Item = (&str, &str)> {
+        let limits = self.limits.iter();
+        limits.filter_map(|(limit, how)| Some((limit.as_str(), how.strip_prefix(NOT)?)))
     }
 }
 
@@ -84,7 +104,7 @@ fn held(mode: &Mode) -> [(&'static str, String); 5] {
         ("memory", memory),
         ("processes", processes),
         ("threads", threads),
-        ("control groups", groups),
+        ("control_groups", groups),
         ("survivors", survivors),
     ]
 }
@@ -114,17 +134,44 @@ mod tests {
         let how = |limit: &str| find(&measured, limit);
         assert!(how("user").is_some_and(|how| how.starts_with("not enforced")));
         assert!(how("network").is_some_and(|how| how.starts_with("not enforced")));
-        assert!(how("control groups").is_some_and(|how| how.ends_with("; there are none")));
+        assert!(how("control_groups").is_some_and(|how| how.ends_with("; there are none")));
         for limit in ["memory", "processes", "threads"] {
             assert!(how(limit).is_some_and(|how| how.starts_with("measured every 100 ms")));
         }
+        let missing: Vec<(&str, &str)> = measured.missing().collect();
+        let left_out = |(limit, _): &&(&str, &str)| *limit != "files";
+        assert_eq!(
+            missing
+                .iter()
+                .filter(left_out)
+                .map(|(limit, _)| *limit)
+                .collect::<Vec<_>>(),
+            ["user", "control_groups", "network"]
+        );
+        assert!(
+            missing
+                .iter()
+                .all(|(_, why)| !why.is_empty() && !why.starts_with(NOT))
+        );
+    }
+
+    #[test]
+    fn an_attempt_without_its_group_is_told_as_measured() {
+        let why = |has_group| {
+            let enforced = Enforced::for_attempt(None, &Mode::V2, has_group);
+            let mut missing = enforced.missing();
+            let found = missing.find(|(limit, _)| *limit == "control_groups");
+            found.map(|(_, why)| why.to_owned())
+        };
+        assert_eq!(why(true), None);
+        assert!(why(false).is_some_and(|why| why.ends_with("none could be made for the attempt")));
     }
 
     #[test]
     fn control_groups_are_named() {
         for (mode, name) in [(Mode::V1, "cgroup v1"), (Mode::V2, "cgroup v2")] {
             let held = Enforced::here(None, &mode);
-            for limit in ["memory", "processes", "threads", "control groups"] {
+            for limit in ["memory", "processes", "threads", "control_groups"] {
                 assert!(
                     find(&held, limit).is_some_and(|how| how.starts_with(name)),
                     "{limit}"

@@ -18,6 +18,7 @@ use tokio::process::Command;
 
 use crate::cgroup::{Bounds, Group, Groups};
 use crate::config::{AgentCommand, Launcher};
+use crate::enforced::Enforced;
 use crate::launcher::{CANNOT_START, Order};
 use crate::output::{SHOWN, last};
 use crate::processes::MARKER;
@@ -129,8 +130,21 @@ impl ExecTransport {
         }
     }
 
-    /// What the end of a command means.
-    async fn outcome(&self, ran: Ran, folder: &WorkDir, delivery: &Delivery) -> Result<Delivered, BoxError> {
+    /// The limits that do not hold an attempt, with or without a control group.
+    fn missing(&self, group: Option<&Group>) -> Vec<String> {
+        let uid = self.agent.limits.uid;
+        let enforced = Enforced::for_attempt(uid, self.groups.mode(), group.is_some());
+        enforced.missing().map(|(limit, _)| limit.to_owned()).collect()
+    }
+
+    /// What the end of a command means. `missing`: the limits that did not hold it.
+    async fn outcome(
+        &self,
+        ran: Ran,
+        folder: &WorkDir,
+        delivery: &Delivery,
+        missing: Vec<String>,
+    ) -> Result<Delivered, BoxError> {
         let failed = |class, message: String| {
             let message = self.with_log(&message, &ran.log.text());
             Ok(Delivered::Failed(Failure {
@@ -138,6 +152,7 @@ impl ExecTransport {
                 code: None,
                 message,
                 usage: ran.log.usage,
+                not_enforced: Some(missing.clone()),
             }))
         };
         match ran.end {
@@ -162,6 +177,7 @@ impl ExecTransport {
                 code: class,
                 message: first(&self.redactor.text(&message), MAX_MESSAGE).to_owned(),
                 usage: answer.usage,
+                not_enforced: Some(missing),
             })),
             Outcome::Succeeded {
                 output,
@@ -197,6 +213,7 @@ impl ExecTransport {
                     claims,
                     evidence,
                     usage: answer.usage,
+                    not_enforced: Some(missing),
                 };
                 Ok(Delivered::Reported(report))
             }
@@ -235,6 +252,7 @@ impl AgentTransport for ExecTransport {
         };
         let group = self.groups.make(bounds, &marker);
         let command = self.command(&folder, &delivery, &marker, group.as_ref());
+        let missing = self.missing(group.as_ref());
         let left = delivery.deadline.since(self.clock.now());
         let around = Surroundings {
             limits,
@@ -249,7 +267,7 @@ impl AgentTransport for ExecTransport {
         let ran = run(command, order.as_bytes(), around)
             .await
             .map_err(|error| unreachable("starting its command")(error.into()))?;
-        self.outcome(ran, &folder, &delivery)
+        self.outcome(ran, &folder, &delivery, missing)
             .await
             .map_err(unreachable("keeping its files"))
     }

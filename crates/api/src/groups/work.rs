@@ -234,6 +234,7 @@ async fn report(
             .map(|raw| json("evidence", raw))
             .collect::<Result<_, _>>()?,
         usage: usage(form.usage),
+        not_enforced: None,
     };
     api.parts().work.report(&caller, work, report).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -250,6 +251,8 @@ async fn fail(
         code: form.class,
         message: form.message,
         usage: usage(form.usage),
+        // Nobody can say from here what the agent's machine holds it to.
+        not_enforced: None,
     };
     api.parts().work.fail(&caller, work, failure).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -152,6 +152,7 @@ async fn calls_name_their_command_and_are_tried_once() {
         code: None,
         message: "signal 9".to_owned(),
         usage: Usage::default(),
+        not_enforced: None,
     };
     let reference = work_ref(1, 3);
     for answer in [

@@ -94,6 +94,7 @@ fn timed_out(draft: &mut Draft<'_>) {
             draft.next.terms.attempt_timeout.as_secs_f64()
         ),
         usage: Usage::default(),
+        not_enforced: None,
     };
     draft.end_attempt(AttemptEnd::Failed(failure), Usage::default());
     try_again(draft, None);

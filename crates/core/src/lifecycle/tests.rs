@@ -119,6 +119,7 @@ fn failure(class: FailureClass) -> Failure {
         code: None,
         message: "m".into(),
         usage: Usage::default(),
+        not_enforced: None,
     }
 }
 

@@ -66,6 +66,20 @@ pub struct Attempt {
     pub usage: Usage,
 }
 
+impl Attempt {
+    /// The limits that were not enforced for it, in words of its transport that stay the same; empty when all were.
+    ///
+    /// None when nobody could say: its agent asked for the work itself, or the attempt was ended from outside before
+    /// its transport had told.
+    pub fn not_enforced(&self) -> Option<&[String]> {
+        match &self.outcome {
+            AttemptEnd::Reported(report) => report.not_enforced.as_deref(),
+            AttemptEnd::Failed(failure) => failure.not_enforced.as_deref(),
+            AttemptEnd::Lost | AttemptEnd::Returned { .. } | AttemptEnd::Ended { .. } => None,
+        }
+    }
+}
+
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AttemptEnd {
@@ -100,6 +114,8 @@ pub struct Report {
     pub evidence: Vec<Json>,
     /// What the attempt used.
     pub usage: Usage,
+    /// The limits that were not enforced for it: see [`Attempt::not_enforced`].
+    pub not_enforced: Option<Vec<String>>,
 }
 
 words! {
@@ -133,4 +149,6 @@ pub struct Failure {
     pub message: String,
     /// What the attempt used.
     pub usage: Usage,
+    /// The limits that were not enforced for it: see [`Attempt::not_enforced`].
+    pub not_enforced: Option<Vec<String>>,
 }

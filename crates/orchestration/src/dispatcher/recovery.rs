@@ -27,6 +27,7 @@ impl Dispatcher {
                     code: Some("node_lost".to_owned()),
                     message: "the node that ran the attempt ended".to_owned(),
                     usage: Usage::default(),
+                    not_enforced: None,
                 };
                 // As for a lost lease: the first loss is tried again at once.
                 let after = (stored.task.losses == 0).then_some(Duration::ZERO);

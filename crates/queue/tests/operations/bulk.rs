@@ -250,6 +250,7 @@ async fn failed_tasks_and_dead_letters_are_queued_again_and_nothing_else() {
         code: None,
         message: "no".to_owned(),
         usage: Usage::default(),
+        not_enforced: None,
     };
     world.queue.fail(&worker(1), work, failure).await.expect("failed");
     let dead = world.task().await;

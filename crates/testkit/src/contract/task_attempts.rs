@@ -108,6 +108,7 @@ pub async fn a_report_without_review_closes_the_task(h: &dyn Harness) {
     };
     let handed_in = Report {
         usage: used,
+        not_enforced: Some(vec!["network".to_owned()]),
         ..report()
     };
     let hand_in = desk.by(work, Command::Report(Box::new(handed_in.clone())));
@@ -124,6 +125,7 @@ pub async fn a_report_without_review_closes_the_task(h: &dyn Harness) {
         (desk.now().await, hand_in.command, used)
     );
     assert_eq!(attempt.outcome, AttemptEnd::Reported(handed_in));
+    assert_eq!(attempt.not_enforced(), Some(&["network".to_owned()][..]));
     assert_eq!((attempt.open.number, attempt.open.fence), (1, work.fence));
     let tally = desk
         .stores()

@@ -45,6 +45,8 @@ struct ReportForm {
     evidence: Vec<Box<RawValue>>,
     #[serde(default, skip_serializing_if = "AmountsForm::is_empty")]
     usage: AmountsForm,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_enforced: Option<Vec<String>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -55,6 +57,8 @@ struct FailureForm {
     message: String,
     #[serde(default, skip_serializing_if = "AmountsForm::is_empty")]
     usage: AmountsForm,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_enforced: Option<Vec<String>>,
 }
 
 /// Writes a finished attempt.
@@ -69,12 +73,14 @@ pub fn encode_attempt(attempt: &Attempt) -> Result<String, CodecError> {
             claims: report.claims.iter().map(raw).collect::<Result<_, _>>()?,
             evidence: report.evidence.iter().map(raw).collect::<Result<_, _>>()?,
             usage: (&report.usage).into(),
+            not_enforced: report.not_enforced.clone(),
         }),
         AttemptEnd::Failed(failure) => EndForm::Failed(FailureForm {
             class: failure.class.word().to_owned(),
             code: failure.code.clone(),
             message: failure.message.clone(),
             usage: (&failure.usage).into(),
+            not_enforced: failure.not_enforced.clone(),
         }),
         AttemptEnd::Lost => EndForm::Lost,
         AttemptEnd::Returned { why } => EndForm::Returned(why.clone()),
@@ -117,12 +123,14 @@ pub fn decode_attempt(text: &str) -> Result<Attempt, CodecError> {
                 .map(|item| json(item))
                 .collect::<Result<_, _>>()?,
             usage: report.usage.usage(),
+            not_enforced: report.not_enforced,
         }),
         EndForm::Failed(failure) => AttemptEnd::Failed(Failure {
             class: word("failure class", &failure.class, FailureClass::from_word)?,
             code: failure.code,
             message: failure.message,
             usage: failure.usage.usage(),
+            not_enforced: failure.not_enforced,
         }),
         EndForm::Lost => AttemptEnd::Lost,
         EndForm::Returned(why) => AttemptEnd::Returned { why },

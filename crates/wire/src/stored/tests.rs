@@ -109,6 +109,7 @@ fn every_state_of_a_life() {
             duration: Some(Duration::from_micros(7)),
             ..Usage::default()
         },
+        not_enforced: None,
     };
     let lease = |task: &Task| {
         task.state.lease().map_or(Expect::Any, |lease| Expect::Lease {
@@ -186,4 +187,36 @@ fn unknown_fields_are_ignored_and_unknown_versions_refused() {
     let other = text.replacen("\"v\":1", "\"v\":2", 1);
     assert!(matches!(decode_spec(&other), Err(CodecError::Version(2))));
     assert!(matches!(decode_status("{}"), Err(CodecError::Malformed(_))));
+}
+
+#[test]
+fn limits_that_were_not_enforced_are_known_or_not() {
+    // What programs wrote that knew nothing of such limits, a newer one's word, and none.
+    let end = |outcome: &str| {
+        let (agent, decision) = ("07".repeat(16), "08".repeat(16));
+        let open = format!(r#"{{"n":1,"a":"{agent}","f":1,"t":1,"b":1,"d":"{decision}","y":""}}"#);
+        let command = CommandId::from_bytes([9; 16]);
+        format!(r#"{{"v":1,"open":{open},"ended":2,"command":"{command}","outcome":{outcome}}}"#)
+    };
+    let known: Option<&[String]> = Some(&["network".to_owned(), "added later".to_owned()]);
+    for (outcome, expected) in [
+        (r#"{"reported":{}}"#, None),
+        (r#"{"failed":{"class":"crash","message":"m"}}"#, None),
+        (r#"{"reported":{"not_enforced":[]}}"#, Some(&[][..])),
+        (
+            r#"{"reported":{"not_enforced":["network","added later"]}}"#,
+            known,
+        ),
+        (
+            r#"{"failed":{"class":"crash","message":"m","not_enforced":["network","added later"]}}"#,
+            known,
+        ),
+        (r#""lost""#, None),
+    ] {
+        let read = decode_attempt(&end(outcome)).expect("read");
+        assert_eq!(read.not_enforced(), expected, "{outcome}");
+        let again = encode_attempt(&read).expect("written");
+        assert_eq!(decode_attempt(&again).expect("read"), read);
+        assert_eq!(again.contains("not_enforced"), expected.is_some());
+    }
 }

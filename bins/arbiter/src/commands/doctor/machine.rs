@@ -59,11 +59,9 @@ fn launcher(config: &Config) -> Finding {
 }
 
 fn limits(config: &Config) -> Vec<Finding> {
-    let limits = Enforced::here(Some(config.exec.uid), &crate::exec::mode(config)).limits;
-    let missing = limits
-        .into_iter()
-        .filter_map(|(limit, how)| Some((limit, how.strip_prefix("not enforced: ")?.to_owned())));
-    missing
+    let enforced = Enforced::here(Some(config.exec.uid), &crate::exec::mode(config));
+    enforced
+        .missing()
         .map(|(limit, why)| {
             Finding::note(
                 "limits of agents",

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
-use arbiter_adapter_process::{Enforced, Groups};
+use arbiter_adapter_process::{Enforced, Groups, Mode};
 use arbiter_core::model::{FailureClass, Json};
 use serde_json::{Value, json};
 
@@ -187,4 +187,33 @@ async fn writing_outside_of_the_working_folder_is_refused_where_the_kernel_can()
         .any(|(name, how)| name == "files" && how.starts_with("Landlock"));
     assert_eq!(output(&bench).await, json!(!landlock));
     assert_eq!(is_empty(&open), landlock);
+}
+
+#[tokio::test]
+async fn what_is_not_enforced_is_told_with_every_answer() {
+    let says = |answer: &str| {
+        let mut bench = Bench::script(answer);
+        bench.groups = Arc::new(Groups::off());
+        bench
+    };
+    let good = says(r#"printf '{"version":1,"outcome":"succeeded"}'"#);
+    let enforced = Enforced::here(good.limits.uid, good.groups.mode());
+    let expected: Vec<String> = enforced.missing().map(|(limit, _)| limit.to_owned()).collect();
+    for limit in ["control_groups", "network"] {
+        assert!(expected.iter().any(|missing| missing == limit), "{expected:?}");
+    }
+    assert_eq!(good.reports().await.not_enforced.as_ref(), Some(&expected));
+    for bad in [
+        r#"printf '{"version":1,"outcome":"failed","error":{"message":"m"}}'"#,
+        "exit 3",
+        "kill -9 $$",
+    ] {
+        let failure = says(bad).fails().await;
+        assert_eq!(failure.not_enforced.as_ref(), Some(&expected), "{failure:?}");
+    }
+    // With groups, where this machine has them, the list is shorter by them.
+    let held = Bench::script(r#"printf '{"version":1,"outcome":"succeeded"}'"#);
+    let missing = held.reports().await.not_enforced.expect("a list");
+    let has_groups = !matches!(held.groups.mode(), Mode::Measured(_));
+    assert_eq!(missing.iter().any(|limit| limit == "control_groups"), !has_groups);
 }

@@ -84,6 +84,7 @@ async fn fill(fixture: &Fixture) {
                     code: None,
                     message: canary(number),
                     usage: Usage::default(),
+                    not_enforced: None,
                 },
                 plan: RetryPlan::DeadLetter(DeadReason::Poison),
             }

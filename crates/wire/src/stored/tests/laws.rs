@@ -287,24 +287,35 @@ fn outcome() -> impl Strategy<Value = AttemptEnd> {
         vec(json(), 0..3),
         vec(json(), 0..3),
         usage(),
+        option::of(vec(text(), 0..3)),
     );
-    let failure = (one_of(FailureClass::ALL), option::of(text()), text(), usage());
+    let failure = (
+        one_of(FailureClass::ALL),
+        option::of(text()),
+        text(),
+        usage(),
+        option::of(vec(text(), 0..3)),
+    );
     prop_oneof![
         report.prop_map(
-            |(output, artifacts, claims, evidence, usage)| AttemptEnd::Reported(Report {
+            |(output, artifacts, claims, evidence, usage, not_enforced)| AttemptEnd::Reported(Report {
                 output,
                 artifacts,
                 claims,
                 evidence,
                 usage,
+                not_enforced,
             })
         ),
-        failure.prop_map(|(class, code, message, usage)| AttemptEnd::Failed(Failure {
-            class,
-            code,
-            message,
-            usage,
-        })),
+        failure.prop_map(
+            |(class, code, message, usage, not_enforced)| AttemptEnd::Failed(Failure {
+                class,
+                code,
+                message,
+                usage,
+                not_enforced,
+            })
+        ),
         Just(AttemptEnd::Lost),
         text().prop_map(|why| AttemptEnd::Returned { why }),
         text().prop_map(|why| AttemptEnd::Ended { why }),
