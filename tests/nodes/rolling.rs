@@ -131,6 +131,9 @@ fn the_work_of_a_node_that_is_killed_moves_to_another() {
     wait_until("all of them run", || {
         ids.iter().all(|id| one.task(id)["state"] == "running")
     });
+    wait_until("the log was signed", || {
+        one.run(&["--json", "audit", "verify"]).code() == 0
+    });
     one.serving.signal(nix::sys::signal::Signal::SIGKILL);
     let other = Node::start(place("other"), &arguments);
     wait_until("the other node has done them", || {

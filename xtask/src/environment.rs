@@ -7,6 +7,7 @@ use anyhow::ensure;
 
 use crate::services::Session;
 use crate::tools::Found;
+use crate::verify::FULL;
 use crate::workspace::Workspace;
 use crate::{node, packaged, python, shell, tools};
 
@@ -89,7 +90,8 @@ impl Environment {
 
 fn binary(workspace: &Workspace, build: Build) -> anyhow::Result<PathBuf> {
     let mut command = workspace.cargo()?;
-    command.args(["build", "--package", "arbiter", "--features", "full"]);
+    // with the features that the whole workspace has, so that the tests need no second build of what both use
+    command.args(["build", "--workspace", "--bin", "arbiter", "--features", FULL]);
     let folder = match build {
         Build::Debug => "debug",
         Build::Release => {

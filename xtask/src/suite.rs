@@ -4,6 +4,7 @@ use std::env;
 
 use crate::environment::{Build, Environment};
 use crate::steps::Steps;
+use crate::verify::FULL;
 use crate::workspace::Workspace;
 
 /// Runs all tests and documentation tests.
@@ -16,7 +17,15 @@ pub(crate) fn run(workspace: &Workspace, profile: Option<String>, nextest: &[Str
     let mut steps = Steps::default();
     let mut tests = workspace.cargo()?;
     tests
-        .args(["nextest", "run", "--workspace", "--profile", &profile])
+        .args([
+            "nextest",
+            "run",
+            "--workspace",
+            "--features",
+            FULL,
+            "--profile",
+            &profile,
+        ])
         .args(nextest);
     environment.apply(&mut tests);
     steps.command("tests", &mut tests);

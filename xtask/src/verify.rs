@@ -5,6 +5,9 @@ use crate::steps::Steps;
 use crate::tools;
 use crate::workspace::Workspace;
 
+/// What releases have.
+pub(crate) const FULL: &str = "arbiter/full";
+
 /// Packages whose tests need servers, a database on disk or the built binary.
 const SLOW: &[&str] = &[
     "arbiter-adapter-postgres",
@@ -38,11 +41,25 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
         "--locked",
         "--workspace",
         "--all-targets",
+        "--features",
+        FULL,
         "--",
         "-D",
         "warnings",
     ];
     steps.command("clippy", workspace.cargo()?.args(clippy));
+    // What a newcomer builds first has none of the features.
+    let plain = [
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--bin",
+        "arbiter",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    steps.command("clippy (no features)", workspace.cargo()?.args(plain));
     let deny = [
         "deny",
         "--locked",
@@ -80,6 +97,8 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
         "run",
         "--locked",
         "--workspace",
+        "--features",
+        FULL,
         "--filterset",
         &fast.join(" and "),
     ]);

@@ -189,6 +189,14 @@ pub(crate) async fn verify_store(app: &App) -> Result<Report, Failure> {
         }
     }
     let Some((head, note)) = app.signed_head().await? else {
+        if let Some(log_key) = &app.checkpointer.log_key
+            && !log_key.is_ours().await?
+        {
+            return Err(Failure::unavailable(
+                "the audit log was never signed",
+                anyhow::anyhow!("the node whose `audit.key` signs it has signed nothing yet"),
+            ));
+        }
         return Err(Failure::unavailable(
             "the audit log has no entry yet",
             anyhow::anyhow!("nothing was ever done"),
