@@ -7,3 +7,4 @@ mod faults;
 mod life;
 mod proxy;
 mod rolling;
+mod servers;

@@ -10,6 +10,7 @@
 )]
 
 pub mod http;
+pub mod postgres;
 mod serving;
 
 pub use serving::Serving;

@@ -1,8 +1,15 @@
 //! Opening: migrations, their refusals, and the reader's role.
 
 use arbiter_adapter_postgres::{OpenError, PostgresConfig, PostgresStore};
-use arbiter_core::model::TenantScope;
-use arbiter_core::ports::{AuditTree as _, Documents as _};
+use std::sync::Arc;
+
+use arbiter_core::lifecycle::Command;
+use arbiter_core::model::{Holder, TenantScope};
+use arbiter_core::ports::{
+    AuditTree as _, ClaimRequest, Documents as _, Effects, LaneQuota, Submitted, TaskStore as _,
+};
+use arbiter_testkit::builders::{agent, command, lane_of, leased, new_task, report, submit_each};
+use arbiter_testkit::choosers::AssignAll;
 use futures_util::future::join_all;
 
 use crate::support::{Place, parts};
@@ -110,4 +117,48 @@ async fn a_server_that_does_not_answer_is_an_error() {
     let error = open(&config).await.unwrap_err();
     assert!(matches!(error, OpenError::Database { .. }), "{error:?}");
     assert!(!format!("{error:?}").contains("sesame"));
+}
+
+/// A rolling upgrade: the first new node migrates while the old ones serve on.
+#[tokio::test]
+async fn a_store_that_is_open_serves_on_while_a_newer_program_migrates() {
+    let place = Place::new().await;
+    let old = place.open().await;
+    let before = old.submit(submit_each(vec![new_task(1)])).await.unwrap();
+    assert!(matches!(before[0], Submitted::Stored(_)), "{before:?}");
+    let client = place.client().await;
+    // as migrations are: what is there stays as it is
+    client
+        .batch_execute(
+            "BEGIN;
+             CREATE TABLE of_a_newer_program (id bigint PRIMARY KEY);
+             ALTER TABLE task ADD COLUMN of_a_newer_program bigint;
+             INSERT INTO schema_version (version, at) SELECT max(version) + 1, now() FROM schema_version;
+             COMMIT",
+        )
+        .await
+        .unwrap();
+    let lane = lane_of(&new_task(1)).id();
+    let holder = Holder::Agent(agent(1));
+    let after = old.submit(submit_each(vec![new_task(2)])).await.unwrap();
+    assert!(matches!(after[0], Submitted::Stored(_)), "{after:?}");
+    let request = ClaimRequest {
+        lanes: vec![LaneQuota { lane, take: 2 }],
+        chooser: Arc::new(AssignAll::to(holder)),
+        command: command(1),
+        effects: Effects::default(),
+    };
+    let claimed = old.claim(request).await.unwrap().assigned;
+    assert_eq!(claimed.len(), 2);
+    for assigned in claimed {
+        let id = assigned.stored.task.id;
+        let report = Command::Report(Box::new(report()));
+        let done = old
+            .apply(vec![leased(9, id, assigned.fence, holder, report)])
+            .await
+            .unwrap();
+        assert!(done[0].is_ok(), "{done:?}");
+    }
+    let refused = open(&place.config).await.unwrap_err();
+    assert!(matches!(refused, OpenError::NewerSchema { .. }), "{refused:?}");
 }
