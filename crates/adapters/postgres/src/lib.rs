@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod agent_registry;
+mod artifacts;
 mod audit_log;
 mod audit_tree;
 mod config;
@@ -20,6 +21,7 @@ mod tasks;
 mod wakeups;
 mod write;
 
+pub use artifacts::PostgresArtifacts;
 pub use config::PostgresConfig;
 pub use error::OpenError;
 pub use store::{PostgresParts, PostgresStore};

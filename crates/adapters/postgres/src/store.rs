@@ -8,6 +8,7 @@ use arbiter_core::ports::{Clock, Entropy, Spawner, StoreError};
 use deadpool_postgres::{Object, Pool};
 use futures_util::future::BoxFuture;
 use tokio_postgres::IsolationLevel;
+use uuid::Uuid;
 
 use crate::config::PostgresConfig;
 use crate::connect::{Part, pool};
@@ -15,7 +16,7 @@ use crate::error::{Fault, OpenError};
 use crate::line::Line;
 use crate::names::Names;
 use crate::schema;
-use crate::session::Session;
+use crate::session::{Session, uuid};
 use crate::tasks::{Apply, Extend, LaneNames, Submit};
 use crate::write::Write;
 
@@ -188,7 +189,7 @@ impl PostgresStore {
 }
 
 impl Core {
-    async fn read<T, F>(&self, scope: TenantScope, work: F) -> Result<T, Fault>
+    pub(crate) async fn read<T, F>(&self, scope: TenantScope, work: F) -> Result<T, Fault>
     where
         T: Send,
         F: for<'a, 't> FnOnce(&'a Session<'t>) -> BoxFuture<'a, Result<T, Fault>> + Send,
@@ -241,6 +242,13 @@ impl Core {
         let transaction = write.finish().await?;
         transaction.commit().await.map_err(Fault::Commit)?;
         Ok(done)
+    }
+
+    /// An id that nobody else draws.
+    pub(crate) fn random_id(&self) -> Uuid {
+        let mut id = [0; 16];
+        self.entropy.fill(&mut id);
+        uuid(&id)
     }
 
     fn given_now(&self) -> Option<Timestamp> {
