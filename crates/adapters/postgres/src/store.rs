@@ -18,6 +18,7 @@ use crate::names::Names;
 use crate::schema;
 use crate::session::{Session, uuid};
 use crate::tasks::{Apply, Extend, LaneNames, Submit};
+use crate::tls::Tls;
 use crate::write::Write;
 
 /// Storage ports over a PostgreSQL database that many nodes share.
@@ -106,8 +107,9 @@ impl PostgresStore {
     /// # Cancel safety
     /// Safe: a migration that was begun is rolled back.
     pub async fn open(config: &PostgresConfig, parts: PostgresParts<'_>) -> Result<Self, OpenError> {
-        let engine = pool(config, Part::Engine)?;
-        let reader = pool(config, Part::Reader)?;
+        let tls = Tls::new(config)?;
+        let engine = pool(config, Part::Engine, &tls)?;
+        let reader = pool(config, Part::Reader, &tls)?;
         let connecting = OpenError::database("connecting");
         let mut connection = engine.get().await.map_err(&connecting)?;
         schema::migrate(&mut connection, config).await?;

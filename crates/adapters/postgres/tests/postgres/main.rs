@@ -23,8 +23,12 @@ mod registry;
 #[cfg(test)]
 mod sequencing;
 #[cfg(test)]
+mod server;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod time;
+#[cfg(test)]
+mod tls;
 #[cfg(test)]
 mod wakeups;
