@@ -61,6 +61,17 @@ impl Kind {
             Self::Redis => "ARBITER_TEST_REDIS_URL",
         }
     }
+
+    /// What tests are told besides, once the server is there.
+    fn further_variables(self, state: &State) -> anyhow::Result<Vec<(&'static str, String)>> {
+        match self {
+            Self::Postgres => {
+                let server = state.servers.iter().find(|server| server.kind == self);
+                Ok(vec![postgres::for_tests(server)?])
+            }
+            Self::Redis => Ok(Vec::new()),
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -85,6 +96,9 @@ pub(crate) fn run(workspace: &Workspace, action: Action) -> anyhow::Result<()> {
             for kind in &kinds {
                 let (url, note) = provide(workspace, *kind, &mut state)?;
                 println!("{note}\n{}={url}", kind.variable());
+                for (name, value) in kind.further_variables(&state)? {
+                    println!("{name}={value}");
+                }
             }
             if kinds.is_empty() {
                 println!("nothing to start: no suite of this workspace needs a server");
@@ -134,9 +148,20 @@ impl Session {
         };
         for kind in needed(workspace) {
             let before = session.state.servers.clone();
-            match provide(workspace, kind, &mut session.state) {
-                Ok((url, note)) => {
-                    session.variables.push((kind.variable(), url));
+            let provided = provide(workspace, kind, &mut session.state).and_then(|(url, note)| {
+                let mut variables = kind.further_variables(&session.state)?;
+                variables.push((kind.variable(), url));
+                Ok((variables, note))
+            });
+            let new = session
+                .state
+                .servers
+                .iter()
+                .filter(|server| !before.contains(server));
+            session.started.extend(new.cloned());
+            match provided {
+                Ok((variables, note)) => {
+                    session.variables.extend(variables);
                     session.notes.push(note);
                 }
                 Err(error) => {
@@ -144,12 +169,6 @@ impl Session {
                     return Err(error);
                 }
             }
-            let new = session
-                .state
-                .servers
-                .iter()
-                .filter(|server| !before.contains(server));
-            session.started.extend(new.cloned());
         }
         if session.notes.is_empty() {
             session

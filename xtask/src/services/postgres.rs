@@ -1,6 +1,8 @@
 //! A private PostgreSQL server: found on the system, else unpacked from the distribution.
 
+use std::env;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -34,6 +36,47 @@ pub(crate) fn start(workspace: &Workspace) -> anyhow::Result<Server> {
     server
 }
 
+/// Where tests find `initdb` and `postgres`, to start servers of their own.
+const PROGRAMS: &str = "ARBITER_TEST_POSTGRES_PROGRAMS";
+
+/// The variable that names the programs to tests. They are those of the server that was started here, else the system's.
+///
+/// # Errors
+/// When nobody named them, and there are none.
+pub(crate) fn for_tests(server: Option<&Server>) -> anyhow::Result<(&'static str, String)> {
+    let folder = match env::var(PROGRAMS) {
+        Ok(given) => PathBuf::from(given),
+        Err(_) => server
+            .map(|server| server.folder.join(SCRIPTS))
+            .filter(|folder| folder.is_dir())
+            .or_else(installed)
+            .with_context(|| format!("{INSTALL}; or name the folder of its programs in {PROGRAMS}"))?,
+    };
+    Ok((PROGRAMS, folder.display().to_string()))
+}
+
+/// The folder of scripts in the server's one, which run its programs with the libraries that they need.
+const SCRIPTS: &str = "programs";
+
+fn write_scripts(home: &Home, programs: &Path) -> anyhow::Result<()> {
+    let folder = home.folder.join(SCRIPTS);
+    fs::create_dir(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?;
+    for program in ["initdb", "postgres"] {
+        let path = home.write(
+            &format!("{SCRIPTS}/{program}"),
+            &script(&programs.join(program), home.library_path()),
+        )?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
+}
+
+fn script(program: &Path, library_path: Option<&str>) -> String {
+    let export = library_path.map_or_else(String::new, |path| format!("export LD_LIBRARY_PATH='{path}'\n"));
+    format!("#!/bin/sh\n{export}exec '{}' \"$@\"\n", program.display())
+}
+
 fn launch(home: Home, programs: &Path) -> anyhow::Result<Server> {
     let data = home.folder.join("data");
     let secret = random_word()?;
@@ -49,6 +92,7 @@ fn launch(home: Home, programs: &Path) -> anyhow::Result<Server> {
     shell::output(init.arg("--pwfile").arg(&secret_file))?;
     let engine_secret = random_word()?;
     make_roles(&home, programs, &data, &engine_secret)?;
+    write_scripts(&home, programs)?;
 
     let port = free_port()?.to_string();
     let mut server = home.command(&programs.join("postgres"));
@@ -104,16 +148,21 @@ fn role_script(secret: &str) -> String {
 
 /// The folder of the server's programs.
 fn programs(workspace: &Workspace, home: &mut Home) -> anyhow::Result<PathBuf> {
-    let on_path = shell::find_program("initdb")
-        .and_then(|program| fs::canonicalize(program).ok())
-        .and_then(|program| program.parent().map(Path::to_owned))
-        .filter(|folder| folder.join("postgres").is_file());
-    if let Some(folder) = on_path.or_else(|| distribution(Path::new("/"))) {
+    if let Some(folder) = installed() {
         return Ok(folder);
     }
     let unpacked = unpack::packages(workspace, &["postgresql"]).context(INSTALL)?;
     let root = home.use_unpacked(&unpacked)?;
     distribution(&root).context(INSTALL)
+}
+
+/// The folder of the system's programs.
+fn installed() -> Option<PathBuf> {
+    let on_path = shell::find_program("initdb")
+        .and_then(|program| fs::canonicalize(program).ok())
+        .and_then(|program| program.parent().map(Path::to_owned))
+        .filter(|folder| folder.join("postgres").is_file());
+    on_path.or_else(|| distribution(Path::new("/")))
 }
 
 /// Debian keeps the programs of each major version apart; the newest is taken.
@@ -136,8 +185,9 @@ fn distribution(root: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
-    use super::{distribution, role_script};
+    use super::{distribution, role_script, script};
 
     #[test]
     fn roles_are_made_by_one_statement_a_line() {
@@ -145,6 +195,16 @@ mod tests {
         assert_eq!(script.lines().count(), 4);
         assert!(script.lines().all(|line| line.ends_with(';')), "{script}");
         assert!(!script.contains("SUPERUSER"));
+    }
+
+    #[test]
+    fn scripts_name_the_libraries_of_unpacked_programs() {
+        let program = Path::new("/a/bin/initdb");
+        assert_eq!(script(program, None), "#!/bin/sh\nexec '/a/bin/initdb' \"$@\"\n");
+        assert_eq!(
+            script(program, Some("/a/lib")),
+            "#!/bin/sh\nexport LD_LIBRARY_PATH='/a/lib'\nexec '/a/bin/initdb' \"$@\"\n"
+        );
     }
 
     #[test]

@@ -109,6 +109,11 @@ impl Home {
         Ok(root)
     }
 
+    /// Where unpacked programs find their libraries.
+    pub(crate) fn library_path(&self) -> Option<&str> {
+        self.library_path.as_deref()
+    }
+
     /// A command that runs as the server's user in the folder.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);

@@ -1,6 +1,7 @@
 //! Settings of the store.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where the server is, and how it is used.
@@ -9,9 +10,14 @@ pub struct PostgresConfig {
     /// The server, the database and the engine's login: `postgres://user:password@host:port/database`.
     ///
     /// The engine owns the schema; it makes and migrates the tables.
+    ///
+    /// `?sslmode=` says whether the connection is encrypted: `disable`, `prefer` (when the server offers it; this is
+    /// what none says), or `require` and `verify-full`, which are the same. Whoever is encrypted is verified.
     pub url: String,
     /// The login of readers, when it is not the engine's own.
     pub reader_url: Option<String>,
+    /// The authorities (PEM) of which the server's certificate must be; without it the public ones.
+    pub ca_file: Option<PathBuf>,
     /// The role that readers have: one that owns nothing and is under row-level security. The login of readers must be
     /// this role or a member of it; `arbiter_reader`.
     pub reader_role: String,
@@ -41,6 +47,7 @@ impl PostgresConfig {
         Self {
             url: url.into(),
             reader_url: None,
+            ca_file: None,
             reader_role: "arbiter_reader".to_owned(),
             schema: "arbiter".to_owned(),
             application_name: "arbiter".to_owned(),
@@ -59,6 +66,7 @@ impl PostgresConfig {
 impl fmt::Debug for PostgresConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresConfig")
+            .field("ca_file", &self.ca_file)
             .field("reader_role", &self.reader_role)
             .field("schema", &self.schema)
             .field("engine_connections", &self.engine_connections)

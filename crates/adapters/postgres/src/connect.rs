@@ -4,10 +4,12 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::Config;
+use tokio_postgres::config::ChannelBinding;
 
 use crate::config::PostgresConfig;
 use crate::error::OpenError;
+use crate::tls::Tls;
 
 /// How long a session may keep a transaction open without a statement. Calls do nothing else inside of theirs, so one
 /// that does belongs to a process that has stopped.
@@ -30,10 +32,21 @@ pub(crate) fn settings(config: &PostgresConfig, part: Part) -> Result<Config, Op
         (Part::Reader, Some(url)) => ("reader_url", url),
         _ => ("url", &config.url),
     };
-    let mut connect = Config::from_str(url).map_err(|_| OpenError::Setting {
+    let refused = |problem: &str| OpenError::Setting {
         setting,
-        problem: "it is not of the form postgres://user:password@host:port/database".to_owned(),
+        problem: problem.to_owned(),
+    };
+    let mut connect = parse(url).map_err(|_| {
+        refused(
+            "it is not of the form postgres://user:password@host:port/database?sslmode=verify-full, or has a parameter \
+             that is not known; `sslmode` may be `disable`, `prefer`, `require` or `verify-full`",
+        )
     })?;
+    if connect.get_channel_binding() == ChannelBinding::Require {
+        return Err(refused(
+            "there is no channel binding here; leave `channel_binding` out and use `sslmode=verify-full`",
+        ));
+    }
     let mut options = connect.get_options().unwrap_or_default().to_owned();
     for (name, value) in parameters(config, part) {
         options.extend([" -c ", name, "=", &value]);
@@ -43,6 +56,19 @@ pub(crate) fn settings(config: &PostgresConfig, part: Part) -> Result<Config, Op
         .application_name(&config.application_name)
         .connect_timeout(config.connect_timeout);
     Ok(connect)
+}
+
+/// Reads a URL. The driver has no name for the verification that every encrypted connection has here.
+fn parse(url: &str) -> Result<Config, tokio_postgres::Error> {
+    let Some((server, parameters)) = url.rsplit_once('?') else {
+        return Config::from_str(url);
+    };
+    let known = |parameter| match parameter {
+        "sslmode=verify-full" => "sslmode=require",
+        other => other,
+    };
+    let parameters: Vec<&str> = parameters.split('&').map(known).collect();
+    Config::from_str(&format!("{server}?{}", parameters.join("&")))
 }
 
 /// The parameters of a session. They are sent with its start, so that `RESET` goes back to them.
@@ -66,11 +92,11 @@ fn parameters(config: &PostgresConfig, part: Part) -> Vec<(&'static str, String)
 }
 
 /// A pool of connections. It makes none yet.
-pub(crate) fn pool(config: &PostgresConfig, part: Part) -> Result<Pool, OpenError> {
+pub(crate) fn pool(config: &PostgresConfig, part: Part, tls: &Tls) -> Result<Pool, OpenError> {
     let connect = settings(config, part)?;
     // a connection that died is noticed when it is used; a query before each use would cost more than a retry
     let recycling_method = RecyclingMethod::Fast;
-    let manager = Manager::from_config(connect, NoTls, ManagerConfig { recycling_method });
+    let manager = Manager::from_config(connect, tls.clone(), ManagerConfig { recycling_method });
     let size = match part {
         Part::Engine => config.engine_connections,
         Part::Reader => config.reader_connections,
@@ -104,6 +130,8 @@ fn check_name(setting: &'static str, name: &str) -> Result<(), OpenError> {
 
 #[cfg(test)]
 mod tests {
+    use tokio_postgres::config::SslMode;
+
     use super::*;
 
     #[test]
@@ -122,6 +150,39 @@ mod tests {
             &"a".repeat(64),
         ] {
             check_name("schema", name).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn the_ways_to_ask_for_encryption() {
+        for (parameters, expected) in [
+            ("", SslMode::Prefer),
+            ("?sslmode=disable", SslMode::Disable),
+            ("?sslmode=prefer&connect_timeout=3", SslMode::Prefer),
+            ("?sslmode=require", SslMode::Require),
+            ("?sslmode=verify-full", SslMode::Require),
+            ("?connect_timeout=3&sslmode=verify-full", SslMode::Require),
+        ] {
+            let config = PostgresConfig::new(format!("postgres://a:b@host/c{parameters}"));
+            let settings = settings(&config, Part::Engine).unwrap();
+            assert_eq!(settings.get_ssl_mode(), expected, "{parameters}");
+        }
+        for parameters in [
+            "sslmode=verify-ca",
+            "sslmode=allow",
+            "sslmode=",
+            "channel_binding=require",
+        ] {
+            let config = PostgresConfig::new(format!("postgres://a:sesame@host/c?{parameters}"));
+            let refused = settings(&config, Part::Engine).unwrap_err();
+            assert!(
+                matches!(refused, OpenError::Setting { setting: "url", .. }),
+                "{refused:?}"
+            );
+            assert!(
+                !format!("{refused:?} {refused}").contains("sesame"),
+                "{refused:?}"
+            );
         }
     }
 

@@ -7,7 +7,7 @@ use arbiter_audit::batch::BatchError;
 use arbiter_audit::record::RecordError;
 use arbiter_audit::tree::FrontierError;
 use arbiter_core::model::InvalidJson;
-use arbiter_core::ports::{Applied, BoxError, Retry, StoreError};
+use arbiter_core::ports::{Applied, ArtifactError, BoxError, Retry, StoreError};
 use arbiter_wire::stored::CodecError;
 use deadpool_postgres::{PoolError, TimeoutType};
 use tokio_postgres::error::SqlState;
@@ -85,6 +85,8 @@ pub(crate) enum Fault {
     Damaged(&'static str),
     #[error("{0}")]
     Misuse(&'static str),
+    #[error("the upload was given up, because it stood still for too long")]
+    GivenUp,
     #[error("others were faster, again and again")]
     Raced,
 }
@@ -131,6 +133,20 @@ impl Fault {
         told(self.applied(), self.meaning(), operation, self)
     }
 
+    /// The error of the port of artifacts, which knows no busy store.
+    pub(crate) fn into_artifact(self, operation: &'static str) -> ArtifactError {
+        let retry = match self.meaning() {
+            Meaning::Busy => Retry::Transient,
+            Meaning::Corrupt(_) => Retry::Permanent,
+            Meaning::Retry(retry) => retry,
+        };
+        ArtifactError::Backend {
+            operation,
+            retry,
+            source: self.into(),
+        }
+    }
+
     fn applied(&self) -> Applied {
         let is_open = matches!(self, Self::Commit(_)) && (self.is_lost() || self.is_silent());
         if is_open { Applied::Unknown } else { Applied::No }
@@ -164,7 +180,7 @@ impl Fault {
                 sql_meaning(error)
             }
             Self::Pool(PoolError::Timeout(TimeoutType::Wait)) | Self::Raced => Meaning::Busy,
-            Self::Pool(PoolError::Timeout(_)) => Meaning::Retry(Retry::Transient),
+            Self::Pool(PoolError::Timeout(_)) | Self::GivenUp => Meaning::Retry(Retry::Transient),
             Self::Column(_) => Meaning::Corrupt("column"),
             Self::Codec(_) => Meaning::Corrupt("body"),
             Self::Json(_) => Meaning::Corrupt("JSON"),

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod agent_registry;
+mod artifacts;
 mod audit_log;
 mod audit_tree;
 mod config;
@@ -17,9 +18,11 @@ mod schema;
 mod session;
 mod store;
 mod tasks;
+mod tls;
 mod wakeups;
 mod write;
 
+pub use artifacts::PostgresArtifacts;
 pub use config::PostgresConfig;
 pub use error::OpenError;
 pub use store::{PostgresParts, PostgresStore};

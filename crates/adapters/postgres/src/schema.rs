@@ -10,6 +10,7 @@ use crate::error::OpenError;
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_init.sql"),
     include_str!("../migrations/0002_tasks.sql"),
+    include_str!("../migrations/0003_artifacts.sql"),
 ];
 
 /// What the reader's role may read. Each of these tables is under row-level security.
@@ -22,6 +23,9 @@ const READABLE: &[&str] = &[
     "attempt",
     "stage_report",
     "tally",
+    "artifact",
+    "artifact_chunk",
+    "artifact_usage",
 ];
 
 /// Names our advisory locks ("Arbi").

@@ -8,6 +8,7 @@ use arbiter_core::ports::{Clock, Entropy, Spawner, StoreError};
 use deadpool_postgres::{Object, Pool};
 use futures_util::future::BoxFuture;
 use tokio_postgres::IsolationLevel;
+use uuid::Uuid;
 
 use crate::config::PostgresConfig;
 use crate::connect::{Part, pool};
@@ -15,8 +16,9 @@ use crate::error::{Fault, OpenError};
 use crate::line::Line;
 use crate::names::Names;
 use crate::schema;
-use crate::session::Session;
+use crate::session::{Session, uuid};
 use crate::tasks::{Apply, Extend, LaneNames, Submit};
+use crate::tls::Tls;
 use crate::write::Write;
 
 /// Storage ports over a PostgreSQL database that many nodes share.
@@ -105,8 +107,9 @@ impl PostgresStore {
     /// # Cancel safety
     /// Safe: a migration that was begun is rolled back.
     pub async fn open(config: &PostgresConfig, parts: PostgresParts<'_>) -> Result<Self, OpenError> {
-        let engine = pool(config, Part::Engine)?;
-        let reader = pool(config, Part::Reader)?;
+        let tls = Tls::new(config)?;
+        let engine = pool(config, Part::Engine, &tls)?;
+        let reader = pool(config, Part::Reader, &tls)?;
         let connecting = OpenError::database("connecting");
         let mut connection = engine.get().await.map_err(&connecting)?;
         schema::migrate(&mut connection, config).await?;
@@ -188,7 +191,7 @@ impl PostgresStore {
 }
 
 impl Core {
-    async fn read<T, F>(&self, scope: TenantScope, work: F) -> Result<T, Fault>
+    pub(crate) async fn read<T, F>(&self, scope: TenantScope, work: F) -> Result<T, Fault>
     where
         T: Send,
         F: for<'a, 't> FnOnce(&'a Session<'t>) -> BoxFuture<'a, Result<T, Fault>> + Send,
@@ -241,6 +244,13 @@ impl Core {
         let transaction = write.finish().await?;
         transaction.commit().await.map_err(Fault::Commit)?;
         Ok(done)
+    }
+
+    /// An id that nobody else draws.
+    pub(crate) fn random_id(&self) -> Uuid {
+        let mut id = [0; 16];
+        self.entropy.fill(&mut id);
+        uuid(&id)
     }
 
     fn given_now(&self) -> Option<Timestamp> {

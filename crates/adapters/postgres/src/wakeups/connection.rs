@@ -8,13 +8,14 @@ use arbiter_core::ports::{BoxError, Clock};
 use futures_util::future::{Either, select};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config};
 
 use super::Shared;
 use super::payload::{decode, encode};
 use crate::config::PostgresConfig;
 use crate::connect::{Part, settings};
 use crate::error::OpenError;
+use crate::tls::Tls;
 
 /// How long to wait after a try to make a lost connection anew has failed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -24,6 +25,7 @@ type Messages = BoxStream<'static, Result<AsyncMessage, tokio_postgres::Error>>;
 /// A connection that listens.
 pub(super) struct Line {
     settings: Config,
+    tls: Tls,
     channel: String,
     shared: Arc<Shared>,
     open: Open,
@@ -40,17 +42,19 @@ impl Line {
     /// Connects and listens.
     pub(super) async fn connect(config: &PostgresConfig, shared: Arc<Shared>) -> Result<Self, OpenError> {
         let mut settings = settings(config, Part::Engine)?;
+        let tls = Tls::new(config)?;
         // a hint that a crash loses does no harm
         let options = settings.get_options().unwrap_or_default();
         let options = format!("{options} -c synchronous_commit=off");
         settings.options(options);
         // INVARIANT: the name of the schema was checked to need no quotes
         let channel = format!("arbiter_{}", config.schema);
-        let open = Open::new(&settings, &channel)
+        let open = Open::new(&settings, &tls, &channel)
             .await
             .map_err(OpenError::database("connecting for wake-ups"))?;
         Ok(Self {
             settings,
+            tls,
             channel,
             shared,
             open,
@@ -61,6 +65,7 @@ impl Line {
     pub(super) async fn keep(self, clock: Arc<dyn Clock>) {
         let Self {
             settings,
+            tls,
             channel,
             shared,
             mut open,
@@ -70,7 +75,7 @@ impl Line {
                 error = &*error as &dyn std::error::Error,
                 "the connection for wake-ups is lost; it is made anew"
             );
-            let again = connect_again(&settings, &channel, &shared, &*clock);
+            let again = connect_again(&settings, &tls, &channel, &shared, &*clock);
             let Some(fresh) = again.await else { return };
             open = fresh;
             shared.subscribers.overflow();
@@ -80,9 +85,15 @@ impl Line {
 }
 
 /// Tries until it works; none when the mailbox was closed meanwhile.
-async fn connect_again(settings: &Config, channel: &str, shared: &Shared, clock: &dyn Clock) -> Option<Open> {
+async fn connect_again(
+    settings: &Config,
+    tls: &Tls,
+    channel: &str,
+    shared: &Shared,
+    clock: &dyn Clock,
+) -> Option<Open> {
     while !shared.outward.is_closed() {
-        if let Ok(open) = Open::new(settings, channel).await {
+        if let Ok(open) = Open::new(settings, tls, channel).await {
             return Some(open);
         }
         clock.sleep_until(clock.monotonic().saturating_add(PAUSE)).await;
@@ -91,8 +102,8 @@ async fn connect_again(settings: &Config, channel: &str, shared: &Shared, clock:
 }
 
 impl Open {
-    async fn new(settings: &Config, channel: &str) -> Result<Self, tokio_postgres::Error> {
-        let (client, mut connection) = settings.connect(NoTls).await?;
+    async fn new(settings: &Config, tls: &Tls, channel: &str) -> Result<Self, tokio_postgres::Error> {
+        let (client, mut connection) = settings.connect(tls.clone()).await?;
         let mut messages = stream::poll_fn(move |context| connection.poll_message(context)).boxed();
         let pid = {
             let listening = pin!(async {

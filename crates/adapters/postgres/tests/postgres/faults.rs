@@ -21,7 +21,7 @@ async fn hold(client: &Client) {
 }
 
 /// Waits until a call of the store waits for a lock, and gives the server's process of it.
-async fn waiting(client: &Client, place: &Place) -> i32 {
+pub(crate) async fn waiting(client: &Client, place: &Place) -> i32 {
     for _ in 0..10_000 {
         let found = client
             .query_opt(

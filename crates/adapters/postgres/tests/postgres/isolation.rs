@@ -6,9 +6,10 @@ use arbiter_adapter_postgres::PostgresStore;
 use arbiter_core::lifecycle::{Command, RetryPlan};
 use arbiter_core::model::{Holder, RecordDraft, TenantId, TenantScope};
 use arbiter_core::ports::{
-    AgentQuery, AgentRegistry, ClaimRequest, DocumentContent, DocumentKey, DocumentQuery, DocumentWrite,
+    AgentQuery, AgentRegistry, ArtifactStore as _, Bytes, ClaimRequest, DocumentContent, DocumentKey, DocumentQuery, DocumentWrite,
     Documents, Effects, LaneQuota, Precondition, TaskReader as _, TaskStore as _,
 };
+use arbiter_testkit::TestSpawner;
 use arbiter_testkit::builders::{
     agent, command, failure, json, lane_of, leased, new_task, profile, submit_each, task, tenant,
 };
@@ -20,7 +21,7 @@ use crate::support::Place;
 
 const KIND: &str = "api_key";
 
-/// Two documents and an agent of each of two tenants, and an agent that serves every tenant.
+/// Two artifacts, two documents and an agent of each of two tenants, and an agent that serves every tenant.
 async fn filled() -> Place {
     let place = Place::new().await;
     let store = place.open().await;
@@ -43,6 +44,11 @@ async fn filled() -> Place {
     }
     for (number, owner) in [(1, tenant(1)), (2, tenant(2))] {
         task_of(&store, number, owner).await;
+    }
+    let artifacts = store.artifacts(1_000, &TestSpawner);
+    for (owner, content) in [(1, "one"), (1, "two"), (2, "one"), (2, "two")] {
+        let put = artifacts.put(tenant(owner), &mut Bytes::new(content), 10).await;
+        put.unwrap();
     }
     for (number, owner) in [(1, Some(tenant(1))), (2, Some(tenant(2))), (3, None)] {
         let mut profile = profile(number);
@@ -119,10 +125,19 @@ async fn a_reader_sees_the_tasks_of_its_tenant_alone() {
     }
 }
 
+const TABLES: [&str; 6] = [
+    "document",
+    "document_index",
+    "agent",
+    "artifact",
+    "artifact_chunk",
+    "artifact_usage",
+];
+
 /// Counts rows with statements that forget to ask for a tenant.
-async fn counts(client: &Client) -> [i64; 3] {
-    let mut counts = [0; 3];
-    for (count, table) in counts.iter_mut().zip(["document", "document_index", "agent"]) {
+async fn counts(client: &Client) -> [i64; 6] {
+    let mut counts = [0; 6];
+    for (count, table) in counts.iter_mut().zip(TABLES) {
         let row = client
             .query_one(&format!("SELECT count(*) FROM {table}"), &[])
             .await;
@@ -144,29 +159,27 @@ async fn a_forgotten_condition_shows_nothing_of_another_tenant() {
     let reader = place.reader().await;
     assert_eq!(
         counts(&reader).await,
-        [0, 0, 0],
+        [0; 6],
         "without a tenant nothing is seen"
     );
     become_tenant(&reader, &tenant(1).to_string()).await;
-    assert_eq!(counts(&reader).await, [2, 2, 2]);
-    let foreign = reader
-        .query_one(
-            "SELECT count(*) FROM document WHERE tenant <> session_tenant()",
-            &[],
-        )
-        .await;
-    assert_eq!(foreign.unwrap().get::<_, i64>(0), 0);
+    assert_eq!(counts(&reader).await, [2, 2, 2, 2, 2, 1]);
+    for table in ["document", "artifact", "artifact_chunk"] {
+        let foreign = format!("SELECT count(*) FROM {table} WHERE tenant <> session_tenant()");
+        let foreign = reader.query_one(&foreign, &[]).await;
+        assert_eq!(foreign.unwrap().get::<_, i64>(0), 0, "{table}");
+    }
     become_tenant(&reader, &tenant(9).to_string()).await;
     assert_eq!(
         counts(&reader).await,
-        [0, 0, 1],
+        [0, 0, 1, 0, 0, 0],
         "an agent that serves every tenant"
     );
     become_tenant(&reader, "").await;
-    assert_eq!(counts(&reader).await, [0, 0, 0]);
+    assert_eq!(counts(&reader).await, [0; 6]);
     assert_eq!(
         counts(&place.client().await).await,
-        [4, 4, 3],
+        [4, 4, 3, 4, 4, 2],
         "the engine sees all"
     );
 }
@@ -183,6 +196,9 @@ async fn a_reader_writes_nothing_and_reads_nothing_else() {
         "SELECT leaves FROM audit_batch",
         "SELECT body FROM outbox",
         "SELECT name FROM lease",
+        "DELETE FROM artifact_chunk",
+        "UPDATE artifact_usage SET used_bytes = 0",
+        "SELECT id FROM artifact_upload",
         "SELECT version FROM schema_version",
         "CREATE TABLE mine (n int)",
     ] {

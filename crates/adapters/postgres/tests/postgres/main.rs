@@ -1,7 +1,11 @@
 //! The store on a real server, which `ARBITER_TEST_POSTGRES_URL` names.
 
 #[cfg(test)]
+mod artifacts;
+#[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod cut;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
@@ -19,8 +23,12 @@ mod registry;
 #[cfg(test)]
 mod sequencing;
 #[cfg(test)]
+mod server;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod time;
+#[cfg(test)]
+mod tls;
 #[cfg(test)]
 mod wakeups;

@@ -100,17 +100,6 @@ async fn a_reader_that_owns_a_table_is_refused() {
     assert!(matches!(refused, Err(OpenError::Reader { .. })), "{refused:?}");
 }
 
-/// Whoever asks for encryption never goes without it unawares.
-#[tokio::test]
-async fn encryption_that_is_required_and_cannot_be_had_is_an_error() {
-    let place = Place::new().await;
-    let mut config = place.config.clone();
-    let sign = if config.url.contains('?') { '&' } else { '?' };
-    config.url = format!("{}{sign}sslmode=require", config.url);
-    let refused = open(&config).await;
-    assert!(matches!(refused, Err(OpenError::Database { .. })), "{refused:?}");
-}
-
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_an_error() {
     let config = PostgresConfig::new("postgres://nobody:sesame@127.0.0.1:1/none");

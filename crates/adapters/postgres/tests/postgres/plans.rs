@@ -10,10 +10,12 @@ use arbiter_core::model::{
     AgentBeat, AgentMode, AuditAction, Fence, Holder, OutcomeDelta, RecordDraft, TenantScope, Timestamp,
 };
 use arbiter_core::ports::{
-    AgentQuery, AgentRegistry, AuditLog, AuditQuery, AuditTree as _, ClaimRequest, Clearance, Cleared,
-    DocumentContent, DocumentKey, DocumentQuery, DocumentWrite, Documents, Effects, LaneQuota, LeaseStore,
-    Outbox, Precondition, Purge, Retention, Revision, Scope, Seal, TaskQuery, TaskReader, TaskStore,
+    AgentQuery, AgentRegistry, ArtifactStore as _, AuditLog, AuditQuery, AuditTree as _, Bytes, ClaimRequest,
+    Clearance, Cleared, DocumentContent, DocumentKey, DocumentQuery, DocumentWrite, Documents, Effects,
+    LaneQuota, LeaseStore, Outbox, Precondition, Purge, Retention, Revision, Scope, Seal, TaskQuery,
+    TaskReader, TaskStore,
 };
+use arbiter_testkit::TestSpawner;
 use arbiter_testkit::builders::{
     agent, batch, command, idempotency, json, kind, lane_of, lease_ref, leased, new_task, node, outbox,
     outbox_entry, profile, report, submit_each, task, tenant,
@@ -65,6 +67,7 @@ async fn no_call_reads_a_table_from_end_to_end() {
     log(&store).await;
     agents(&store).await;
     tasks(&store).await;
+    artifacts(&store).await;
     drop(store);
     assert_eq!(scans(&client, &place).await, before);
 }
@@ -188,6 +191,26 @@ async fn a_claim_reads_the_heads_of_its_lanes_in_their_order() {
     assert!(plan.contains("Index Scan using task_claimable on task"), "{plan}");
     for word in ["Sort", "Parallel", "Gather", "Seq Scan", "Bitmap", "Backward"] {
         assert!(!plan.contains(word), "{plan}");
+    }
+}
+
+async fn artifacts(store: &PostgresStore) {
+    let artifacts = store.artifacts(10_000_000, &TestSpawner);
+    for length in [10, 600_000] {
+        let content = vec![1; length];
+        let put = artifacts
+            .put(tenant(1), &mut Bytes::new(content.clone()), 1_000_000)
+            .await;
+        let digest = put.unwrap().digest;
+        // what is there already is cleared away
+        artifacts
+            .put(tenant(1), &mut Bytes::new(content), 1_000_000)
+            .await
+            .unwrap();
+        artifacts.get(tenant(1), digest, None).await.unwrap();
+        artifacts.list(tenant(1), None, 10).await.unwrap();
+        artifacts.usage(tenant(1)).await.unwrap();
+        assert!(artifacts.delete(tenant(1), digest).await.unwrap());
     }
 }
 

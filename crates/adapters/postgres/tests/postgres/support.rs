@@ -16,7 +16,7 @@ const URL: &str = "ARBITER_TEST_POSTGRES_URL";
 const READER: &str = "arbiter_reader";
 
 /// One at a time makes the role, on every server.
-const MAKE_READER: &str = "SELECT pg_advisory_lock(1098016361);
+pub(crate) const MAKE_READER: &str = "SELECT pg_advisory_lock(1098016361);
      DO $$ BEGIN
        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'arbiter_reader') THEN
          CREATE ROLE arbiter_reader NOLOGIN;
