@@ -146,3 +146,27 @@ fn every_version_of_a_task_has_one_entry_whatever_node_made_it() {
     assert_eq!(database.ask(query), [ids.len().to_string()]);
     assert_eq!(database.ask("SELECT coalesce(sum(used), 0) FROM load"), ["0"]);
 }
+
+#[test]
+fn a_file_that_one_node_took_is_given_out_by_another() {
+    let database = Database::new();
+    let (one, other) = (database.node(), database.node());
+    let content = b"counted twice".repeat(50_000);
+    let digest = arbiter_core::model::Digest::of(&content);
+    let path = format!("/v1/artifacts/{digest}");
+    let stored = one.operator.call("PUT", &path, &[], &content);
+    assert_eq!(stored.status, 201, "{stored:?}");
+    let found = other.operator.get(&path);
+    assert_eq!((found.status, found.body.len()), (200, content.len()));
+    assert!(found.body == content, "it is the same");
+    let part = other
+        .operator
+        .call("GET", &path, &[("range", "bytes=262140-262150")], b"");
+    assert_eq!(
+        (part.status, part.body.as_slice()),
+        (206, &content[262_140..=262_150])
+    );
+    let gone = other.operator.call("DELETE", &path, &[], b"");
+    assert_eq!(gone.status, 204, "{gone:?}");
+    assert_eq!(one.operator.get(&path).status, 404);
+}

@@ -54,8 +54,8 @@ pub(crate) struct App {
     pub(crate) tenants: Arc<Tenants>,
     pub(crate) erasures: Arc<Erasures>,
     pub(crate) artifacts: Arc<dyn ArtifactStore>,
-    /// The same, for copying them as files.
-    pub(crate) files: Arc<FileArtifacts>,
+    /// The same, for copying them as files, where they are in files.
+    pub(crate) files: Option<Arc<FileArtifacts>>,
     pub(crate) wakeups: Arc<dyn Wakeups>,
     pub(crate) metrics: Arc<dyn Metrics>,
     pub(crate) measurements: Arc<PrometheusMetrics>,
@@ -90,10 +90,8 @@ impl App {
             clock,
         } = storage::open(&config, &clock, &entropy, &*spawner).await?;
         let documents: Arc<dyn Documents> = store.clone();
-        let artifacts = FileArtifacts::open(config.data_dir.join("artifacts"), ARTIFACT_QUOTA_BYTES)
-            .await
-            .map_err(|error| Failure::unavailable("the folder of artifacts could not be opened", error))?;
-        let artifacts = Arc::new(artifacts);
+        let (artifacts, files) =
+            storage::artifacts(&config, &handle, ARTIFACT_QUOTA_BYTES, &*spawner).await?;
         let signer = FileSigner::open_or_create(config.data_dir.join("audit.key"), LOG_ORIGIN)
             .map_err(|error| Failure::configuration(format!("the key that signs the audit log: {error}")))?;
         let signer = Arc::new(signer);
@@ -193,8 +191,8 @@ impl App {
             board,
             tenants,
             erasures,
-            artifacts: guarded::artifacts(artifacts.clone(), &clock, &entropy, &metrics)?,
-            files: artifacts,
+            artifacts: guarded::artifacts(artifacts, &clock, &entropy, &metrics)?,
+            files,
             wakeups,
             metrics,
             measurements,

@@ -139,7 +139,7 @@ impl Config {
             .and_then(Path::parent)
             .unwrap_or(Path::new(""))
             .to_path_buf();
-        let store = StoreConfig::of(file, environment, problems);
+        let store = StoreConfig::of(file, environment, &folder, problems);
         let queue = queue(file, problems);
         let rules = rules(file, problems);
         let log = log(global, environment, file, problems);

@@ -5,11 +5,12 @@ mod clock;
 
 use std::sync::Arc;
 
+use arbiter_adapter_files::FileArtifacts;
 use arbiter_adapter_inmem::InProcessWakeups;
 use arbiter_adapter_sqlite::{OpenError, SqliteConfig, SqliteStore};
 use arbiter_core::ports::{
-    AgentRegistry, AuditLog, AuditTree, Clock, Documents, Entropy, LeaseStore, Outbox, Spawner, TaskReader,
-    TaskStore, Wakeups,
+    AgentRegistry, ArtifactStore, AuditLog, AuditTree, Clock, Documents, Entropy, LeaseStore, Outbox,
+    Spawner, TaskReader, TaskStore, Wakeups,
 };
 
 #[cfg(feature = "postgres")]
@@ -73,6 +74,38 @@ impl Handle {
             #[cfg(feature = "postgres")]
             Self::Shared { store, .. } => store.close(),
         }
+    }
+}
+
+/// Artifacts, and the folder that they are in if they are files.
+pub(crate) type Artifacts = (Arc<dyn ArtifactStore>, Option<Arc<FileArtifacts>>);
+
+/// Opens the artifacts beside a store: in the data folder, or in the database where nodes share one.
+///
+/// # Errors
+/// A failure that says what could not be opened.
+pub(crate) async fn artifacts(
+    config: &Config,
+    handle: &Handle,
+    quota_bytes: u64,
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(unused_variables, reason = "files are written by their callers")
+    )]
+    spawner: &dyn Spawner,
+) -> Result<Artifacts, Failure> {
+    match handle {
+        Handle::Embedded(_) => {
+            let files = FileArtifacts::open(config.data_dir.join("artifacts"), quota_bytes)
+                .await
+                .map_err(|error| {
+                    Failure::unavailable("the folder of artifacts could not be opened", error)
+                })?;
+            let files = Arc::new(files);
+            Ok((files.clone(), Some(files)))
+        }
+        #[cfg(feature = "postgres")]
+        Handle::Shared { store, .. } => Ok((Arc::new(store.artifacts(quota_bytes, spawner)), None)),
     }
 }
 
@@ -148,6 +181,7 @@ async fn shared_by_nodes(
         reader_url: shared.reader_url.clone(),
         reader_role: shared.reader_role.clone(),
         schema: shared.schema.clone(),
+        ca_file: shared.ca_file.clone(),
         engine_connections: shared.connections,
         reader_connections: shared.reader_connections,
         ..PostgresConfig::new(shared.url.clone())

@@ -40,7 +40,8 @@ impl Source {
     /// # Errors
     /// A usage failure for a store that other nodes share.
     pub(crate) fn of(app: &App) -> Result<Self, Failure> {
-        let store = app.handle.embedded().ok_or_else(|| {
+        let embedded = app.handle.embedded().zip(app.files.as_ref());
+        let (store, files) = embedded.ok_or_else(|| {
             Failure::usage(
                 "a shared store is backed up with the tools of its database, such as pg_dump or base backups; keep \
                  `audit.key` and `audit.trust.json` of the data folder beside it",
@@ -48,7 +49,7 @@ impl Source {
         })?;
         Ok(Self {
             store: Arc::clone(store),
-            artifacts: Arc::clone(&app.files),
+            artifacts: Arc::clone(files),
             checkpointer: app.checkpointer.clone(),
             data_dir: app.config.data_dir.clone(),
             clock: Arc::clone(&app.clock),

@@ -38,6 +38,7 @@ pub(crate) struct StoreSection {
     pub(crate) reader_url: Option<String>,
     pub(crate) reader_role: Option<String>,
     pub(crate) schema: Option<String>,
+    pub(crate) ca_file: Option<PathBuf>,
     pub(crate) connections: Option<usize>,
     pub(crate) reader_connections: Option<usize>,
 }

@@ -34,6 +34,11 @@ const SETTINGS: &[Setting] = &[
         meaning: "Schema of the database that holds the tables.",
     },
     Setting {
+        key: "store.ca_file",
+        default: "the system's",
+        meaning: "PEM file of the authorities that vouch for the database's server, relative to the configuration file; with `sslmode=require` in the URL nothing is sent without TLS.",
+    },
+    Setting {
         key: "store.connections",
         default: "8",
         meaning: "Connections of this node that write, and read for all tenants.",

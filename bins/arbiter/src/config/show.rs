@@ -106,6 +106,7 @@ fn store(config: &StoreConfig) -> Value {
             "address": shared.address(),
             "reader_role": shared.reader_role,
             "schema": shared.schema,
+            "ca_file": shared.ca_file,
             "connections": shared.connections,
             "reader_connections": shared.reader_connections,
         }),

@@ -1,5 +1,7 @@
 //! The section `store`: where tasks and everything else are kept.
 
+use std::path::{Path, PathBuf};
+
 use super::file::StoreSection;
 use super::{Environment, FileConfig};
 
@@ -25,6 +27,8 @@ pub(crate) struct SharedStore {
     pub(crate) reader_url: Option<String>,
     pub(crate) reader_role: String,
     pub(crate) schema: String,
+    /// Certificates of the authorities that vouch for the server; else the system's.
+    pub(crate) ca_file: Option<PathBuf>,
     pub(crate) connections: usize,
     pub(crate) reader_connections: usize,
 }
@@ -49,12 +53,18 @@ impl SharedStore {
 }
 
 impl StoreConfig {
-    pub(super) fn of(file: &FileConfig, environment: &dyn Environment, problems: &mut Vec<String>) -> Self {
+    pub(super) fn of(
+        file: &FileConfig,
+        environment: &dyn Environment,
+        folder: &Path,
+        problems: &mut Vec<String>,
+    ) -> Self {
         let StoreSection {
             url,
             reader_url,
             reader_role,
             schema,
+            ca_file,
             connections,
             reader_connections,
         } = file.store.clone();
@@ -98,6 +108,7 @@ impl StoreConfig {
             reader_url: environment.get("ARBITER_STORE_READER_URL").or(reader_url),
             reader_role: reader_role.unwrap_or_else(|| "arbiter_reader".to_owned()),
             schema: schema.unwrap_or_else(|| "arbiter".to_owned()),
+            ca_file: ca_file.map(|path| folder.join(path)),
             connections,
             reader_connections,
         })
@@ -120,6 +131,7 @@ mod tests {
                 reader_url: None,
                 reader_role: String::new(),
                 schema: String::new(),
+                ca_file: None,
                 connections: 1,
                 reader_connections: 1,
             };

@@ -14,6 +14,7 @@ use super::StartFailure;
 use crate::app::App;
 use crate::batch::AgentEntry;
 use crate::exit::Failure;
+#[cfg(feature = "postgres")]
 use crate::storage::Handle;
 
 /// How long an agent stays a node's after the node was last heard of.
@@ -26,6 +27,7 @@ const RENEW: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How often the time of the store is asked for.
+#[cfg(feature = "postgres")]
 const ASK_TIME: Duration = Duration::from_secs(10);
 
 /// The services of a node with a shared store; none for one that has its store for itself.
