@@ -11,7 +11,7 @@ use std::time::Duration;
 use arbiter_adapter_process::Enforced;
 use arbiter_allocation::Allocation;
 use arbiter_core::model::{Band, NodeId, Principal, PrincipalId, PrincipalKind, Role, TenantId};
-use arbiter_core::ports::{AgentRegistry, BoxError, Spawner, TaskReader, TaskStore};
+use arbiter_core::ports::{AgentRegistry, BoxError, LeaseStore, Spawner, TaskReader, TaskStore};
 use arbiter_core::services::{Allocator, Traffic, WorkDesk};
 use arbiter_orchestration::fair::{FairScheduler, FairSettings};
 use arbiter_orchestration::supervisor::{
@@ -252,6 +252,7 @@ fn retention(app: &App) -> Arc<dyn Service> {
         metrics: Arc::clone(&app.metrics),
         tasks: app.config.upkeep.keep_tasks,
         details: app.config.upkeep.keep_details,
+        turn: (app.handle.is_shared()).then(|| (app.store.clone() as Arc<dyn LeaseStore>, app.ids.node())),
     });
     service("retention", move |stop| {
         let sweep = Arc::clone(&sweep);

@@ -3,14 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arbiter_core::model::{RecordDraft, TenantId, TenantScope};
-use arbiter_core::ports::{AuditLog, Clock, Effects, Metrics, Purge, Retention, Seal, StoreError, TaskStore};
+use arbiter_core::model::{NodeId, RecordDraft, TenantId, TenantScope};
+use arbiter_core::ports::{
+    AuditLog, Clock, Effects, LeaseStore, Metrics, Purge, Retention, Seal, StoreError, TaskStore,
+};
 use futures_util::{FutureExt as _, select_biased};
 
 use crate::stop::Stop;
 
 /// How often the store is looked through.
 const EVERY: Duration = Duration::from_hours(1);
+/// The lease of the node that sweeps, and how long it lasts unless that node sweeps again.
+const LEASE: &str = "retention";
+const TURN: Duration = Duration::from_mins(90);
 /// So many tasks are deleted together.
 const TASKS: usize = 500;
 /// So many entries of the audit log are looked at together.
@@ -34,6 +39,8 @@ pub struct RetentionSweep {
     pub tasks: Option<Duration>,
     /// How long details of the audit log are kept; for good, when it is absent.
     pub details: Option<Duration>,
+    /// Where several nodes share the store: who of them sweeps, and which one this is.
+    pub turn: Option<(Arc<dyn LeaseStore>, NodeId)>,
 }
 
 /// What a sweep deleted.
@@ -52,7 +59,12 @@ impl RetentionSweep {
     /// Safe: sweeps are idempotent.
     pub async fn run(&self, stop: Stop) {
         while !stop.is_stopped() {
-            match self.sweep(&stop).await {
+            let swept = match self.has_turn().await {
+                Ok(true) => self.sweep(&stop).await,
+                Ok(false) => Ok(Swept::default()),
+                Err(error) => Err(error),
+            };
+            match swept {
                 Ok(swept) if swept != Swept::default() => tracing::info!(
                     event = "retention_swept",
                     tasks = swept.tasks,
@@ -69,6 +81,19 @@ impl RetentionSweep {
                 () = stop.wait().fuse() => {}
                 () = self.clock.sleep_until(until).fuse() => {}
             }
+        }
+        if let Some((leases, node)) = &self.turn
+            && let Err(error) = leases.give_back(LEASE, *node).await
+        {
+            tracing::warn!(event = "turn_not_given_back", error = %error, "another node sweeps when this one's turn has ended");
+        }
+    }
+
+    /// Whether it is for this node to sweep.
+    async fn has_turn(&self) -> Result<bool, StoreError> {
+        match &self.turn {
+            None => Ok(true),
+            Some((leases, node)) => Ok(leases.take(LEASE, *node, TURN).await?.is_some()),
         }
     }
 

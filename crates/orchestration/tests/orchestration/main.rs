@@ -20,6 +20,7 @@ mod pull;
 mod retention;
 mod retry;
 mod review;
+mod sequencer;
 mod silent;
 mod supervisor;
 mod watch;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use arbiter_adapter_inmem::InMemoryStore;
 use arbiter_core::lifecycle::{Command, Expect, Rules};
 use arbiter_core::model::{Json, RecordDraft, TaskId, TenantScope};
-use arbiter_core::ports::{AuditLog, Effects, TaskReader, TaskStore};
+use arbiter_core::ports::{AuditLog, Effects, LeaseStore, TaskReader, TaskStore};
 use arbiter_orchestration::{RetentionSweep, Stopper, Swept};
-use arbiter_testkit::builders::{new_task, submit_each, task, transition};
+use arbiter_testkit::builders::{new_task, node, submit_each, task, transition};
 use arbiter_testkit::{ManualClock, RecordingMetrics, SeededEntropy};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -39,6 +39,7 @@ impl Bench {
             metrics: Arc::clone(&self.metrics) as _,
             tasks,
             details,
+            turn: None,
         };
         let stopper = Stopper::default();
         sweep.sweep(&stopper.signal()).await.expect("a sweep")
@@ -74,6 +75,16 @@ impl Bench {
         let entries = self.store.read(0, 10_000).await.expect("read");
         entries.iter().filter(|entry| entry.detail.is_some()).count()
     }
+}
+
+/// Runs a sweep until it waits for its next round, and stops it.
+async fn one_round(sweep: &RetentionSweep, stopper: &Stopper) {
+    let mut run = Box::pin(sweep.run(stopper.signal()));
+    for _ in 0..100 {
+        assert!(futures_util::poll!(run.as_mut()).is_pending());
+    }
+    stopper.stop();
+    run.await;
 }
 
 #[tokio::test]
@@ -134,5 +145,37 @@ async fn a_sweep_goes_on_until_nothing_is_left() {
             tasks: 1_200,
             details: 1_200
         }
+    );
+}
+
+#[tokio::test]
+async fn where_nodes_share_a_store_one_of_them_sweeps() {
+    let bench = Bench::new();
+    bench.closed(1).await;
+    bench.clock.advance(DAY * 2);
+    let sweep = |number| RetentionSweep {
+        store: Arc::clone(&bench.store) as _,
+        audit: Arc::clone(&bench.store) as _,
+        clock: Arc::clone(&bench.clock) as _,
+        metrics: Arc::clone(&bench.metrics) as _,
+        tasks: Some(DAY),
+        details: None,
+        turn: Some((Arc::clone(&bench.store) as _, node(number))),
+    };
+    // another node has the turn: this one leaves everything as it is, and stops when it is told to
+    let leases: &dyn LeaseStore = &*bench.store;
+    let taken = leases.take("retention", node(9), Duration::from_hours(1)).await;
+    assert!(taken.expect("a lease").is_some());
+    let stopper = Stopper::default();
+    one_round(&sweep(1), &stopper).await;
+    assert!(bench.is_there(task(1)).await);
+    leases.give_back("retention", node(9)).await.expect("given back");
+    let stopper = Stopper::default();
+    one_round(&sweep(1), &stopper).await;
+    assert!(!bench.is_there(task(1)).await);
+    let free = leases.take("retention", node(2), Duration::from_hours(1)).await;
+    assert!(
+        free.expect("a lease").is_some(),
+        "a node that stops gives its turn back"
     );
 }
