@@ -6,8 +6,8 @@ use arbiter_adapter_postgres::PostgresStore;
 use arbiter_core::lifecycle::{Command, RetryPlan};
 use arbiter_core::model::{Holder, RecordDraft, TenantId, TenantScope};
 use arbiter_core::ports::{
-    AgentQuery, AgentRegistry, ArtifactStore as _, Bytes, ClaimRequest, DocumentContent, DocumentKey, DocumentQuery, DocumentWrite,
-    Documents, Effects, LaneQuota, Precondition, TaskReader as _, TaskStore as _,
+    AgentQuery, AgentRegistry, ArtifactStore as _, Bytes, ClaimRequest, DocumentContent, DocumentKey,
+    DocumentQuery, DocumentWrite, Documents, Effects, LaneQuota, Precondition, TaskStore as _,
 };
 use arbiter_testkit::TestSpawner;
 use arbiter_testkit::builders::{
@@ -157,11 +157,7 @@ async fn become_tenant(client: &Client, name: &str) {
 async fn a_forgotten_condition_shows_nothing_of_another_tenant() {
     let place = filled().await;
     let reader = place.reader().await;
-    assert_eq!(
-        counts(&reader).await,
-        [0; 6],
-        "without a tenant nothing is seen"
-    );
+    assert_eq!(counts(&reader).await, [0; 6], "without a tenant nothing is seen");
     become_tenant(&reader, &tenant(1).to_string()).await;
     assert_eq!(counts(&reader).await, [2, 2, 2, 2, 2, 1]);
     for table in ["document", "artifact", "artifact_chunk"] {
