@@ -7,8 +7,7 @@ use arbiter_core::lifecycle::{Command, RetryPlan};
 use arbiter_core::model::{Holder, RecordDraft, TenantId, TenantScope};
 use arbiter_core::ports::{
     AgentQuery, AgentRegistry, ArtifactStore as _, Bytes, ClaimRequest, DocumentContent, DocumentKey,
-    DocumentQuery, DocumentWrite, Documents, Effects, LaneQuota, Precondition, TaskReader as _,
-    TaskStore as _,
+    DocumentQuery, DocumentWrite, Documents, Effects, LaneQuota, Precondition, TaskStore as _,
 };
 use arbiter_testkit::TestSpawner;
 use arbiter_testkit::builders::{
