@@ -5,7 +5,12 @@
 //! server `http`, `latency`, `idle`, `overload`; of the PostgreSQL store `shared` and `backlog`, only when named.
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
-#![expect(clippy::unwrap_used, reason = "a bench that fails should stop")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a bench that fails should stop"
+)]
 
 mod memory;
 mod plane;

@@ -18,6 +18,10 @@ pub(crate) struct Database {
 impl Database {
     /// A new schema on the server of the tests; the first node makes it.
     pub(crate) fn new() -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "tests find their server in the environment"
+        )]
         let url = std::env::var(URL);
         let url = url
             .unwrap_or_else(|_| panic!("{URL} is not set; `cargo xtask test` starts a server and sets it"));

@@ -148,10 +148,10 @@ impl Service for Hosting {
                 match self.is_taken(*agent).await {
                     Ok(false) => {}
                     Ok(true) => {
-                        tracing::error!(event = "agent_hosted_elsewhere", agent.id = %agent, "another node runs the agent: this one was silent for too long")
+                        tracing::error!(event = "agent_hosted_elsewhere", agent.id = %agent, "another node runs the agent: this one was silent for too long");
                     }
                     Err(error) => {
-                        tracing::error!(event = "agent_not_claimed", agent.id = %agent, error = %error, "other nodes could not be told that this one runs the agent")
+                        tracing::error!(event = "agent_not_claimed", agent.id = %agent, error = %error, "other nodes could not be told that this one runs the agent");
                     }
                 }
             }
