@@ -31,6 +31,25 @@ pub(crate) enum Build {
     Release,
 }
 
+impl Build {
+    /// The arguments of cargo. Images are built with those of a release.
+    pub(crate) const fn arguments(self) -> &'static [&'static str] {
+        match self {
+            // with the features that the whole workspace has, so that the tests need no second build of what both use
+            Self::Debug => &["build", "--workspace", "--bin", "arbiter", "--features", FULL],
+            Self::Release => &[
+                "build",
+                "--release",
+                "--locked",
+                "--features",
+                "full",
+                "-p",
+                "arbiter",
+            ],
+        }
+    }
+}
+
 /// Everything that is ready for a test run.
 #[derive(Debug)]
 pub(crate) struct Environment {
@@ -89,17 +108,11 @@ impl Environment {
 }
 
 fn binary(workspace: &Workspace, build: Build) -> anyhow::Result<PathBuf> {
-    let mut command = workspace.cargo()?;
-    // with the features that the whole workspace has, so that the tests need no second build of what both use
-    command.args(["build", "--workspace", "--bin", "arbiter", "--features", FULL]);
     let folder = match build {
         Build::Debug => "debug",
-        Build::Release => {
-            command.arg("--release");
-            "release"
-        }
+        Build::Release => "release",
     };
-    shell::run(&mut command)?;
+    shell::run(workspace.cargo()?.args(build.arguments()))?;
     let binary = workspace.target.join(folder).join("arbiter");
     ensure!(binary.is_file(), "cargo built no {}", binary.display());
     Ok(binary)

@@ -19,6 +19,8 @@ mod checks;
 mod ci;
 mod cli;
 mod coverage;
+#[cfg(test)]
+mod deployment;
 mod environment;
 mod finding;
 mod fix;

@@ -4,7 +4,7 @@
 //! this package starts are written down in `target/services/state.json`, with the start time of the
 //! process, so that no other process with the same number is ever taken for ours.
 
-mod postgres;
+pub(crate) mod postgres;
 mod redis;
 mod server;
 mod state;
@@ -199,7 +199,7 @@ impl Session {
 }
 
 /// The servers whose adapter crate exists.
-fn needed(workspace: &Workspace) -> Vec<Kind> {
+pub(crate) fn needed(workspace: &Workspace) -> Vec<Kind> {
     Kind::ALL
         .into_iter()
         .filter(|kind| workspace.has(kind.adapter()))

@@ -18,7 +18,15 @@ const ENGINE: &str = "arbiter";
 /// The role of readers, which the engine may act as.
 const READER: &str = "arbiter_reader";
 /// The role that owns the server. Nobody logs in as it.
-const ADMIN: &str = "postgres";
+pub(crate) const ADMIN: &str = "postgres";
+/// The oldest major version that is supported. `tests/compose.yaml` has that one.
+pub(crate) const OLDEST: u32 = 15;
+/// How a data folder is made.
+pub(crate) const INITDB: &[&str] = &["--encoding=UTF8", "--locale=C", "--auth=scram-sha-256"];
+/// What the tests need beside the defaults.
+pub(crate) const SETTINGS: &[&str] = &["max_connections=200"];
+/// What keeps a server that is started here to this machine.
+const PRIVATE: &[&str] = &["listen_addresses=127.0.0.1", "unix_socket_directories="];
 const INSTALL: &str = "PostgreSQL is missing; install it with `apt-get install postgresql`, or give the URL \
                        of a server in ARBITER_TEST_POSTGRES_URL";
 
@@ -78,17 +86,17 @@ fn script(program: &Path, library_path: Option<&str>) -> String {
 }
 
 fn launch(home: Home, programs: &Path) -> anyhow::Result<Server> {
+    let version = shell::output(home.command(&programs.join("postgres")).arg("--version"))?;
+    let found = major(&version).with_context(|| format!("no version in `{}`", version.trim_end()))?;
+    anyhow::ensure!(
+        found >= OLDEST,
+        "PostgreSQL {found} is too old: version {OLDEST} or later is needed"
+    );
     let data = home.folder.join("data");
     let secret = random_word()?;
     let secret_file = home.write("password", &secret)?;
     let mut init = home.command(&programs.join("initdb"));
-    init.arg("-D").arg(&data).args([
-        "-U",
-        ADMIN,
-        "--encoding=UTF8",
-        "--locale=C",
-        "--auth=scram-sha-256",
-    ]);
+    init.arg("-D").arg(&data).args(["-U", ADMIN]).args(INITDB);
     shell::output(init.arg("--pwfile").arg(&secret_file))?;
     let engine_secret = random_word()?;
     make_roles(&home, programs, &data, &engine_secret)?;
@@ -97,31 +105,38 @@ fn launch(home: Home, programs: &Path) -> anyhow::Result<Server> {
     let port = free_port()?.to_string();
     let mut server = home.command(&programs.join("postgres"));
     server.arg("-D").arg(&data).args(["-p", &port]);
-    for setting in [
-        "listen_addresses=127.0.0.1",
-        "unix_socket_directories=",
-        "max_connections=200",
-    ] {
+    for setting in PRIVATE.iter().chain(SETTINGS) {
         server.args(["-c", setting]);
     }
     let url = format!("postgres://{ENGINE}:{engine_secret}@127.0.0.1:{port}/{ENGINE}");
     let is_ready = programs.join("pg_isready");
     home.launch(server, url, |home| {
         let mut ask = home.command(&is_ready);
-        ask.args([
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &port,
-            "-U",
-            ENGINE,
-            "-d",
-            ENGINE,
-            "-t",
-            "1",
-        ]);
-        shell::output(&mut ask).is_ok()
+        shell::output(ask.args(ready_arguments(&port))).is_ok()
     })
+}
+
+/// How `pg_isready` asks for the engine's database.
+pub(crate) fn ready_arguments(port: &str) -> [&str; 10] {
+    [
+        "-h",
+        "127.0.0.1",
+        "-p",
+        port,
+        "-U",
+        ENGINE,
+        "-d",
+        ENGINE,
+        "-t",
+        "1",
+    ]
+}
+
+/// The major version in what `postgres --version` says, such as `postgres (PostgreSQL) 15.18`.
+fn major(version: &str) -> Option<u32> {
+    let (_, number) = version.split_once("(PostgreSQL) ")?;
+    let digits = number.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
 }
 
 /// Makes the two roles and the engine's database, before the server listens to anybody.
@@ -135,7 +150,8 @@ fn make_roles(home: &Home, programs: &Path, data: &Path, secret: &str) -> anyhow
     fs::remove_file(&script).with_context(|| format!("removing {}", script.display()))
 }
 
-fn role_script(secret: &str) -> String {
+/// The statements that make the two roles and the engine's database, one a line.
+pub(crate) fn role_script(secret: &str) -> String {
     [
         format!("CREATE ROLE {ENGINE} LOGIN PASSWORD '{secret}'"),
         format!("CREATE ROLE {READER} NOLOGIN"),
@@ -187,7 +203,18 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::{distribution, role_script, script};
+    use super::{distribution, major, role_script, script};
+
+    #[test]
+    fn the_major_version_is_read() {
+        for (said, number) in [
+            ("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n", Some(15)),
+            ("postgres (PostgreSQL) 19beta1\n", Some(19)),
+            ("mysqld 9.1\n", None),
+        ] {
+            assert_eq!(major(said), number, "{said}");
+        }
+    }
 
     #[test]
     fn roles_are_made_by_one_statement_a_line() {
