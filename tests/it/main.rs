@@ -15,5 +15,6 @@ mod openapi;
 mod operating;
 mod remote;
 mod secrets;
+mod seed;
 mod server;
 mod tamper;

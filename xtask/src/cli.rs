@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::workspace::Workspace;
-use crate::{bench, campaign, checks, ci, coverage, fix, generate, services, simulate, suite, verify};
+use crate::{bench, campaign, checks, ci, coverage, fix, generate, seed, services, simulate, suite, verify};
 
 /// Developer commands of the Arbiter workspace.
 #[derive(Debug, Parser)]
@@ -54,6 +54,12 @@ enum Command {
     Coverage,
     /// Runs the deterministic simulation over many seeded schedules
     Simulate(simulate::Options),
+    /// Fills a server with three tenants, five topics and twenty agents; safe to repeat
+    Seed {
+        /// `--server URL --token-file FILE`, as `seed --help` says
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Starts, stops or lists the private servers that the contract suites use
     Services {
         #[command(subcommand)]
@@ -76,6 +82,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Bench { name, arguments } => bench::run(&workspace, name.as_deref(), &arguments),
         Command::Coverage => coverage::run(&workspace),
         Command::Simulate(options) => simulate::run(&workspace, &options),
+        Command::Seed { arguments } => seed::run(&workspace, &arguments),
         Command::Services { action } => services::run(&workspace, action),
     }
 }

@@ -28,6 +28,7 @@ mod generate;
 mod node;
 mod packaged;
 mod python;
+mod seed;
 mod services;
 mod shell;
 mod simulate;
