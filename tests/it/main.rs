@@ -8,6 +8,7 @@ mod batch;
 mod client;
 mod command_line;
 mod demo;
+mod deployment;
 mod doctor;
 mod examples;
 mod merkle;

@@ -137,6 +137,16 @@ fn compose_starts_what_services_starts() {
 }
 
 #[test]
+fn the_guide_makes_the_same_roles() {
+    for guide in ["docs/deployment.md", "crates/adapters/postgres/README.md"] {
+        let text = super::read(guide);
+        let block = format!("```sql\n{}```\n", role_script("…"));
+        assert!(text.contains(&block), "{guide} has not\n{block}");
+        assert!(text.contains(&format!("PostgreSQL {OLDEST} or later")), "{guide}");
+    }
+}
+
+#[test]
 fn each_difference_from_services_is_named() {
     let found = check(
         &fixtures::text("deployment/compose.yaml"),
