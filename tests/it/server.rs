@@ -4,6 +4,7 @@ mod access;
 mod authorization;
 mod contract;
 mod erasure;
+mod history;
 pub(crate) mod hooks;
 mod hostile;
 mod identity;

@@ -10,6 +10,7 @@ mod reference;
 mod server;
 mod show;
 mod store;
+mod telemetry;
 mod upkeep;
 
 pub(crate) use file::FileConfig;
@@ -21,6 +22,7 @@ pub(crate) use show::show;
 #[cfg(feature = "postgres")]
 pub(crate) use store::SharedStore;
 pub(crate) use store::StoreConfig;
+pub(crate) use telemetry::TelemetryConfig;
 pub(crate) use upkeep::UpkeepConfig;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,6 +66,7 @@ pub(crate) struct Config {
     pub(crate) hooks: HooksConfig,
     pub(crate) allocation: arbiter_allocation::Settings,
     pub(crate) upkeep: UpkeepConfig,
+    pub(crate) telemetry: TelemetryConfig,
 }
 
 /// The log.
@@ -150,6 +153,7 @@ impl Config {
         let hooks = HooksConfig::of(&file.hooks, problems);
         let allocation = allocation::settings(&file.allocation, problems);
         let upkeep = UpkeepConfig::of(&file.agents, &file.backup, &file.retention, &folder, problems);
+        let telemetry = TelemetryConfig::of(&file.telemetry, problems);
         let (data_dir, data_dir_from) = data?;
         Some(Self {
             policies: file.policies.files.iter().map(|name| folder.join(name)).collect(),
@@ -171,6 +175,7 @@ impl Config {
             hooks,
             allocation,
             upkeep,
+            telemetry,
         })
     }
 }

@@ -15,6 +15,7 @@ mod exec;
 mod exit;
 mod guarded;
 mod health;
+mod history;
 mod identities;
 mod listening;
 mod log_key;

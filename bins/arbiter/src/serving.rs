@@ -15,7 +15,7 @@ use crate::engine::{Engine, Running};
 use crate::exit::Failure;
 use crate::health::{Health, Presence};
 use crate::listening::Listening;
-use crate::{access, erasing, identities, owner, schedules, traffic, webhooks};
+use crate::{access, erasing, history, identities, owner, schedules, traffic, webhooks};
 
 /// A server that runs.
 pub(crate) struct Serving {
@@ -59,6 +59,7 @@ impl Serving {
         services.push(access::service(app));
         services.extend(identities::service(app));
         services.push(erasing::service(app));
+        services.extend(history::services(app));
         services.push(schedules::service(app, schedules));
         services.push(listening.clone());
         let running = engine.start(app, services).await?;

@@ -10,7 +10,7 @@ use arbiter_adapter_inmem::InProcessWakeups;
 use arbiter_adapter_sqlite::{OpenError, SqliteConfig, SqliteStore};
 use arbiter_core::ports::{
     AgentRegistry, ArtifactStore, AuditLog, AuditTree, Clock, Documents, Entropy, LeaseStore, Outbox,
-    Spawner, TaskReader, TaskStore, Wakeups,
+    Spawner, TaskReader, TaskStore, TelemetryStore, Wakeups,
 };
 
 #[cfg(feature = "postgres")]
@@ -21,12 +21,28 @@ use crate::exit::Failure;
 
 /// Every storage port, served by one adapter over the same data.
 pub(crate) trait Storage:
-    TaskStore + TaskReader + Documents + Outbox + AuditLog + AuditTree + LeaseStore + AgentRegistry
+    TaskStore
+    + TaskReader
+    + Documents
+    + Outbox
+    + AuditLog
+    + AuditTree
+    + LeaseStore
+    + AgentRegistry
+    + TelemetryStore
 {
 }
 
 impl<S> Storage for S where
-    S: TaskStore + TaskReader + Documents + Outbox + AuditLog + AuditTree + LeaseStore + AgentRegistry
+    S: TaskStore
+        + TaskReader
+        + Documents
+        + Outbox
+        + AuditLog
+        + AuditTree
+        + LeaseStore
+        + AgentRegistry
+        + TelemetryStore
 {
 }
 

@@ -8,6 +8,7 @@ mod retry_budget;
 mod secret;
 mod suspicious;
 mod token_bucket;
+mod trend;
 
 pub use backoff::{Backoff, keyed_jitter};
 pub use breaker::{
@@ -19,3 +20,4 @@ pub use retry_budget::{InvalidRetryBudget, RetryBudget, RetryBudgetSettings};
 pub use secret::{SecretBytes, SecretText};
 pub use suspicious::{Finding, InvalidDetector, MAX_FINDINGS, SuspicionDetector};
 pub use token_bucket::{Bucket, BucketState, Draw, DrawError, InvalidBucket, draw_all};
+pub use trend::{Direction, InvalidTrend, Trend, trend};

@@ -14,6 +14,7 @@ mod record;
 mod review;
 mod spec;
 mod task;
+mod telemetry;
 mod time;
 
 pub use agent::{
@@ -42,4 +43,5 @@ pub use task::{
     DeadReason, FailReason, HoldReason, Holder, Lease, Resume, State, StateName, StoredTask, Task, Terms,
     Wait,
 };
+pub use telemetry::{Bucket, InvalidSample, Labels, Sample, SeriesKey};
 pub use time::{InvalidTime, Timestamp};

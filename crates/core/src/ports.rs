@@ -10,6 +10,7 @@ mod documents;
 mod error;
 mod hook_transport;
 mod lease_store;
+mod measurements;
 mod metrics;
 mod outbox;
 mod policy_engine;
@@ -19,6 +20,7 @@ mod spec_codec;
 mod system;
 mod task_reader;
 mod task_store;
+mod telemetry_store;
 mod wakeups;
 
 pub use access::{
@@ -44,6 +46,7 @@ pub use documents::{
 pub use error::{Applied, BoxError, Retry, StoreError};
 pub use hook_transport::{HookAnswer, HookEndpoint, HookMessage, HookTransport, HookTrouble};
 pub use lease_store::{LeaseStore, Turn};
+pub use measurements::{Measurements, Reading};
 pub use metrics::{Metrics, NoMetrics};
 pub use outbox::{Outbox, OutboxEntry};
 pub use policy_engine::{NamedPolicy, PolicyEngine, PolicyFile, PolicyProblem, PolicyProblems};
@@ -56,5 +59,9 @@ pub use task_store::{
     Assignment, Candidate, Choice, Chooser, ClaimRequest, Claimed, DueDone, Effects, Idempotency, LaneHead,
     LaneQuota, LeaseRef, LeaseStatus, NewOutboxEntry, NewTask, Purge, Retention, Scope, SubmitRefusal,
     SubmitRequest, Submitted, TaskStore, Transition,
+};
+pub use telemetry_store::{
+    Compaction, InvalidQuery, MAX_POINTS, MAX_SAMPLES, MAX_SERIES, RangeQuery, Recorded, Series,
+    TelemetryError, TelemetryStore,
 };
 pub use wakeups::{Hint, HintStream, Wakeups};

@@ -15,6 +15,7 @@ mod silent;
 mod slots;
 mod stop;
 pub mod supervisor;
+mod telemetry;
 
 pub use attempt::{AttemptRunner, HEARTBEAT};
 pub use dispatcher::{Dispatcher, DispatcherParts, HostedAgent};
@@ -27,3 +28,4 @@ pub use review::Reviewer;
 pub use sequencer::Sequencer;
 pub use silent::SilentAgents;
 pub use stop::{Stop, Stopper};
+pub use telemetry::{Aged, TelemetryAge, TelemetrySampler};

@@ -50,12 +50,14 @@ pub mod task_retention;
 pub mod task_reviews;
 pub mod task_submits;
 pub mod task_timers;
+pub mod telemetry_model;
+pub mod telemetry_store;
 pub mod wakeups;
 
 pub use desk::{Desk, Work};
 pub use harness::{
     ArtifactHarness, AuthenticatorHarness, Damage, Harness, LimiterHarness, ManualHarness, MetricsHarness,
-    Read, SignerHarness, Stores,
+    Read, SignerHarness, Stores, TelemetryHarness,
 };
 
 /// Lists the cases of a module and makes the macro that turns each into a test.

@@ -10,6 +10,7 @@ mod common;
 mod lane;
 mod primitive;
 mod scope;
+mod series;
 mod spec;
 mod status;
 mod token;
@@ -19,6 +20,7 @@ pub use attempt::{decode_attempt, decode_stage_report, encode_attempt, encode_st
 pub use columns::{TaskColumns, holder_key, stage_code, state_codes};
 pub use lane::{decode_lane, encode_lane};
 pub use scope::scope_key;
+pub use series::{decode_labels, encode_labels, label_part};
 pub use spec::{StoredSpecs, decode_spec, encode_spec};
 pub use status::{decode_status, encode_status};
 

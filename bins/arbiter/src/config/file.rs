@@ -28,6 +28,7 @@ pub(crate) struct FileConfig {
     pub(crate) agents: AgentsSection,
     pub(crate) backup: BackupSection,
     pub(crate) retention: RetentionSection,
+    pub(crate) telemetry: TelemetrySection,
 }
 
 /// Its URLs carry passwords, so it shows nothing of itself.
@@ -91,6 +92,14 @@ pub(crate) struct BackupSection {
 pub(crate) struct RetentionSection {
     pub(crate) tasks_days: Option<u32>,
     pub(crate) audit_details_days: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TelemetrySection {
+    pub(crate) sample_seconds: Option<u32>,
+    pub(crate) whole_hours: Option<u32>,
+    pub(crate) keep_days: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize, PartialEq)]

@@ -363,6 +363,21 @@ const SETTINGS: &[Setting] = &[
         default: "none",
         meaning: "How long the details of audit entries are kept, 1–36500 days; for good, when it is absent. The entries themselves are kept for good, and every proof stays valid.",
     },
+    Setting {
+        key: "telemetry.sample_seconds",
+        default: "15",
+        meaning: "How often a server adds what it measures to the history, 1–3600; 0 adds nothing.",
+    },
+    Setting {
+        key: "telemetry.whole_hours",
+        default: "24",
+        meaning: "How long every sample of the history is kept, 1–8760 hours, no longer than `telemetry.keep_days`; older ones are summed up by five minutes.",
+    },
+    Setting {
+        key: "telemetry.keep_days",
+        default: "15",
+        meaning: "How long the history of measurements is kept, 1–3650 days.",
+    },
 ];
 
 const HEAD: &str = "\

@@ -72,6 +72,11 @@ pub(crate) fn show(config: &Config) -> Value {
             "tasks_days": config.upkeep.keep_tasks.map(days),
             "audit_details_days": config.upkeep.keep_details.map(days),
         },
+        "telemetry": {
+            "sample_seconds": config.telemetry.sample_every.map_or(0, |every| every.as_secs()),
+            "whole_hours": config.telemetry.whole.as_secs() / 3_600,
+            "keep_days": days(config.telemetry.kept),
+        },
         "oidc": config.identity.oidc.as_ref().map(|oidc| json!({
             "issuer": oidc.issuer,
             "audience": oidc.audience,

@@ -12,9 +12,11 @@ mod table;
 mod tables;
 mod task_reader;
 mod tasks;
+mod telemetry;
 mod wakeups;
 
 pub use artifacts::InMemoryArtifacts;
 pub use limiter::InProcessRateLimiter;
 pub use store::InMemoryStore;
+pub use telemetry::InMemoryTelemetry;
 pub use wakeups::InProcessWakeups;

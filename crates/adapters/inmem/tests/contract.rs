@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use arbiter_adapter_inmem::{InMemoryArtifacts, InMemoryStore, InProcessRateLimiter, InProcessWakeups};
+use arbiter_adapter_inmem::{
+    InMemoryArtifacts, InMemoryStore, InMemoryTelemetry, InProcessRateLimiter, InProcessWakeups,
+};
 use arbiter_core::lifecycle::Rules;
 use arbiter_core::model::{Digest, TenantId};
 use arbiter_core::ports::{Clock, Entropy, IdSource, Spawner, Wakeups};
 use arbiter_testkit::contract::{
-    ArtifactHarness, Damage, LimiterHarness, ManualHarness, MetricsHarness, Stores,
+    ArtifactHarness, Damage, LimiterHarness, ManualHarness, MetricsHarness, Stores, TelemetryHarness,
 };
 use arbiter_testkit::{ManualClock, RecordingMetrics, SeededEntropy, SeededIds, TestSpawner};
 use async_trait::async_trait;
@@ -81,6 +83,16 @@ fn artifacts() -> ArtifactHarness {
 }
 
 arbiter_testkit::artifact_store_contract!(artifacts());
+
+fn telemetry() -> TelemetryHarness {
+    TelemetryHarness {
+        store: Arc::new(InMemoryTelemetry::new(300)),
+        max_series: 300,
+        kept: Box::new(()),
+    }
+}
+
+arbiter_testkit::telemetry_store_contract!(telemetry());
 
 fn limiter() -> LimiterHarness {
     let clock = Arc::new(ManualClock::new());

@@ -39,6 +39,8 @@ pub struct PostgresConfig {
     pub lock_timeout: Duration,
     /// How many agents the registry takes; 10 000.
     pub max_agents: usize,
+    /// How many series of measurements there is room for; 20 000.
+    pub max_series: usize,
 }
 
 impl PostgresConfig {
@@ -58,6 +60,7 @@ impl PostgresConfig {
             statement_timeout: Duration::from_secs(10),
             lock_timeout: Duration::from_secs(5),
             max_agents: 10_000,
+            max_series: 20_000,
         }
     }
 }

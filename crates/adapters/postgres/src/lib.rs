@@ -18,6 +18,7 @@ mod schema;
 mod session;
 mod store;
 mod tasks;
+mod telemetry;
 mod tls;
 mod wakeups;
 mod write;

@@ -34,6 +34,7 @@ pub struct PostgresStore {
     pub(crate) lanes: LaneNames,
     pub(crate) names: Names,
     pub(crate) max_agents: usize,
+    pub(crate) max_series: usize,
     shard: i16,
 }
 
@@ -139,6 +140,7 @@ impl PostgresStore {
             lanes: LaneNames::default(),
             names: Names::default(),
             max_agents: config.max_agents,
+            max_series: config.max_series,
             shard,
         })
     }

@@ -40,6 +40,7 @@ pub(crate) fn describe(name: &str) -> &'static str {
         "schedules.runs_total" => "Instants of schedules that were served, by outcome",
         "schedules.skipped_total" => "Instants of schedules that were passed over, by reason",
         "supervisor.restarts_total" => "Services that ended by themselves and were started again",
+        "telemetry.samples_total" => "Samples for the history of measurements, by what became of them",
         "work.given_again_total" => "Assignments given again to an agent that did not know of them",
         _ => "See docs/telemetry.md",
     }

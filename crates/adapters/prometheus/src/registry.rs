@@ -1,10 +1,10 @@
 //! The registry.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
-use arbiter_core::ports::Metrics;
+use arbiter_core::ports::{Measurements, Metrics, Reading};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
@@ -44,7 +44,14 @@ enum Metric {
 
 struct Known {
     metric: Metric,
-    series: BTreeSet<Labels>,
+    series: BTreeMap<Labels, Observed>,
+}
+
+/// What a histogram has taken in; its own figures can only be shown. Nothing for other metrics.
+#[derive(Debug, Clone, Copy, Default)]
+struct Observed {
+    count: u64,
+    sum: f64,
 }
 
 #[derive(Default)]
@@ -97,7 +104,7 @@ impl PrometheusMetrics {
         name: &'static str,
         labels: &[(&'static str, &str)],
         make: impl FnOnce() -> Metric,
-        measure: impl FnOnce(&Metric, &Labels) -> bool,
+        measure: impl FnOnce(&Metric, &Labels, &mut Observed) -> bool,
     ) {
         let labels: Labels = labels
             .iter()
@@ -116,16 +123,18 @@ impl PrometheusMetrics {
                 name,
                 Known {
                     metric,
-                    series: BTreeSet::new(),
+                    series: BTreeMap::new(),
                 },
             );
         }
         let Some(known) = inner.known.get_mut(name) else {
             return;
         };
-        let placed = known.series.contains(&labels) || known.series.len() < MAX_SERIES;
-        if placed && measure(&known.metric, &labels) {
-            known.series.insert(labels);
+        let before = known.series.get(&labels).copied();
+        let mut observed = before.unwrap_or_default();
+        let placed = before.is_some() || known.series.len() < MAX_SERIES;
+        if placed && measure(&known.metric, &labels, &mut observed) {
+            known.series.insert(labels, observed);
         } else {
             inner.dropped += 1;
         }
@@ -152,7 +161,7 @@ fn register(registry: &mut Registry, name: &str, metric: &Metric) {
 impl Metrics for PrometheusMetrics {
     fn count(&self, name: &'static str, labels: &[(&'static str, &str)], add: u64) {
         let make = || Metric::Counter(Family::default());
-        self.with(name, labels, make, |metric, labels| match metric {
+        self.with(name, labels, make, |metric, labels, _| match metric {
             Metric::Counter(family) => {
                 family.get_or_create(labels).inc_by(add);
                 true
@@ -163,7 +172,7 @@ impl Metrics for PrometheusMetrics {
 
     fn gauge(&self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
         let make = || Metric::Gauge(Family::default());
-        self.with(name, labels, make, |metric, labels| match metric {
+        self.with(name, labels, make, |metric, labels, _| match metric {
             Metric::Gauge(family) => {
                 family.get_or_create(labels).set(value);
                 true
@@ -174,13 +183,51 @@ impl Metrics for PrometheusMetrics {
 
     fn observe(&self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
         let make = || Metric::Histogram(Family::new_with_constructor(Buckets));
-        self.with(name, labels, make, |metric, labels| match metric {
+        self.with(name, labels, make, |metric, labels, observed| match metric {
             Metric::Histogram(family) => {
+                observed.count += 1;
+                observed.sum += value;
                 family.get_or_create(labels).observe(value);
                 true
             }
             _ => false,
         });
+    }
+}
+
+impl Measurements for PrometheusMetrics {
+    fn readings(&self) -> Vec<Reading> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut readings = Vec::new();
+        for (name, known) in &inner.known {
+            for (labels, observed) in &known.series {
+                let mut read = |name: String, value| {
+                    readings.push(Reading {
+                        name,
+                        labels: labels.clone(),
+                        value,
+                    });
+                };
+                match &known.metric {
+                    Metric::Counter(family) => {
+                        read((*name).to_owned(), family.get_or_create(labels).get() as f64);
+                    }
+                    Metric::Gauge(family) => read((*name).to_owned(), family.get_or_create(labels).get()),
+                    Metric::Histogram(_) => {
+                        read(format!("{name}_count"), observed.count as f64);
+                        read(format!("{name}_sum"), observed.sum);
+                    }
+                }
+            }
+        }
+        if inner.dropped > 0 {
+            readings.push(Reading {
+                name: "metrics.dropped_series_total".to_owned(),
+                labels: Vec::new(),
+                value: inner.dropped as f64,
+            });
+        }
+        readings
     }
 }
 
@@ -209,6 +256,39 @@ mod tests {
             assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
         }
         assert!(!text.contains("dropped"));
+    }
+
+    #[test]
+    fn readings_are_what_is_shown() {
+        let metrics = PrometheusMetrics::new();
+        assert_eq!(metrics.readings(), []);
+        metrics.count("queue.submitted_total", &[("kind", "x")], 2);
+        metrics.count("queue.submitted_total", &[("kind", "x")], 3);
+        metrics.gauge("agent_registry.available_agents", &[], 1.5);
+        metrics.observe("attempt.duration_seconds", &[("kind", "y")], 0.25);
+        metrics.observe("attempt.duration_seconds", &[("kind", "y")], 0.5);
+        let read = metrics.readings();
+        let told: Vec<_> = read
+            .iter()
+            .map(|reading| {
+                let labels: Vec<_> = reading.labels.iter().map(|(_, value)| value.as_str()).collect();
+                (reading.name.as_str(), labels.join(","), reading.value)
+            })
+            .collect();
+        let expected = [
+            ("agent_registry.available_agents", String::new(), 1.5),
+            ("attempt.duration_seconds_count", "y".to_owned(), 2.0),
+            ("attempt.duration_seconds_sum", "y".to_owned(), 0.75),
+            ("queue.submitted_total", "x".to_owned(), 5.0),
+        ];
+        assert_eq!(told, expected);
+        let text = metrics.render();
+        for line in [
+            "attempt_duration_seconds_count{kind=\"y\"} 2",
+            "attempt_duration_seconds_sum{kind=\"y\"} 0.75",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
+        }
     }
 
     #[test]

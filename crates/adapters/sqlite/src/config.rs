@@ -13,6 +13,8 @@ pub struct SqliteConfig {
     pub readers: usize,
     /// How many agents the registry takes; 10 000.
     pub max_agents: usize,
+    /// How many series of measurements there is room for; 20 000.
+    pub max_series: usize,
 }
 
 impl SqliteConfig {
@@ -23,6 +25,7 @@ impl SqliteConfig {
             queue: 4096,
             readers: 2,
             max_agents: 10_000,
+            max_series: 20_000,
         }
     }
 

@@ -26,6 +26,7 @@ mod submit;
 mod tail;
 mod task_reader;
 mod task_store;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod transition;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arbiter_adapter_sqlite::{SqliteConfig, SqliteStore};
 use arbiter_core::lifecycle::Rules;
-use arbiter_testkit::contract::{ManualHarness, Stores};
+use arbiter_testkit::contract::{ManualHarness, Stores, TelemetryHarness};
 use arbiter_testkit::{ManualClock, SeededEntropy, TestSpawner};
 
 const MAX_AGENTS: usize = 20;
@@ -18,6 +18,21 @@ fn harness() -> ManualHarness {
 /// The writer's thread answers.
 fn plain() -> ManualHarness {
     opened(|_| {})
+}
+
+fn telemetry() -> TelemetryHarness {
+    let folder = tempfile::tempdir().expect("folder");
+    let config = SqliteConfig {
+        max_series: 300,
+        ..SqliteConfig::new(folder.path())
+    };
+    let (clock, entropy) = (Arc::new(ManualClock::new()), Arc::new(SeededEntropy::new(1)));
+    let store = SqliteStore::open(&config, Rules::default(), clock, entropy).expect("store");
+    TelemetryHarness {
+        store: Arc::new(store),
+        max_series: config.max_series,
+        kept: Box::new(folder),
+    }
 }
 
 fn opened(change: impl FnOnce(&SqliteStore)) -> ManualHarness {
@@ -42,6 +57,7 @@ arbiter_testkit::audit_log_contract!(harness());
 arbiter_testkit::audit_tree_contract!(harness());
 arbiter_testkit::lease_store_contract!(harness());
 arbiter_testkit::agent_registry_contract!(harness());
+arbiter_testkit::telemetry_store_contract!(telemetry());
 
 mod answered_by_the_writer {
     use super::plain;

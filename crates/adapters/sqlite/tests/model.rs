@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
-use arbiter_adapter_inmem::InMemoryStore;
+use arbiter_adapter_inmem::{InMemoryStore, InMemoryTelemetry};
 use arbiter_adapter_sqlite::{SqliteConfig, SqliteStore};
 use arbiter_core::lifecycle::Rules;
 use arbiter_testkit::contract::model::{compare, operations};
-use arbiter_testkit::contract::{ManualHarness, Stores};
+use arbiter_testkit::contract::{ManualHarness, Stores, TelemetryHarness, telemetry_model};
 use arbiter_testkit::{ManualClock, SeededEntropy};
 use proptest::prelude::*;
 use tokio::runtime::Builder;
@@ -35,6 +35,24 @@ fn database() -> ManualHarness {
     ManualHarness::new(Stores::of(&Arc::new(store)), clock, MAX_AGENTS).keeping(folder)
 }
 
+fn telemetry() -> (TelemetryHarness, TelemetryHarness) {
+    let folder = tempfile::tempdir().expect("folder");
+    let config = SqliteConfig::new(folder.path());
+    let (clock, entropy) = (Arc::new(ManualClock::new()), Arc::new(SeededEntropy::new(2)));
+    let store = SqliteStore::open(&config, Rules::default(), clock, entropy).expect("store");
+    let tested = TelemetryHarness {
+        store: Arc::new(store),
+        max_series: config.max_series,
+        kept: Box::new(folder),
+    };
+    let model = TelemetryHarness {
+        store: Arc::new(InMemoryTelemetry::new(config.max_series)),
+        max_series: config.max_series,
+        kept: Box::new(()),
+    };
+    (tested, model)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -42,5 +60,12 @@ proptest! {
     fn the_database_agrees_with_the_model(operations in operations(40)) {
         let runtime = Builder::new_current_thread().build().expect("runtime");
         runtime.block_on(compare(&database(), &model(), &operations))?;
+    }
+
+    #[test]
+    fn measurements_agree_with_the_model(operations in telemetry_model::operations(40)) {
+        let runtime = Builder::new_current_thread().build().expect("runtime");
+        let (tested, model) = telemetry();
+        runtime.block_on(telemetry_model::compare(&tested, &model, &operations))?;
     }
 }

@@ -8,7 +8,7 @@ use arbiter_core::lifecycle::Rules;
 use arbiter_core::model::{Digest, Principal, TenantId, Timestamp};
 use arbiter_core::ports::{
     AgentRegistry, ArtifactStore, AuditLog, AuditTree, Authenticator, Clock as _, Credential, Documents,
-    LeaseStore, Metrics, Outbox, RateLimiter, Signer, TaskReader, TaskStore,
+    LeaseStore, Metrics, Outbox, RateLimiter, Signer, TaskReader, TaskStore, TelemetryStore,
 };
 use async_trait::async_trait;
 
@@ -241,6 +241,24 @@ impl std::fmt::Debug for AuthenticatorHarness {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AuthenticatorHarness")
             .field("principal", &self.principal)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An empty telemetry store.
+pub struct TelemetryHarness {
+    /// The store.
+    pub store: Arc<dyn TelemetryStore>,
+    /// How many series it has room for: a few more than a query reads.
+    pub max_series: usize,
+    /// Kept until the harness is dropped.
+    pub kept: Box<dyn Any + Send + Sync>,
+}
+
+impl std::fmt::Debug for TelemetryHarness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TelemetryHarness")
+            .field("max_series", &self.max_series)
             .finish_non_exhaustive()
     }
 }

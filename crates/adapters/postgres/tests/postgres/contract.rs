@@ -6,7 +6,7 @@ use arbiter_adapter_postgres::{PostgresConfig, PostgresWakeups};
 use arbiter_adapter_system::SystemClock;
 use arbiter_core::model::{Digest, TenantId};
 use arbiter_core::ports::Wakeups;
-use arbiter_testkit::contract::{ArtifactHarness, Damage, ManualHarness, Stores};
+use arbiter_testkit::contract::{ArtifactHarness, Damage, ManualHarness, Stores, TelemetryHarness};
 use arbiter_testkit::{ManualClock, TestSpawner};
 use async_trait::async_trait;
 
@@ -71,6 +71,19 @@ mod in_chunks {
 
     arbiter_testkit::artifact_store_contract!(artifacts(600_000).await);
 }
+
+pub(crate) async fn telemetry() -> TelemetryHarness {
+    let mut place = Place::new().await;
+    place.config.max_series = 300;
+    let store = place.open().await;
+    TelemetryHarness {
+        store: Arc::new(store),
+        max_series: place.config.max_series,
+        kept: Box::new(place),
+    }
+}
+
+arbiter_testkit::telemetry_store_contract!(telemetry().await);
 
 async fn wakeups() -> Arc<dyn Wakeups> {
     let place = Place::new().await;

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use arbiter_adapter_inmem::InMemoryStore;
+use arbiter_adapter_inmem::{InMemoryStore, InMemoryTelemetry};
 use arbiter_core::lifecycle::Rules;
 use arbiter_testkit::contract::model::{compare, operations};
-use arbiter_testkit::contract::{ManualHarness, Stores};
+use arbiter_testkit::contract::{ManualHarness, Stores, TelemetryHarness, telemetry_model};
 use arbiter_testkit::{ManualClock, SeededEntropy};
 use proptest::prelude::*;
 use tokio::runtime::Builder;
 
-use crate::contract::harness_with;
+use crate::contract::{harness_with, telemetry};
 
 const MAX_AGENTS: usize = InMemoryStore::MAX_AGENTS;
 
@@ -30,6 +30,20 @@ proptest! {
         runtime.block_on(async {
             let database = harness_with(|config| config.max_agents = MAX_AGENTS).await;
             compare(&database, &model(), &operations).await
+        })?;
+    }
+
+    #[test]
+    fn measurements_agree_with_the_model(operations in telemetry_model::operations(40)) {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("runtime");
+        runtime.block_on(async {
+            let tested = telemetry().await;
+            let model = TelemetryHarness {
+                store: Arc::new(InMemoryTelemetry::new(tested.max_series)),
+                max_series: tested.max_series,
+                kept: Box::new(()),
+            };
+            telemetry_model::compare(&tested, &model, &operations).await
         })?;
     }
 }

@@ -7,13 +7,14 @@ use std::time::Duration;
 use arbiter_adapter_postgres::PostgresStore;
 use arbiter_core::lifecycle::Command;
 use arbiter_core::model::{
-    AgentBeat, AgentMode, AuditAction, Fence, Holder, OutcomeDelta, RecordDraft, TenantScope, Timestamp,
+    AgentBeat, AgentMode, AuditAction, Fence, Holder, Labels, OutcomeDelta, RecordDraft, Sample, SeriesKey,
+    TenantScope, Timestamp,
 };
 use arbiter_core::ports::{
     AgentQuery, AgentRegistry, ArtifactStore as _, AuditLog, AuditQuery, AuditTree as _, Bytes, ClaimRequest,
-    Clearance, Cleared, DocumentContent, DocumentKey, DocumentQuery, DocumentWrite, Documents, Effects,
-    LaneQuota, LeaseStore, Outbox, Precondition, Purge, Retention, Revision, Scope, Seal, TaskQuery,
-    TaskReader, TaskStore,
+    Clearance, Cleared, Compaction, DocumentContent, DocumentKey, DocumentQuery, DocumentWrite, Documents,
+    Effects, LaneQuota, LeaseStore, Outbox, Precondition, Purge, RangeQuery, Retention, Revision, Scope,
+    Seal, TaskQuery, TaskReader, TaskStore, TelemetryStore,
 };
 use arbiter_testkit::TestSpawner;
 use arbiter_testkit::builders::{
@@ -26,7 +27,13 @@ use tokio_postgres::Client;
 use crate::support::{Place, record};
 
 /// Tables of one row, or of one per migration: there is nothing to look for.
-const SMALL: &[&str] = &["audit_head", "audit_checkpoint", "registry", "schema_version"];
+const SMALL: &[&str] = &[
+    "audit_head",
+    "audit_checkpoint",
+    "metric_horizon",
+    "registry",
+    "schema_version",
+];
 
 /// How often each table was read from end to end. Sessions tell it at their end.
 async fn scans(client: &Client, place: &Place) -> BTreeMap<String, i64> {
@@ -68,6 +75,7 @@ async fn no_call_reads_a_table_from_end_to_end() {
     agents(&store).await;
     tasks(&store).await;
     artifacts(&store).await;
+    measurements(&store).await;
     drop(store);
     assert_eq!(scans(&client, &place).await, before);
 }
@@ -211,6 +219,90 @@ async fn artifacts(store: &PostgresStore) {
         artifacts.list(tenant(1), None, 10).await.unwrap();
         artifacts.usage(tenant(1)).await.unwrap();
         assert!(artifacts.delete(tenant(1), digest).await.unwrap());
+    }
+}
+
+async fn measurements(store: &PostgresStore) {
+    let second = Duration::from_secs(1);
+    let at = |seconds: u64| Timestamp::from_micros(0).plus(second * u32::try_from(seconds).unwrap());
+    let key = |name: &str, value: &str| {
+        let labels = Labels::new([("l".to_owned(), value.to_owned())].into()).unwrap();
+        SeriesKey::new(name, labels).unwrap()
+    };
+    let samples = (0..20).flat_map(|number| {
+        let parity = if number % 2 == 0 { "even" } else { "odd" };
+        ["a", "b"].map(|name| Sample::new(key(name, parity), at(number), 1.0).unwrap())
+    });
+    assert_eq!(store.record(samples.collect()).await.unwrap().stored, 40);
+    assert_eq!(store.names(None, 10).await.unwrap(), ["a", "b"]);
+    let labels = Labels::default();
+    assert_eq!(
+        store.keys("a", &labels, Some(&labels), 10).await.unwrap().len(),
+        2
+    );
+    let range = (at(0), at(20));
+    let query = RangeQuery::new(key("a", "even"), range, second * 5).unwrap();
+    assert_eq!(
+        TelemetryStore::series(store, &query).await.unwrap()[0]
+            .buckets
+            .len(),
+        4
+    );
+    let rule = Compaction::new(at(10), second * 10, 100).unwrap();
+    assert_eq!(store.compact(rule).await.unwrap(), 20);
+    assert_eq!(store.forget(at(12), 100).await.unwrap(), 8);
+}
+
+/// What is read of a series, or done to what is old, is found by an index without sorting, whatever else there is.
+#[tokio::test]
+async fn measurements_are_found_in_their_order() {
+    let place = Place::new().await;
+    let store = place.open().await;
+    measurements(&store).await;
+    let client = place.client().await;
+    client
+        .batch_execute(
+            "INSERT INTO metric_point SELECT series, at, span, 1, 1, 1, 1, 1
+             FROM generate_series(1, 100) AS series, generate_series(1, 1000) AS at, unnest(ARRAY[0, 500]) AS span
+             WHERE span = 0 OR at % 500 = 0;
+             ANALYZE metric_point; SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off",
+        )
+        .await
+        .unwrap();
+    for (select, arguments, index) in [
+        (
+            "SELECT series, at, span FROM metric_point WHERE span = 0 AND at < $1 ORDER BY at, series LIMIT $2",
+            "1000::bigint, 10::bigint",
+            "metric_point_sample",
+        ),
+        (
+            "SELECT series, at, span FROM metric_point WHERE at < $1 ORDER BY at, span LIMIT $2",
+            "1000::bigint, 10::bigint",
+            "metric_point_age",
+        ),
+    ] {
+        // as the store has it
+        let source = include_str!("../../src/telemetry/age.rs");
+        assert!(
+            source.contains(&select.replace("LIMIT $2", "LIMIT $")),
+            "{select}"
+        );
+        client
+            .batch_execute(&format!("PREPARE looked (bigint, bigint) AS {select}"))
+            .await
+            .unwrap();
+        let explain = format!("EXPLAIN (COSTS OFF) EXECUTE looked ({arguments})");
+        let rows = client.simple_query(&explain).await.unwrap();
+        let lines = rows.iter().filter_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        });
+        let plan = lines.collect::<Vec<_>>().join("\n");
+        assert!(plan.contains(index), "{plan}");
+        for word in ["Sort", "Parallel", "Gather", "Seq Scan", "Bitmap", "Backward"] {
+            assert!(!plan.contains(word), "{plan}");
+        }
+        client.batch_execute("DEALLOCATE looked").await.unwrap();
     }
 }
 

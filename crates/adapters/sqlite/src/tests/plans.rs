@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::support::Fixture;
-use crate::{claim, due, outbox, purge};
+use crate::{claim, due, outbox, purge, telemetry};
 
 fn plan(connection: &Connection, sql: &str) -> String {
     let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
@@ -49,6 +49,18 @@ async fn hot_statements_search_an_index_and_sort_nothing() {
         (
             outbox::DUE,
             "SEARCH outbox USING INDEX outbox_due (topic=? AND due_at>? AND due_at<?)",
+        ),
+        (
+            telemetry::read::POINTS,
+            "SEARCH metric_point USING PRIMARY KEY (series=? AND at>? AND at<?)",
+        ),
+        (
+            telemetry::age::OLDEST_SAMPLES,
+            "SEARCH metric_point USING INDEX metric_point_sample (at<?)",
+        ),
+        (
+            telemetry::age::OLDEST,
+            "SEARCH metric_point USING COVERING INDEX metric_point_age (at<?)",
         ),
     ] {
         let sql = sql.replace("?1", "1").replace("?2", "2").replace("?3", "3");
