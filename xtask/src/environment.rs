@@ -107,7 +107,11 @@ impl Environment {
     }
 }
 
-fn binary(workspace: &Workspace, build: Build) -> anyhow::Result<PathBuf> {
+/// Builds the program that the tests use, and says where it is.
+///
+/// # Errors
+/// When it cannot be built.
+pub(crate) fn binary(workspace: &Workspace, build: Build) -> anyhow::Result<PathBuf> {
     let folder = match build {
         Build::Debug => "debug",
         Build::Release => "release",

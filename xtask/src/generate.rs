@@ -2,32 +2,25 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::Context;
 
 use crate::checks;
+use crate::environment::{self, Build};
 use crate::finding::Finding;
 use crate::shell;
 use crate::workspace::Workspace;
 
-/// A document and the arguments of cargo whose standard output it is.
+/// A document and the arguments of the program whose standard output it is.
 struct Document {
     path: &'static str,
-    cargo: &'static [&'static str],
+    arguments: &'static [&'static str],
 }
 
 const DOCUMENTS: &[Document] = &[Document {
     path: "docs/configuration.md",
-    cargo: &[
-        "run",
-        "--quiet",
-        "--package",
-        "arbiter",
-        "--",
-        "config",
-        "show",
-        "--reference",
-    ],
+    arguments: &["config", "show", "--reference"],
 }];
 
 /// Writes the documents, or only compares them.
@@ -56,7 +49,9 @@ pub(crate) fn check(workspace: &Workspace) -> anyhow::Result<Vec<Finding>> {
 }
 
 fn text(workspace: &Workspace, document: &Document) -> anyhow::Result<String> {
-    let text = shell::output(workspace.cargo()?.args(document.cargo))?;
+    // the program that the tests use, so that nothing is built twice
+    let program = environment::binary(workspace, Build::Debug)?;
+    let text = shell::output(Command::new(program).args(document.arguments))?;
     anyhow::ensure!(
         !text.trim().is_empty(),
         "nothing was written for {}",

@@ -70,6 +70,10 @@ pub(crate) enum Handle {
 
 impl Handle {
     /// The store in the data folder, if it is that.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(clippy::unnecessary_wraps, reason = "this build knows no other store")
+    )]
     pub(crate) const fn embedded(&self) -> Option<&Arc<SqliteStore>> {
         match self {
             Self::Embedded(store) => Some(store),
@@ -129,6 +133,10 @@ pub(crate) async fn artifacts(
 ///
 /// # Errors
 /// A failure that says what could not be opened and what to do.
+#[cfg_attr(
+    not(feature = "postgres"),
+    expect(clippy::unused_async, reason = "this build knows no store that is far away")
+)]
 pub(crate) async fn open(
     config: &Config,
     clock: &Arc<dyn Clock>,
