@@ -130,6 +130,13 @@ async fn take(
     Ok(taken.into_iter().map(|(_, entry)| entry).collect())
 }
 
+/// New entries, of which those that are there already stay as they are.
+pub(crate) const PUT: &str = "INSERT INTO outbox (id, topic, body, tenant, task, due_at)
+     SELECT id, topic, body, tenant, task, $6
+     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[])
+       AS new (id, topic, body, tenant, task)
+     ON CONFLICT DO NOTHING";
+
 /// Writes entries for outside; one that is there already stays.
 pub(crate) async fn put_outbox(write: &Write<'_>, entries: &[NewOutboxEntry]) -> Result<(), Fault> {
     if entries.is_empty() {
@@ -150,11 +157,7 @@ pub(crate) async fn put_outbox(write: &Write<'_>, entries: &[NewOutboxEntry]) ->
     write
         .session
         .execute(
-            "INSERT INTO outbox (id, topic, body, tenant, task, due_at)
-             SELECT id, topic, body, tenant, task, $6
-             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[])
-               AS new (id, topic, body, tenant, task)
-             ON CONFLICT DO NOTHING",
+            PUT,
             &[
                 &ids,
                 &topics,

@@ -48,6 +48,14 @@ impl<'t> Session<'t> {
         Ok(Self { transaction, now })
     }
 
+    /// Prepares statements, so that they can be sent without waiting.
+    pub(crate) async fn prepare(&self, statements: &[&str]) -> Result<(), Fault> {
+        for sql in statements {
+            self.transaction.prepare_cached(sql).await?;
+        }
+        Ok(())
+    }
+
     /// Runs a statement and gives its rows.
     pub(crate) async fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Fault> {
         let statement = self.transaction.prepare_cached(sql).await?;

@@ -66,7 +66,7 @@ async fn apply_all(
             .collect()
     });
     let answers = answers.collect();
-    group.flush(write).await?;
+    group.flush(write, &[]).await?;
     Ok(answers)
 }
 

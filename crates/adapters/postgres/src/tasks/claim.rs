@@ -68,7 +68,7 @@ pub(super) async fn claim(
     if !claimed.assigned.is_empty() {
         group.outbox.extend_from_slice(&request.effects.outbox);
     }
-    group.flush(write).await?;
+    group.flush(write, &[]).await?;
     let asked: BTreeSet<LaneId> = request.lanes.iter().map(|quota| quota.lane).collect();
     let mut heads = heads(&write.session, &asked).await?;
     for quota in &request.lanes {

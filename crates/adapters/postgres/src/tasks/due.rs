@@ -56,7 +56,7 @@ pub(super) async fn due(write: &mut Write<'_>, rules: &Rules, limit: usize) -> R
         }
         open = next;
     }
-    group.flush(write).await?;
+    group.flush(write, &[]).await?;
     let next = write.session.query_opt(NEXT_DUE, &[]).await?;
     let next = next.map(|row| get(&row, 0)).transpose()?;
     Ok(DueDone {

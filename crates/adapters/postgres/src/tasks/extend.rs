@@ -47,7 +47,7 @@ async fn extend_all(
         answers.collect()
     });
     let answers = answers.collect();
-    group.flush(write).await?;
+    group.flush(write, &[]).await?;
     Ok(answers)
 }
 

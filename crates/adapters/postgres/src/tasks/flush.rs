@@ -1,19 +1,20 @@
 //! Writing what a group has gathered: one statement over arrays for each table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use arbiter_core::model::{Digest, TaskSpec, TenantId};
-use arbiter_core::ports::NewTask;
+use arbiter_core::model::{Digest, TaskId, TaskSpec, TenantId};
+use arbiter_core::ports::{NewTask, Scope};
 use arbiter_wire::stored::{
     TaskColumns, encode_attempt, encode_lane, encode_spec, encode_stage_report, encode_status, scope_key,
 };
+use futures_util::future::{BoxFuture, try_join, try_join_all};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::group::{Entry, Group};
 use crate::error::Fault;
 use crate::number::{natural, whole};
-use crate::outbox::put_outbox;
+use crate::outbox::{PUT as PUT_OUTBOX, put_outbox};
 use crate::session::{Session, get, id_bytes, uuid};
 use crate::write::Write;
 
@@ -79,24 +80,62 @@ const OPEN: &str = "SELECT tenant, sum(queued + running + reviewing + held)::big
 const KEEP_LANES: &str = "INSERT INTO lane (lane, tenant, body)
      SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[]) ON CONFLICT DO NOTHING";
 
+/// Everything that a flush may send.
+const STATEMENTS: [&str; 13] = [
+    ADD_TASKS,
+    ADD_SPECS,
+    CHANGE_TASKS,
+    ADD_ATTEMPTS,
+    PUT_STAGES,
+    FORGET_TOLD,
+    ADD_AWAITED,
+    LESS_LOADS,
+    COUNT_LOADS,
+    COUNT_TALLIES,
+    KEEP_LANES,
+    PUT_OUTBOX,
+    OPEN,
+];
+
 impl Group<'_> {
     /// Writes everything but the leaves into the transaction, and hands the leaves to `write`, which stores them last.
     ///
     /// Rows are touched in the order tasks, loads, tallies, lanes, each sorted by key, so that no two groups wait for
     /// each other in a circle. Lanes come after tallies: who forgets the lanes of a tenant holds its tallies.
-    pub(super) async fn flush(&mut self, write: &mut Write<'_>) -> Result<(), Fault> {
+    ///
+    /// All statements are on their way before the first answer: on one connection the server does them in their order,
+    /// so this costs one round trip. Gives how many tasks the tenants of `watched` have open then.
+    pub(super) async fn flush(
+        &mut self,
+        write: &mut Write<'_>,
+        watched: &[TenantId],
+    ) -> Result<BTreeMap<TenantId, u64>, Fault> {
         let records = std::mem::take(&mut self.records);
         for record in &records {
             write.leaf(record)?;
         }
-        self.add_tasks(write).await?;
-        self.change_tasks(write).await?;
-        self.add_history(write).await?;
-        self.depend(write).await?;
-        self.count_loads(write).await?;
-        self.count_tallies(write).await?;
-        self.keep_lanes(write).await?;
-        put_outbox(write, &self.outbox).await
+        let loads = Loads::of(&self.loads)?;
+        loads.lock(write).await?;
+        // what is not prepared yet would be sent too late, behind statements that follow it
+        write.session.prepare(&STATEMENTS).await?;
+        let (group, write) = (&*self, &*write);
+        let mut work: Vec<BoxFuture<'_, Result<(), Fault>>> = vec![
+            Box::pin(group.add_tasks(write)),
+            Box::pin(group.change_tasks(write)),
+            Box::pin(group.add_attempts(write)),
+            Box::pin(group.put_stages(write)),
+            Box::pin(pairs(write, FORGET_TOLD, &group.told)),
+            Box::pin(pairs(write, ADD_AWAITED, &group.awaited)),
+            Box::pin(loads.count_less(write)),
+            Box::pin(loads.count_more(write)),
+            Box::pin(group.count_tallies(write)),
+        ];
+        let (lanes, outbox) = (group.keep_lanes(write), put_outbox(write, &group.outbox));
+        work.push(Box::pin(lanes));
+        work.push(Box::pin(outbox));
+        let open = open(&write.session, watched.iter().copied());
+        let (_, open) = try_join(try_join_all(work), open).await?;
+        Ok(open)
     }
 
     async fn add_tasks(&self, write: &Write<'_>) -> Result<(), Fault> {
@@ -108,7 +147,7 @@ impl Group<'_> {
         let (rows, specs) = (rows.columns(), specs.columns());
         let tasks = write.session.execute(ADD_TASKS, &rows);
         let bodies = write.session.execute(ADD_SPECS, &specs);
-        let added = futures_util::future::try_join(tasks, bodies);
+        let added = try_join(tasks, bodies);
         let expected = self.submitted.len() as u64;
         if added.await? != (expected, expected) {
             return Err(Fault::Raced);
@@ -129,90 +168,51 @@ impl Group<'_> {
         Ok(())
     }
 
-    async fn add_history(&self, write: &Write<'_>) -> Result<(), Fault> {
-        if !self.attempts.is_empty() {
-            let rows = self.attempts.iter();
-            let mut columns = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-            for ((task, fence), (tenant, attempt)) in rows {
-                columns.0.push(uuid(task.as_bytes()));
-                columns.1.push(whole(fence.0));
-                columns.2.push(uuid(tenant.as_bytes()));
-                columns.3.push(uuid(attempt.command.as_bytes()));
-                columns.4.push(encode_attempt(attempt)?);
-            }
-            let (tasks, fences, tenants, commands, bodies) = &columns;
-            write
-                .session
-                .execute(ADD_ATTEMPTS, &[tasks, fences, tenants, commands, bodies])
-                .await?;
-        }
-        if !self.stages.is_empty() {
-            let mut columns = (
-                Vec::new(),
-                Vec::new(),
-                Vec::new(),
-                Vec::new(),
-                Vec::new(),
-                Vec::new(),
-            );
-            for ((task, fence, stage), (tenant, report)) in &self.stages {
-                columns.0.push(uuid(task.as_bytes()));
-                columns.1.push(whole(fence.0));
-                columns.2.push(*stage);
-                columns.3.push(uuid(tenant.as_bytes()));
-                columns.4.push(uuid(report.command.as_bytes()));
-                columns.5.push(encode_stage_report(report)?);
-            }
-            let (tasks, fences, stages, tenants, commands, bodies) = &columns;
-            write
-                .session
-                .execute(PUT_STAGES, &[tasks, fences, stages, tenants, commands, bodies])
-                .await?;
-        }
-        Ok(())
-    }
-
-    async fn depend(&self, write: &Write<'_>) -> Result<(), Fault> {
-        for (pairs, sql) in [(&self.told, FORGET_TOLD), (&self.awaited, ADD_AWAITED)] {
-            if pairs.is_empty() {
-                continue;
-            }
-            let prerequisites: Vec<Uuid> = pairs.iter().map(|(id, _)| uuid(id.as_bytes())).collect();
-            let dependants: Vec<Uuid> = pairs.iter().map(|(_, id)| uuid(id.as_bytes())).collect();
-            write.session.execute(sql, &[&prerequisites, &dependants]).await?;
-        }
-        Ok(())
-    }
-
-    async fn count_loads(&self, write: &Write<'_>) -> Result<(), Fault> {
-        let counts: BTreeMap<String, i64> = (self.loads.iter())
-            .filter(|(_, by)| **by != 0)
-            .map(|(scope, by)| (scope_key(scope), *by))
-            .collect();
-        if counts.is_empty() {
+    async fn add_attempts(&self, write: &Write<'_>) -> Result<(), Fault> {
+        if self.attempts.is_empty() {
             return Ok(());
         }
-        let narrow = |by: i64| i32::try_from(by).map_err(|_| Fault::Damaged("load"));
-        let (mut more, mut less) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
-        for (scope, by) in &counts {
-            let columns = if *by > 0 { &mut more } else { &mut less };
-            columns.0.push(scope.as_str());
-            columns.1.push(narrow(*by)?);
+        let mut columns = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for ((task, fence), (tenant, attempt)) in &self.attempts {
+            columns.0.push(uuid(task.as_bytes()));
+            columns.1.push(whole(fence.0));
+            columns.2.push(uuid(tenant.as_bytes()));
+            columns.3.push(uuid(attempt.command.as_bytes()));
+            columns.4.push(encode_attempt(attempt)?);
         }
-        if !less.0.is_empty() && counts.len() > 1 {
-            // an update takes rows in the order in which it finds them
-            let scopes: Vec<&str> = counts.keys().map(String::as_str).collect();
-            write.session.query(LOCK_LOADS, &[&scopes]).await?;
+        let (tasks, fences, tenants, commands, bodies) = &columns;
+        write
+            .session
+            .execute(ADD_ATTEMPTS, &[tasks, fences, tenants, commands, bodies])
+            .await?;
+        Ok(())
+    }
+
+    async fn put_stages(&self, write: &Write<'_>) -> Result<(), Fault> {
+        if self.stages.is_empty() {
+            return Ok(());
         }
-        if !less.0.is_empty() {
-            let found = write.session.execute(LESS_LOADS, &[&less.0, &less.1]).await?;
-            if found != less.0.len() as u64 {
-                return Err(Fault::Damaged("load"));
-            }
+        let mut columns = (
+            Vec::new(),
+            Vec::new(),
+            Vec::new(),
+            Vec::new(),
+            Vec::new(),
+            Vec::new(),
+        );
+        for ((task, fence, stage), (tenant, report)) in &self.stages {
+            columns.0.push(uuid(task.as_bytes()));
+            columns.1.push(whole(fence.0));
+            columns.2.push(*stage);
+            columns.3.push(uuid(tenant.as_bytes()));
+            columns.4.push(uuid(report.command.as_bytes()));
+            columns.5.push(encode_stage_report(report)?);
         }
-        if !more.0.is_empty() {
-            write.session.execute(COUNT_LOADS, &[&more.0, &more.1]).await?;
-        }
+        let (tasks, fences, stages, tenants, commands, bodies) = &columns;
+        write
+            .session
+            .execute(PUT_STAGES, &[tasks, fences, stages, tenants, commands, bodies])
+            .await?;
         Ok(())
     }
 
@@ -254,6 +254,69 @@ impl Group<'_> {
             .await?;
         Ok(())
     }
+}
+
+/// What changes of loads, by scope: those that go up, and those that go down.
+#[derive(Debug, Default)]
+struct Loads {
+    more: (Vec<String>, Vec<i32>),
+    less: (Vec<String>, Vec<i32>),
+}
+
+impl Loads {
+    fn of(counts: &BTreeMap<Scope, i64>) -> Result<Self, Fault> {
+        let mut loads = Self::default();
+        let counts = counts.iter().filter(|(_, by)| **by != 0);
+        let counts: BTreeMap<String, i64> = counts.map(|(scope, by)| (scope_key(scope), *by)).collect();
+        for (scope, by) in counts {
+            let by = i32::try_from(by).map_err(|_| Fault::Damaged("load"))?;
+            let (scopes, steps) = if by > 0 { &mut loads.more } else { &mut loads.less };
+            scopes.push(scope);
+            steps.push(by);
+        }
+        Ok(loads)
+    }
+
+    /// Locks the rows in the order of their scopes: an update takes them in the order in which it finds them.
+    async fn lock(&self, write: &Write<'_>) -> Result<(), Fault> {
+        if self.less.0.is_empty() || self.less.0.len() + self.more.0.len() < 2 {
+            return Ok(());
+        }
+        let scopes: Vec<&String> = self.less.0.iter().chain(&self.more.0).collect();
+        write.session.query(LOCK_LOADS, &[&scopes]).await?;
+        Ok(())
+    }
+
+    async fn count_less(&self, write: &Write<'_>) -> Result<(), Fault> {
+        let (scopes, steps) = &self.less;
+        if scopes.is_empty() {
+            return Ok(());
+        }
+        let found = write.session.execute(LESS_LOADS, &[scopes, steps]).await?;
+        if found != scopes.len() as u64 {
+            return Err(Fault::Damaged("load"));
+        }
+        Ok(())
+    }
+
+    async fn count_more(&self, write: &Write<'_>) -> Result<(), Fault> {
+        let (scopes, steps) = &self.more;
+        if !scopes.is_empty() {
+            write.session.execute(COUNT_LOADS, &[scopes, steps]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes or deletes pairs of prerequisite and dependant.
+async fn pairs(write: &Write<'_>, sql: &str, pairs: &BTreeSet<(TaskId, TaskId)>) -> Result<(), Fault> {
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    let prerequisites: Vec<Uuid> = pairs.iter().map(|(id, _)| uuid(id.as_bytes())).collect();
+    let dependants: Vec<Uuid> = pairs.iter().map(|(_, id)| uuid(id.as_bytes())).collect();
+    write.session.execute(sql, &[&prerequisites, &dependants]).await?;
+    Ok(())
 }
 
 /// How many tasks of tenants are open, as the transaction sees it now.

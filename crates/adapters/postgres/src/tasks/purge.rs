@@ -71,7 +71,7 @@ pub(super) async fn purge(write: &mut Write<'_>, retention: &Retention) -> Resul
     if !found.is_empty() {
         group.outbox.extend_from_slice(&retention.effects.outbox);
     }
-    group.flush(write).await?;
+    group.flush(write, &[]).await?;
     if let Purge::Tenant(tenant) = retention.which {
         forget(&write.session, tenant).await?;
     }

@@ -75,8 +75,9 @@ async fn submit(
     for Submit(request) in calls {
         answers.push(one(&mut group, &mut known, request)?);
     }
-    group.flush(write).await?;
-    known.check_limits(&group, write).await?;
+    let watched: Vec<TenantId> = known.limits.keys().copied().collect();
+    let open = group.flush(write, &watched).await?;
+    known.check_limits(&group, &open)?;
     Ok(answers)
 }
 
@@ -222,13 +223,13 @@ impl Known {
         }
     }
 
-    /// Counts once more, now that the rows of the tallies are locked by what was written: others may have stored tasks
-    /// of the same tenants meanwhile.
-    async fn check_limits(&self, group: &Group<'_>, write: &Write<'_>) -> Result<(), Fault> {
-        for (tenant, open) in flush::open(&write.session, self.limits.keys().copied()).await? {
-            let counted = self.open.get(&tenant).copied().unwrap_or(0) + added(group, tenant);
-            let is_over = self.limits.get(&tenant).is_some_and(|limit| open > *limit);
-            if is_over && open > counted {
+    /// Compares with what was counted once more, when the rows of the tallies were locked by what was written: others may
+    /// have stored tasks of the same tenants meanwhile.
+    fn check_limits(&self, group: &Group<'_>, open: &BTreeMap<TenantId, u64>) -> Result<(), Fault> {
+        for (tenant, open) in open {
+            let counted = self.open.get(tenant).copied().unwrap_or(0) + added(group, *tenant);
+            let is_over = self.limits.get(tenant).is_some_and(|limit| open > limit);
+            if is_over && *open > counted {
                 return Err(Fault::Raced);
             }
         }
