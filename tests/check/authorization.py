@@ -143,6 +143,8 @@ class World:
 
     def on_thing(self, who, operation, sort, name):
         of_all = THINGS[sort] and "admin" in who["roles"]
+        # another control plane, whose registry of agents this one is
+        of_all = of_all or (sort == "agent" and "peer" in who["roles"] and who["tenant"] == SHARED)
         about = {"agent": name} if sort == "agent" else {}
         owner = self.world[sort].get(name)
         if owner is not None and (of_all or owner == who["tenant"]):

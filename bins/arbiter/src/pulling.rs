@@ -136,6 +136,8 @@ fn form(arguments: &AgentRunArgs) -> Result<AgentForm, Failure> {
         cost_per_task_micros: None,
         cost_per_1k_tokens_micros: None,
         labels: std::collections::BTreeMap::new(),
+        tenant: None,
+        transport: None,
     })
 }
 

@@ -16,7 +16,9 @@ impl From<QueueError> for Failure {
     fn from(error: QueueError) -> Self {
         let mut problem = Problem::new(error.code(), error.to_string());
         match &error {
-            QueueError::RateLimited { retry_after } | QueueError::Unavailable { retry_after, .. } => {
+            QueueError::RateLimited { retry_after }
+            | QueueError::Unavailable { retry_after, .. }
+            | QueueError::RegistryUnavailable { retry_after, .. } => {
                 problem.retry_after_ms = Some(millis(*retry_after));
             }
             QueueError::BacklogFull { .. } => problem.retry_after_ms = Some(1_000),
@@ -107,20 +109,25 @@ impl From<RegistryError> for Failure {
     fn from(error: RegistryError) -> Self {
         match &error {
             RegistryError::Invalid(invalid) => Self::new("invalid_value", invalid.to_string()),
-            RegistryError::Full { .. } => {
+            RegistryError::Full { limit } => {
                 let mut problem = Problem::new("registry_full", error.to_string());
                 problem.retry_after_ms = Some(60_000);
+                problem.limit = u64::try_from(*limit).ok();
                 Self::of(problem)
             }
             // Whose agent it is, is nobody else's business.
             RegistryError::OtherTenant { .. } => Self::new("forbidden", "the principal may not do this"),
             RegistryError::Store(store) => store_of(store),
-            _ => {
+            other => {
+                let after = match other {
+                    RegistryError::Unavailable { retry_after, .. } => *retry_after,
+                    _ => None,
+                };
                 let mut problem = Problem::new(
                     "registry_unavailable",
                     "the registry of agents is unavailable; try again later",
                 );
-                problem.retry_after_ms = Some(1_000);
+                problem.retry_after_ms = Some(millis(after.unwrap_or(Duration::from_secs(1))));
                 Self::of(problem)
             }
         }

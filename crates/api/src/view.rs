@@ -11,14 +11,14 @@ mod spec;
 mod tenants;
 
 use arbiter_core::model::{
-    ArtifactRef, Attempt, AttemptEnd, Holder, Progress, Ratio, RegisteredAgent, SecurityLevel, State,
-    StoredTask, Timestamp, Usage, Wait,
+    AgentBeat, ArtifactRef, Attempt, AttemptEnd, Holder, Progress, Ratio, RegisteredAgent, SecurityLevel,
+    State, StoredTask, Timestamp, Usage, Wait,
 };
 use arbiter_core::ports::TaskHistory;
 use arbiter_orchestration::Pulled;
 use arbiter_wire::http::{
-    AgentRecordView, AgentView, AttemptView, HistoryView, KindPerformanceView, PerformanceView, ProgressView,
-    StageView, TaskView, UsageForm, WorkView,
+    AgentRecordView, AgentView, AttemptView, BeatView, HistoryView, KindPerformanceView, PerformanceView,
+    ProgressView, RecordSumsView, StageView, TaskView, UsageForm, WorkView,
 };
 use arbiter_wire::task::ArtifactForm;
 use serde_json::value::RawValue;
@@ -209,13 +209,19 @@ pub fn agent(agent: &RegisteredAgent, now: Timestamp) -> AgentView {
             .iter()
             .map(|kind| kind.as_str().to_owned())
             .collect(),
+        languages: profile.capabilities.languages.clone(),
+        specialisations: profile.capabilities.specialisations.clone(),
+        tools: profile.capabilities.tools.clone(),
         slots: profile.slots,
         transport: profile.transport.word().to_owned(),
         mode: agent.mode.word().to_owned(),
         clearance: security(profile.clearance).to_owned(),
+        cost_per_task_micros: profile.cost.per_task_micros,
+        cost_per_1k_tokens_micros: profile.cost.per_1k_tokens_micros,
         labels: profile.labels.clone(),
         registered_at: agent.registered_at.to_string(),
         seen_at: agent.seen_at.to_string(),
+        beat: agent.beat.as_ref().map(beat),
         health: agent.health(now, HEARTBEAT).word().to_owned(),
         records: agent
             .records
@@ -226,8 +232,24 @@ pub fn agent(agent: &RegisteredAgent, now: Timestamp) -> AgentView {
                 succeeded: record.successes,
                 success_rate: record.success_rate(),
                 latency_seconds: record.mean_latency_seconds(),
+                sums: Some(RecordSumsView {
+                    judged: record.quality.1,
+                    quality: record.quality.0,
+                    latency_seconds: record.latency_seconds,
+                    costed: record.cost_micros.1,
+                    cost_micros: record.cost_micros.0,
+                }),
             })
             .collect(),
+    }
+}
+
+/// What an agent told with a heartbeat.
+pub(crate) fn beat(beat: &AgentBeat) -> BeatView {
+    BeatView {
+        able: beat.able,
+        cpu: beat.cpu.map(Ratio::get),
+        memory: beat.memory.map(Ratio::get),
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use arbiter_core::lifecycle::{Command, Expect};
 use arbiter_core::model::{
-    AgentId, AgentMode, AuditAction, Holder, Json, Operation, Principal, RecordDraft, Resource, StoredTask,
-    Target,
+    AgentId, AgentMode, AuditAction, Holder, Json, Operation, Principal, PrincipalId, RecordDraft, Resource,
+    StoredTask, Target,
 };
 use arbiter_core::ports::{AgentRegistry, Effects, Hint, RegistryError, Transition};
 use serde_json::json;
@@ -16,6 +16,19 @@ use crate::validate;
 
 /// How often what a quarantined agent holds is looked at and taken.
 const REVOKE_TRIES: usize = 4;
+
+/// What an agent may do from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModeChange {
+    /// The agent.
+    pub agent: AgentId,
+    /// The mode.
+    pub mode: AgentMode,
+    /// Why; kept in the audit log.
+    pub why: String,
+    /// For whom another control plane asks for it; kept in the audit log, where the principal stays the one that called.
+    pub on_behalf_of: Option<PrincipalId>,
+}
 
 impl SecureQueue {
     /// Authorises and limits an operation on `target` that another service carries out.
@@ -43,10 +56,14 @@ impl SecureQueue {
         &self,
         principal: &Principal,
         registry: &dyn AgentRegistry,
-        agent: AgentId,
-        mode: AgentMode,
-        why: String,
+        change: ModeChange,
     ) -> Result<(), QueueError> {
+        let ModeChange {
+            agent,
+            mode,
+            why,
+            on_behalf_of,
+        } = change;
         let target = Target {
             agent: Some(agent),
             ..Target::of(principal.tenant)
@@ -54,7 +71,10 @@ impl SecureQueue {
         self.authorize(principal, Operation::AgentMode, &target).await?;
         validate::reason(&self.settings.fields, &why)?;
         let why = self.content.reason(why);
-        let detail = json!({"schema": "agent_mode/1", "mode": mode.word(), "reason": why});
+        let mut detail = json!({"schema": "agent_mode/1", "mode": mode.word(), "reason": why});
+        if let Some(by) = on_behalf_of {
+            detail["on_behalf_of"] = json!(by.to_string());
+        }
         let draft = Self::draft(principal, Operation::AgentMode).with_detail(Json::of(&detail));
         let found = registry.set_mode(agent, mode, draft).await.map_err(unavailable)?;
         if !found {
@@ -156,6 +176,10 @@ impl SecureQueue {
 pub(crate) fn unavailable(error: RegistryError) -> QueueError {
     match error {
         RegistryError::Store(error) => error.into(),
+        RegistryError::Unavailable { retry_after, .. } => QueueError::RegistryUnavailable {
+            retry_after: retry_after.unwrap_or(Duration::from_secs(1)),
+            source: Box::new(error),
+        },
         error => QueueError::Unavailable {
             retry_after: Duration::from_secs(1),
             source: Box::new(error),

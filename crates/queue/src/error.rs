@@ -104,6 +104,14 @@ pub enum QueueError {
         /// Why.
         source: arbiter_core::ports::BoxError,
     },
+    /// The registry of agents cannot be reached. What was asked of it may have been done.
+    #[error("the registry of agents is unavailable; try again in {} ms", retry_after.as_millis())]
+    RegistryUnavailable {
+        /// When to try again.
+        retry_after: Duration,
+        /// Why.
+        source: arbiter_core::ports::BoxError,
+    },
     /// A mistake of ours.
     #[error("internal error during {operation}")]
     Internal {
@@ -133,6 +141,7 @@ impl QueueError {
             Self::PreconditionFailed { .. } => "precondition_failed",
             Self::AgentHoldsWork { .. } => "in_use",
             Self::Unavailable { .. } => "unavailable",
+            Self::RegistryUnavailable { .. } => "registry_unavailable",
             Self::Internal { .. } => "internal",
         }
     }

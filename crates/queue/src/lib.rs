@@ -30,6 +30,7 @@ pub mod traffic;
 mod validate;
 mod work;
 
+pub use agents::ModeChange;
 pub use bulk::{BulkFilter, BulkOutcome, BulkRequest};
 pub use content::{ContentPolicy, SuspicionPolicy};
 pub use error::QueueError;

@@ -4,6 +4,7 @@
 //! that they do not know.
 
 mod agent;
+mod agent_peer;
 mod artifact;
 mod audit;
 mod bulk;
@@ -22,6 +23,7 @@ mod tenant;
 mod work;
 
 pub use agent::*;
+pub use agent_peer::*;
 pub use artifact::*;
 pub use audit::*;
 pub use bulk::*;

@@ -104,11 +104,11 @@ async fn make_principal(app: &App, name: String, allowed: Allowed<'_>) -> Result
     for word in allowed.roles {
         let role = role(word)?;
         // Nobody hands out more than it has itself.
-        if role == Role::Admin && !app.operator.roles.contains(&Role::Admin) {
+        if matches!(role, Role::Admin | Role::Peer) && !app.operator.roles.contains(&Role::Admin) {
             return Err(Failure {
                 code: "forbidden",
                 exit: arbiter_wire::codes::EXIT_DENIED,
-                ..Failure::usage("only an admin makes admins")
+                ..Failure::usage("only an admin makes admins and peers")
             });
         }
         roles.insert(role);

@@ -159,6 +159,7 @@ pub(super) const fn role_word(role: Role) -> RoleWord {
         Role::Operator => RoleWord::Operator,
         Role::Auditor => RoleWord::Auditor,
         Role::Admin => RoleWord::Admin,
+        Role::Peer => RoleWord::Peer,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use arbiter_core::model::{AgentId, AgentMode, Operation, RegisteredAgent, Role, Target};
 use arbiter_core::ports::Revision;
-use arbiter_queue::QueueError;
+use arbiter_queue::{ModeChange, QueueError};
 use arbiter_wire::http::{AgentModeForm, AgentModeWord, AgentView};
 
 use super::Reach;
@@ -69,9 +69,15 @@ impl Reach {
                     AgentModeWord::Draining => AgentMode::Draining,
                     AgentModeWord::Quarantined => AgentMode::Quarantined,
                 };
+                let change = ModeChange {
+                    agent: id,
+                    mode,
+                    why: reason,
+                    on_behalf_of: None,
+                };
                 let set = app
                     .queue
-                    .set_agent_mode(&app.operator, app.store.as_ref(), id, mode, reason);
+                    .set_agent_mode(&app.operator, app.store.as_ref(), change);
                 Ok(set.await?)
             }
             Self::Server(client) => Ok(client.agent_mode(id, &AgentModeForm { mode, reason }).await?),

@@ -71,6 +71,7 @@ fn expected(who: &Principal, operation: Operation, what: &Target) -> Verdict {
         "own" => own && (same_tenant || (*role == Role::Agent && shared)),
         "tenant" => same_tenant,
         "all" => true,
+        "system" => who.is_shared(),
         "" => false,
         other => panic!("`{other}` is no cell"),
     });

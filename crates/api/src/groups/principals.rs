@@ -213,6 +213,7 @@ const fn role(word: RoleWord) -> Role {
         RoleWord::Operator => Role::Operator,
         RoleWord::Auditor => Role::Auditor,
         RoleWord::Admin => Role::Admin,
+        RoleWord::Peer => Role::Peer,
     }
 }
 

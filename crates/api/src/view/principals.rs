@@ -60,5 +60,6 @@ const fn role_word(role: Role) -> RoleWord {
         Role::Operator => RoleWord::Operator,
         Role::Auditor => RoleWord::Auditor,
         Role::Admin => RoleWord::Admin,
+        Role::Peer => RoleWord::Peer,
     }
 }

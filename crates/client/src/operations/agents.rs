@@ -1,9 +1,10 @@
 //! Agents: register, read, operate.
 
-use arbiter_core::model::AgentId;
+use arbiter_core::model::{AgentId, Timestamp};
 use arbiter_net::Method;
 use arbiter_wire::http::{
-    AgentForm, AgentModeForm, AgentPageView, AgentView, PerformanceView, RegisteredView,
+    AgentBeatsForm, AgentChangesView, AgentForm, AgentModeForm, AgentPageView, AgentView, AgentsHeardView,
+    OutcomesForm, PerformanceView, RegisteredView, RemovedAgentsView, SilentAgentsForm, UnknownAgentsView,
 };
 
 use super::Operation;
@@ -17,6 +18,11 @@ pub(super) const REMOVE: Operation = ("agent.remove", Method::DELETE, "/v1/agent
 pub(super) const PERFORMANCE: Operation = ("agent.performance", Method::GET, "/v1/agents/{id}/performance");
 pub(super) const HEARTBEAT: Operation = ("agent.heartbeat", Method::POST, "/v1/agents/{id}/heartbeat");
 pub(super) const MODE: Operation = ("agent.mode", Method::POST, "/v1/agents/{id}/mode");
+pub(super) const CHANGES: Operation = ("agent.changes", Method::GET, "/v1/agents/changes");
+pub(super) const HEARD: Operation = ("agent.heard", Method::GET, "/v1/agents/heard");
+pub(super) const HEARTBEATS: Operation = ("agent.heartbeats", Method::POST, "/v1/agents/heartbeats");
+pub(super) const LEARN: Operation = ("agent.learn", Method::POST, "/v1/agents/outcomes");
+pub(super) const REMOVE_SILENT: Operation = ("agent.remove_silent", Method::POST, "/v1/agents/remove-silent");
 
 impl Client {
     /// Registers an agent, or replaces its profile. Without an id it is the caller itself.
@@ -81,5 +87,57 @@ impl Client {
     /// [`ClientError`]
     pub async fn agent_mode(&self, agent: AgentId, mode: &AgentModeForm) -> Result<(), ClientError> {
         self.call(&MODE, &[&agent]).json(mode).repeatable().done().await
+    }
+
+    /// Follows the registry as its peer: agents that changed after a revision.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn agent_changes(
+        &self,
+        after: u64,
+        limit: Option<usize>,
+    ) -> Result<AgentChangesView, ClientError> {
+        let query = [
+            ("after", Some(after.to_string())),
+            ("limit", limit.map(|limit| limit.to_string())),
+        ];
+        self.call_with(&CHANGES, &[], &query).read().await
+    }
+
+    /// Lists, as a peer, which agents were heard of at or after a moment; all without one.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn agent_heard(&self, since: Option<Timestamp>) -> Result<AgentsHeardView, ClientError> {
+        let query = [("since", since.map(|since| since.to_string()))];
+        self.call_with(&HEARD, &[], &query).read().await
+    }
+
+    /// Tells, as a peer, that agents are alive. Gives those that are not known.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn agent_heartbeats(&self, beats: &AgentBeatsForm) -> Result<UnknownAgentsView, ClientError> {
+        self.call(&HEARTBEATS, &[]).json(beats).repeatable().read().await
+    }
+
+    /// Tells, as a peer, how attempts ended. Each is counted once, however often it is told.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn agent_learn(&self, outcomes: &OutcomesForm) -> Result<(), ClientError> {
+        self.call(&LEARN, &[]).json(outcomes).repeatable().done().await
+    }
+
+    /// Removes, as a peer, active agents that were last heard of before a moment.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn agent_remove_silent(
+        &self,
+        since: &SilentAgentsForm,
+    ) -> Result<RemovedAgentsView, ClientError> {
+        self.call(&REMOVE_SILENT, &[]).json(since).read().await
     }
 }

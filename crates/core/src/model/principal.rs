@@ -32,6 +32,8 @@ words! {
         Auditor = "auditor",
         /// Runs all tenants.
         Admin = "admin",
+        /// Another control plane whose registry of agents this one is. It counts in the system's own tenant only.
+        Peer = "peer",
     }
 }
 
@@ -112,6 +114,8 @@ words! {
         AgentHeartbeat = "agent.heartbeat",
         /// Remove an agent.
         AgentRemove = "agent.remove",
+        /// Tell how attempts of agents ended.
+        AgentLearn = "agent.learn",
         /// Ask which agent a task would get, and why.
         RoutingRoute = "routing.route",
         /// Read the decisions that were taken.

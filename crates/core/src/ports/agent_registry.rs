@@ -1,5 +1,7 @@
 //! Which agents there are.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::{BoxError, StoreError};
@@ -134,11 +136,14 @@ pub enum RegistryError {
         /// The tenant that it belongs to, for the log.
         tenant: Option<TenantId>,
     },
-    /// The registry cannot be reached.
+    /// The registry cannot be reached, does not do what it is asked, or answers what nobody can read. A mutation may have
+    /// taken effect.
     #[error("the agent registry is unavailable during {operation}")]
     Unavailable {
         /// What was being done.
         operation: &'static str,
+        /// After how long it may be asked again, if it said so.
+        retry_after: Option<Duration>,
         /// Why.
         source: BoxError,
     },

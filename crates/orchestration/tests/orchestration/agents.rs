@@ -199,6 +199,7 @@ impl Allocator for Agents {
     async fn learn(&self, outcomes: Vec<AttemptOutcome>) -> Result<(), RegistryError> {
         if self.down.load(Ordering::Relaxed) {
             return Err(RegistryError::Unavailable {
+                retry_after: None,
                 operation: "learn",
                 source: "the registry is down".into(),
             });

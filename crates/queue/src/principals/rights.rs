@@ -7,7 +7,7 @@ use arbiter_core::model::{Principal, Role};
 /// Whether `by` may make a principal what `given` is, or make keys for it: whoever holds its key can do what it may do.
 ///
 /// Policies say who may make principals at all; this says what those may become. An admin gives everything, an operator
-/// everything but admin, whoever else is permitted only what it has itself.
+/// everything but admin and peer, whoever else is permitted only what it has itself.
 pub(crate) fn covers(by: &Principal, given: &Principal) -> bool {
     if by.roles.contains(&Role::Admin) {
         return true;
@@ -27,7 +27,8 @@ pub(crate) fn covers(by: &Principal, given: &Principal) -> bool {
 fn may_give(by: &Principal) -> BTreeSet<Role> {
     if by.roles.contains(&Role::Operator) {
         let all = Role::ALL.iter().copied();
-        all.filter(|role| *role != Role::Admin).collect()
+        all.filter(|role| !matches!(role, Role::Admin | Role::Peer))
+            .collect()
     } else {
         by.roles.clone()
     }
@@ -46,7 +47,7 @@ mod tests {
             for given in Role::ALL {
                 let expected = match by {
                     Role::Admin => true,
-                    Role::Operator => *given != Role::Admin,
+                    Role::Operator => !matches!(given, Role::Admin | Role::Peer),
                     own => own == given,
                 };
                 assert_eq!(

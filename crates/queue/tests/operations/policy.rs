@@ -173,6 +173,7 @@ pub(crate) fn permits(role: Role, principal: &Principal, operation: Operation, t
                 && target.agent == principal.agent
                 && target.holder.is_none_or(|holder| Some(holder) == principal.agent)
         }
+        Role::Peer => principal.is_shared() && operation.word().starts_with("agent."),
         Role::Reviewer => tenant && matches!(operation, Op::TaskGet | Op::TaskList | Op::TaskRelease),
         Role::Operator => {
             let of_all = matches!(

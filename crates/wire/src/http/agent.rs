@@ -51,6 +51,26 @@ pub struct AgentForm {
     /// Words for finding it again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// The tenant that it serves; absent means the caller's, and for a peer every one. Only peers may name one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// How work reaches it; pull. Only peers may name another way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<TransportWord>,
+}
+
+/// How work reaches an agent, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TransportWord {
+    /// It asks for work.
+    Pull,
+    /// A node runs a command for each task.
+    Exec,
+    /// A node calls it over HTTP.
+    Webhook,
+    /// A node prompts a model.
+    Model,
 }
 
 const fn one() -> u32 {
@@ -84,6 +104,18 @@ pub struct AgentView {
     /// The kinds of tasks that it takes.
     #[schemars(with = "Vec<String>")]
     pub kinds: BTreeSet<String>,
+    /// Languages that it knows.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub languages: BTreeSet<String>,
+    /// Its specialisations.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub specialisations: BTreeSet<String>,
+    /// Its tools.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub tools: BTreeSet<String>,
     /// How many tasks it takes at once.
     pub slots: u32,
     /// How work reaches it: pull, exec, webhook or model.
@@ -92,12 +124,21 @@ pub struct AgentView {
     pub mode: String,
     /// The highest security level that it is cleared for.
     pub clearance: String,
+    /// What it costs per task, in millionths of the deployment's currency; absent means unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_per_task_micros: Option<u64>,
+    /// What it costs per thousand model tokens, in the same unit; absent means unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_per_1k_tokens_micros: Option<u64>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// When it was first registered.
     pub registered_at: String,
     /// When it was last heard of.
     pub seen_at: String,
+    /// What it told with its latest heartbeat; absent before the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beat: Option<BeatView>,
     /// healthy, degraded, unhealthy, draining or offline.
     pub health: String,
     /// Its record by kind of task.
@@ -117,6 +158,37 @@ pub struct AgentRecordView {
     pub success_rate: f64,
     /// The mean latency that allocation reckons with: it starts from a prior.
     pub latency_seconds: f64,
+    /// What the means are made of, without the prior; absent from servers that do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sums: Option<RecordSumsView>,
+}
+
+/// What an agent's record is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RecordSumsView {
+    /// Outputs whose quality was measured.
+    pub judged: u64,
+    /// The sum of their qualities, each 0–1.
+    pub quality: f64,
+    /// The sum of the latencies of all finished attempts.
+    pub latency_seconds: f64,
+    /// Attempts that told their cost.
+    pub costed: u64,
+    /// The sum of these costs, in millionths of the deployment's currency.
+    pub cost_micros: u64,
+}
+
+/// What an agent told with a heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BeatView {
+    /// Whether it says that it can work.
+    pub able: bool,
+    /// Share of its processor in use, 0–1, when known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<f64>,
+    /// Share of its memory in use, 0–1, when known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<f64>,
 }
 
 /// A page of agents, by id.
@@ -127,6 +199,9 @@ pub struct AgentPageView {
     /// Where to go on, if there may be more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// The same place as the id of an agent, for callers that keep ids: `after` of the next call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_after: Option<String>,
 }
 
 /// What an agent may do from now on.

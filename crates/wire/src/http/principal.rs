@@ -66,6 +66,8 @@ pub enum RoleWord {
     Auditor,
     /// Runs all tenants.
     Admin,
+    /// Another control plane whose registry of agents this one is; it counts in the system's own tenant only.
+    Peer,
 }
 
 /// A change of a principal; what is absent stays as it is.

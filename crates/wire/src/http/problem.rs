@@ -26,6 +26,9 @@ pub struct Problem {
     /// After so many milliseconds the call may be sent again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// The limit that was reached, where the caller may know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
     /// The version of the server, where a newer one may know what this one does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_version: Option<String>,
@@ -47,6 +50,7 @@ impl Problem {
             request_id: None,
             field: None,
             retry_after_ms: None,
+            limit: None,
             server_version: None,
         }
     }

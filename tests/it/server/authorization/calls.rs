@@ -100,9 +100,12 @@ pub(super) fn call(random: &mut Random, world: &World, by: &Someone, operation: 
         | O::WorkReport
         | O::WorkFail
         | O::WorkDecline => return work(random, world, by, operation),
-        O::AgentRegister | O::AgentList | O::AgentMode | O::AgentHeartbeat | O::AgentRemove => {
-            agents(random, world, by, operation)
-        }
+        O::AgentRegister
+        | O::AgentList
+        | O::AgentMode
+        | O::AgentHeartbeat
+        | O::AgentRemove
+        | O::AgentLearn => agents(random, world, by, operation),
         O::RoutingRoute => {
             let task = json!({"kind": "analysis", "title": "who would get it"});
             Call::post("routing/route", &task, whole(), "200")

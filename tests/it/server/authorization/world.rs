@@ -13,7 +13,7 @@ use crate::server::{Served, task};
 /// The tenant that every deployment has.
 const HOME: &str = "00000000-0000-7000-8000-000000000001";
 /// The system's own tenant, to which agents that serve all tenants belong. It has no record.
-const SHARED: &str = "00000000-0000-0000-0000-000000000000";
+pub(super) const SHARED: &str = "00000000-0000-0000-0000-000000000000";
 /// An id that nothing has.
 pub(super) const NOBODY: &str = "018f1e6a-7b2c-7d3e-8f40-a1b2c3d4e5f6";
 /// So many principals of a tenant have several roles.
@@ -97,7 +97,12 @@ impl World {
             world.furnish(random, &tenant);
         }
         world.tenants.push(SHARED.to_owned());
-        for roles in [vec!["agent"], vec!["agent", "reviewer"], vec!["submitter"]] {
+        for roles in [
+            vec!["agent"],
+            vec!["agent", "reviewer"],
+            vec!["submitter"],
+            vec!["peer"],
+        ] {
             world.someone(random, SHARED, roles);
         }
         world.entries();

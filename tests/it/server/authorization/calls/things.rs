@@ -4,16 +4,32 @@ use arbiter_core::model::Operation;
 use serde_json::json;
 
 use super::super::random::Random;
-use super::super::world::{NOBODY, Someone, World, digest_of};
+use super::super::world::{NOBODY, SHARED, Someone, World, digest_of};
 use super::Call;
 
 pub(super) fn agents(random: &mut Random, world: &World, by: &Someone, operation: Operation) -> Call {
     use Operation as O;
+    let everything = || json!({"everything": true});
+    // A peer's removal is not held up by what the agent does: it would remove it.
+    let is_peer = by.tenant == SHARED && by.roles.contains(&"peer");
+    if is_peer && operation == O::AgentRemove {
+        let body = json!({"since": "0001-01-01T00:00:00Z"});
+        return Call::post("agents/remove-silent", &body, everything(), "200");
+    }
     // Often the caller's own, if it is one.
     let own = by.agent.clone().filter(|_| random.percent(50));
     let agent = own.unwrap_or_else(|| world.some(random, "agent", &by.tenant));
     let on = json!({"agent": agent});
     match operation {
+        // What concerns the agents of every tenant.
+        O::AgentList if random.percent(20) => Call::get(
+            *random.pick(&["agents/changes?limit=1", "agents/heard"]),
+            everything(),
+        ),
+        O::AgentHeartbeat if random.percent(20) => {
+            Call::post("agents/heartbeats", &json!({"beats": []}), everything(), "200")
+        }
+        O::AgentLearn => Call::post("agents/outcomes", &json!({"outcomes": []}), everything(), "204"),
         O::AgentRegister => {
             let body = json!({"id": agent, "name": "x", "model_family": "none", "kinds": ["no kind"]});
             Call::post(
