@@ -245,7 +245,15 @@ impl PullDesk {
             cpu: None,
             memory: None,
         };
-        let unknown = self.parts.registry.beat(vec![beat]).await?;
+        let unknown = match self.parts.registry.beat(vec![beat]).await {
+            Ok(unknown) => unknown,
+            // Whether it is still known was asked before. It counts as heard of when the registry last noted it.
+            Err(error @ RegistryError::Unavailable { .. }) => {
+                tracing::warn!(event = "agent_not_noted", agent.id = %agent, error = %error, "the registry did not note that an agent is alive; it is tried again at the next poll");
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
         if !unknown.is_empty() {
             return Err(ClaimError::Unregistered(agent));
         }

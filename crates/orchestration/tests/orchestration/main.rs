@@ -9,6 +9,7 @@
 mod agents;
 mod attempt;
 mod context;
+mod deaf;
 mod desk;
 mod dispatcher;
 mod drain;

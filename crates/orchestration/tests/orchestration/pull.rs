@@ -1,6 +1,7 @@
 //! Agents that ask for work: who waits gets it, and what was given is given again until it is known to have arrived.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use arbiter_testkit::builders::{agent, agent_principal, kind, profile, report, t
 use arbiter_testkit::faulty::Fault;
 
 use crate::agents::Skill;
+use crate::deaf::Deaf;
 use crate::given::seconds;
 use crate::watch::lock;
 use crate::world::{Running, World};
@@ -20,6 +22,7 @@ use crate::world::{Running, World};
 struct Node {
     world: World,
     desk: Arc<PullDesk>,
+    registry: Arc<Deaf>,
     stop: Stopper,
     _running: Running,
 }
@@ -73,12 +76,17 @@ impl Node {
             };
             lock(&world.agents.known).insert(agent(number), skill);
         }
+        let registry = Arc::new(Deaf {
+            inner: Arc::clone(&world.inner),
+            hears_nothing: AtomicBool::new(false),
+            told: AtomicUsize::new(0),
+        });
         let desk = Arc::new(PullDesk::new(PullParts {
             desk: Arc::clone(&world.desk) as _,
             offers: Arc::clone(&world.offers),
             reader: Arc::clone(&world.inner) as _,
             allocator: Arc::clone(&world.agents) as _,
-            registry: Arc::clone(&world.inner) as _,
+            registry: Arc::clone(&registry) as _,
             context: Vec::new(),
             failures: Arc::clone(&world.failures),
             clock: Arc::clone(&world.clock) as _,
@@ -88,6 +96,7 @@ impl Node {
         Self {
             world,
             desk,
+            registry,
             stop: Stopper::default(),
             _running: running,
         }
@@ -152,6 +161,21 @@ async fn a_poll_waits_for_work_and_no_longer_than_it_said() {
     node.world.submit(1).await;
     node.world.settle().await;
     assert_eq!(early.tasks(), Some(vec![task(1)]));
+}
+
+#[tokio::test]
+async fn a_poll_goes_on_when_a_registry_elsewhere_does_not_note_it() {
+    let node = Node::new().await;
+    node.registry.hears_nothing.store(true, Ordering::SeqCst);
+    let poll = node.poll(1, asked(1, seconds(60))).await;
+    node.world.pass(seconds(40)).await;
+    assert!(
+        node.registry.told.load(Ordering::SeqCst) > 2,
+        "it is told again and again"
+    );
+    node.world.submit(1).await;
+    node.world.settle().await;
+    assert_eq!(poll.tasks(), Some(vec![task(1)]));
 }
 
 #[tokio::test]
