@@ -1,0 +1,354 @@
+//! The port `AgentRegistry`.
+
+use arbiter_core::model::{
+    AgentBeat, AgentId, AgentMode, AgentProfile, AgentSeen, OutcomeDelta, RecordDraft, RegisteredAgent,
+    TenantScope, Timestamp,
+};
+use arbiter_core::ports::{
+    AgentChanges, AgentPage, AgentQuery, AgentRegistry, BoxError, Registered, RegistryError, Revision,
+};
+use arbiter_net::{HttpPorts, Method};
+use arbiter_wire::http::{
+    AgentBeatsForm, AgentChangesView, AgentModeForm, AgentPageView, AgentView, AgentsHeardView,
+    MAX_AGENT_ITEMS, OutcomesForm, RegisteredView, RemovedAgentsView, SilentAgentsForm, UnknownAgentsView,
+};
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+
+use crate::cache::Cache;
+use crate::client::{Call, Operation, Remote};
+use crate::codec;
+use crate::config::{InvalidRegistry, RegistryConfig};
+use crate::error::CallError;
+use crate::status::{RegistryStatus, Standing};
+
+const REGISTER: Operation = ("agent.register", Method::POST, "/v1/agents");
+const LIST: Operation = ("agent.list", Method::GET, "/v1/agents");
+const GET: Operation = ("agent.get", Method::GET, "/v1/agents/{id}");
+const REMOVE: Operation = ("agent.remove", Method::DELETE, "/v1/agents/{id}");
+const MODE: Operation = ("agent.mode", Method::POST, "/v1/agents/{id}/mode");
+const CHANGES: Operation = ("agent.changes", Method::GET, "/v1/agents/changes");
+const HEARD: Operation = ("agent.heard", Method::GET, "/v1/agents/heard");
+const HEARTBEATS: Operation = ("agent.heartbeats", Method::POST, "/v1/agents/heartbeats");
+const LEARN: Operation = ("agent.learn", Method::POST, "/v1/agents/outcomes");
+const REMOVE_SILENT: Operation = ("agent.remove_silent", Method::POST, "/v1/agents/remove-silent");
+
+/// The most agents of a page.
+const MAX_PAGE: usize = 1_000;
+/// What stands in the registry's audit log where nobody gave a reason.
+const NO_REASON: &str = "no reason was given to the control plane that asked";
+
+/// The registry of agents of another control plane.
+///
+/// Needs a tokio runtime with I/O and time.
+#[derive(Debug)]
+pub struct HttpAgentRegistry {
+    remote: Remote,
+    cache: Cache,
+    standing: Standing,
+}
+
+impl HttpAgentRegistry {
+    /// A registry of which nothing was asked yet.
+    ///
+    /// # Errors
+    /// [`InvalidRegistry`] names what cannot work.
+    pub fn new(config: &RegistryConfig, ports: HttpPorts) -> Result<Self, InvalidRegistry> {
+        Ok(Self {
+            remote: Remote::new(config, ports)?,
+            cache: Cache::new(config.remembered, config.stale_after),
+            standing: Standing::default(),
+        })
+    }
+
+    /// How the registry stands, as the latest calls have shown.
+    pub fn status(&self) -> RegistryStatus {
+        self.standing.status(self.remote.clock().monotonic())
+    }
+
+    /// Whether it tries calls again. Only one on the way of a call may.
+    pub const fn owns_retries(&self) -> bool {
+        self.remote.owns_retries()
+    }
+
+    /// A call whose answer is JSON, and what is made of it.
+    async fn read<V: DeserializeOwned, T>(
+        &self,
+        operation: &Operation,
+        call: Call,
+        make: impl FnOnce(V) -> Result<T, BoxError>,
+    ) -> Result<T, CallError> {
+        let read = self.remote.read(operation, call).await;
+        let understood =
+            read.and_then(|view| make(view).map_err(|source| CallError::answer(operation.0, 200, source)));
+        self.note(understood)
+    }
+
+    /// A call whose answer is that it is done.
+    async fn done(&self, operation: &Operation, call: Call) -> Result<(), CallError> {
+        let done = self.remote.done(operation, call).await;
+        self.note(done)
+    }
+
+    fn note<T>(&self, result: Result<T, CallError>) -> Result<T, CallError> {
+        match &result {
+            // Whether this one agent may be registered says nothing about the registry.
+            Err(error) if !is_about_one(error) => self.standing.failed(chain(error)),
+            _ => self.standing.answered(self.remote.clock().monotonic()),
+        }
+        result
+    }
+
+    fn now(&self) -> std::time::Duration {
+        self.remote.clock().monotonic()
+    }
+
+    async fn get_one(&self, id: AgentId) -> Result<Option<RegisteredAgent>, CallError> {
+        let make = |view: AgentView| {
+            let agent = codec::agent(view)?;
+            if agent.profile.id == id {
+                Ok(agent)
+            } else {
+                Err(format!("the answer is about the agent `{}`", agent.profile.id).into())
+            }
+        };
+        match self.read(&GET, Call::new().id(id), make).await {
+            Ok(agent) => {
+                self.cache.keep([&agent], self.now());
+                Ok(Some(agent))
+            }
+            Err(error) if error.is_code("not_found") => {
+                self.cache.forget(&[id]);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether a refusal is about the agent that was named, not about the caller or the registry.
+fn is_about_one(error: &CallError) -> bool {
+    let words = ["not_found", "registry_full", "invalid_value"];
+    words.iter().any(|word| error.is_code(word))
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Why something is done, as far as a draft says so.
+fn reason(draft: &RecordDraft) -> String {
+    let detail = draft.detail.as_ref();
+    let detail = detail.and_then(|detail| serde_json::from_str::<serde_json::Value>(detail.as_str()).ok());
+    let reason = detail.as_ref().and_then(|detail| detail["reason"].as_str());
+    let reason = reason.filter(|reason| !reason.trim().is_empty());
+    reason.unwrap_or(NO_REASON).to_owned()
+}
+
+/// A body that cannot be written: no model of ours makes one.
+fn unwritten(operation: &'static str) -> impl FnOnce(serde_json::Error) -> RegistryError {
+    move |error| CallError::answer(operation, 0, error).unavailable(operation)
+}
+
+#[async_trait]
+impl AgentRegistry for HttpAgentRegistry {
+    async fn register(&self, profile: AgentProfile, draft: RecordDraft) -> Result<Registered, RegistryError> {
+        const DOING: &str = "register an agent";
+        profile.validate()?;
+        let call = Call::new().on_behalf_of(draft.principal);
+        let call = call.json(&codec::form(&profile)).map_err(unwritten(DOING))?;
+        let make = |view: RegisteredView| match view.outcome.as_str() {
+            "new" => Ok(Registered::New),
+            "replaced" => Ok(Registered::Replaced),
+            "unchanged" => Ok(Registered::Unchanged),
+            other => Err(format!("`outcome` is `{}`, which is none", other.escape_debug()).into()),
+        };
+        let id = profile.id;
+        let error = match self.read(&REGISTER, call, make).await {
+            Ok(registered) => {
+                // Its profile is another one now, and was not read since.
+                self.cache.forget(&[id]);
+                return Ok(registered);
+            }
+            Err(error) => error,
+        };
+        if let CallError::Refused {
+            limit: Some(limit), ..
+        } = &error
+            && error.is_code("registry_full")
+        {
+            let limit = usize::try_from(*limit).unwrap_or(usize::MAX);
+            return Err(RegistryError::Full { limit });
+        }
+        if error.is_code("forbidden") {
+            // Said so for agents of other tenants, and for keys without rights: whose agent it is tells which.
+            match self.get_one(id).await {
+                Ok(Some(known)) if known.profile.tenant != profile.tenant => {
+                    return Err(RegistryError::OtherTenant {
+                        agent: id,
+                        tenant: known.profile.tenant,
+                    });
+                }
+                _ => self.standing.failed(chain(&error)),
+            }
+        }
+        Err(error.unavailable(DOING))
+    }
+
+    async fn set_mode(
+        &self,
+        agent: AgentId,
+        mode: AgentMode,
+        draft: RecordDraft,
+    ) -> Result<bool, RegistryError> {
+        const DOING: &str = "set the mode of an agent";
+        let form = AgentModeForm {
+            mode: codec::mode(mode),
+            reason: reason(&draft),
+        };
+        let call = Call::new().id(agent).on_behalf_of(draft.principal);
+        let call = call.json(&form).map_err(unwritten(DOING))?;
+        // Whatever becomes of the call: the mode that was read before is not to be given any more.
+        self.cache.forget(&[agent]);
+        found(self.done(&MODE, call).await, DOING)
+    }
+
+    async fn beat(&self, beats: Vec<AgentBeat>) -> Result<Vec<AgentId>, RegistryError> {
+        const DOING: &str = "note heartbeats";
+        let mut unknown = Vec::new();
+        for some in beats.chunks(MAX_AGENT_ITEMS) {
+            let form = AgentBeatsForm {
+                beats: some.iter().map(codec::beat_form).collect(),
+            };
+            let call = Call::new().json(&form).map_err(unwritten(DOING))?;
+            let make = |view: UnknownAgentsView| codec::ids(&view.unknown);
+            let told = self.read(&HEARTBEATS, call, make).await;
+            unknown.extend(told.map_err(|error| error.unavailable(DOING))?);
+        }
+        self.cache.forget(&unknown);
+        Ok(unknown)
+    }
+
+    async fn changes(&self, after: Revision, limit: usize) -> Result<AgentChanges, RegistryError> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let call = Call::new()
+            .query("after", Some(after.0.to_string()))
+            .query("limit", Some(limit.to_string()));
+        let make = |view: AgentChangesView| {
+            if view.revision < after.0 {
+                return Err("its revision went back".into());
+            }
+            let agents = view.agents.into_iter().map(codec::agent);
+            Ok(AgentChanges {
+                agents: agents.collect::<Result<_, _>>()?,
+                removed: codec::ids(&view.removed)?,
+                revision: Revision(view.revision),
+                more: view.more,
+            })
+        };
+        let changes = self.read(&CHANGES, call, make).await;
+        let changes = changes.map_err(|error| error.unavailable("read what changed"))?;
+        self.cache.follow(after, &changes, self.now());
+        Ok(changes)
+    }
+
+    async fn heard(&self, since: Timestamp) -> Result<Vec<AgentSeen>, RegistryError> {
+        let call = Call::new().query("since", codec::moment(since));
+        let make = |view: AgentsHeardView| view.agents.iter().map(codec::seen).collect();
+        let seen: Result<Vec<AgentSeen>, _> = self.read(&HEARD, call, make).await;
+        let seen = seen.map_err(|error| error.unavailable("read who was heard of"))?;
+        self.cache.heard(&seen);
+        Ok(seen)
+    }
+
+    async fn learn(&self, outcomes: Vec<OutcomeDelta>) -> Result<(), RegistryError> {
+        const DOING: &str = "count outcomes";
+        for some in outcomes.chunks(MAX_AGENT_ITEMS) {
+            let form = OutcomesForm {
+                outcomes: some.iter().map(codec::outcome).collect(),
+            };
+            let call = Call::new().json(&form).map_err(unwritten(DOING))?;
+            let told = self.done(&LEARN, call).await;
+            told.map_err(|error| error.unavailable(DOING))?;
+        }
+        Ok(())
+    }
+
+    async fn remove_silent(
+        &self,
+        since: Timestamp,
+        draft: RecordDraft,
+    ) -> Result<Vec<AgentId>, RegistryError> {
+        const DOING: &str = "remove silent agents";
+        let Some(since) = codec::moment(since) else {
+            return Ok(Vec::new());
+        };
+        let call = Call::new().once().on_behalf_of(draft.principal);
+        let call = call.json(&SilentAgentsForm { since }).map_err(unwritten(DOING))?;
+        let make = |view: RemovedAgentsView| codec::ids(&view.removed);
+        let removed = self.read(&REMOVE_SILENT, call, make).await;
+        let removed = removed.map_err(|error| error.unavailable(DOING))?;
+        self.cache.forget(&removed);
+        Ok(removed)
+    }
+
+    async fn remove(&self, agent: AgentId, draft: RecordDraft) -> Result<bool, RegistryError> {
+        let call = Call::new().id(agent).once().on_behalf_of(draft.principal);
+        self.cache.forget(&[agent]);
+        found(self.done(&REMOVE, call).await, "remove an agent")
+    }
+
+    async fn get(&self, ids: &[AgentId]) -> Result<Vec<Option<RegisteredAgent>>, RegistryError> {
+        let mut found = std::collections::BTreeMap::new();
+        for id in ids {
+            if found.contains_key(id) {
+                continue;
+            }
+            match self.get_one(*id).await {
+                Ok(agent) => found.insert(*id, agent),
+                Err(error) => {
+                    let recent = self.cache.recent(ids, self.now()).filter(|_| error.is_away());
+                    return recent.ok_or_else(|| error.unavailable("read agents"));
+                }
+            };
+        }
+        Ok(ids.iter().map(|id| found.get(id).cloned().flatten()).collect())
+    }
+
+    async fn list(&self, scope: TenantScope, query: AgentQuery) -> Result<AgentPage, RegistryError> {
+        let limit = query.limit.clamp(1, MAX_PAGE);
+        let tenant = match scope {
+            TenantScope::All => None,
+            TenantScope::Tenant(tenant) => Some(tenant.to_string()),
+        };
+        let call = Call::new()
+            .query("limit", Some(limit.to_string()))
+            .query("after", query.after.map(|after| after.to_string()))
+            .query("tenant", tenant);
+        let make = |view: AgentPageView| {
+            if view.next.is_some() && view.next_after.is_none() {
+                return Err("the registry does not say after which agent to go on; it is too old".into());
+            }
+            let agents = view.agents.into_iter().map(codec::agent);
+            Ok(AgentPage {
+                agents: agents.collect::<Result<_, _>>()?,
+                next: view.next_after.map(|id| id.parse()).transpose()?,
+            })
+        };
+        let page = self.read(&LIST, call, make).await;
+        let page = page.map_err(|error| error.unavailable("list agents"))?;
+        self.cache.keep(&page.agents, self.now());
+        Ok(page)
+    }
+}
+
+/// Whether the agent that was named is there.
+fn found(done: Result<(), CallError>, doing: &'static str) -> Result<bool, RegistryError> {
+    match done {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_code("not_found") => Ok(false),
+        Err(error) => Err(error.unavailable(doing)),
+    }
+}

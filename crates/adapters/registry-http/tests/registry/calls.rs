@@ -1,0 +1,103 @@
+//! What is sent, where the pact does not show it.
+
+use arbiter_core::model::{AgentMode, Json, RecordDraft, Timestamp};
+use arbiter_core::ports::{AgentRegistry as _, Revision};
+use arbiter_testkit::StubAnswer;
+use arbiter_testkit::builders::{agent, profile};
+use arbiter_wire::http::MAX_AGENT_ITEMS;
+use serde_json::{Value, json};
+
+use crate::support::{World, json_answer, problem};
+
+fn body(world: &World) -> Value {
+    serde_json::from_slice(&world.last().body).unwrap()
+}
+
+#[tokio::test]
+async fn a_mode_is_sent_with_the_reason_of_the_draft() {
+    let world = World::saying(StubAnswer::reply(204, "")).await;
+    let draft = RecordDraft::default().with_detail(Json::of(&json!({"reason": "it lies"})));
+    let set = world
+        .registry
+        .set_mode(agent(1), AgentMode::Quarantined, draft)
+        .await;
+    assert!(set.unwrap());
+    assert_eq!(body(&world), json!({"mode": "quarantined", "reason": "it lies"}));
+    for detail in [json!({"reason": " "}), json!({"reason": 5}), json!([])] {
+        let draft = RecordDraft::default().with_detail(Json::of(&detail));
+        world
+            .registry
+            .set_mode(agent(1), AgentMode::Active, draft)
+            .await
+            .unwrap();
+        assert!(!body(&world)["reason"].as_str().unwrap().trim().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn moments_before_every_agent_are_left_out() {
+    let world = World::saying(json_answer(200, &json!({"agents": []}))).await;
+    world
+        .registry
+        .heard(Timestamp::from_micros(i64::MIN))
+        .await
+        .unwrap();
+    assert_eq!(world.last().target, "/v1/agents/heard");
+    world.registry.heard(Timestamp::from_micros(1)).await.unwrap();
+    assert_eq!(
+        world.last().target,
+        "/v1/agents/heard?since=1970-01-01T00%3A00%3A00.000001Z"
+    );
+    let asked = world.stub.seen().len();
+    let silent = world
+        .registry
+        .remove_silent(Timestamp::from_micros(i64::MIN), RecordDraft::default());
+    assert_eq!(silent.await.unwrap(), []);
+    assert_eq!(world.stub.seen().len(), asked, "nobody was silent before that");
+}
+
+#[tokio::test]
+async fn many_items_are_sent_in_calls_of_a_bounded_size() {
+    let world = World::saying(json_answer(200, &json!({"unknown": [agent(1).to_string()]}))).await;
+    let beats = (0..=MAX_AGENT_ITEMS as u64).map(|number| arbiter_core::model::AgentBeat {
+        agent: agent(number),
+        able: true,
+        cpu: None,
+        memory: None,
+    });
+    let unknown = world.registry.beat(beats.collect()).await.unwrap();
+    assert_eq!((unknown.len(), world.stub.seen().len()), (2, 2));
+    assert_eq!(world.registry.beat(Vec::new()).await.unwrap(), []);
+    assert_eq!(world.stub.seen().len(), 2, "nothing is asked about nobody");
+}
+
+#[tokio::test]
+async fn the_limit_of_a_page_is_one_that_the_interface_takes() {
+    let page = json!({"agents": [], "removed": [], "revision": 0, "more": false});
+    let world = World::saying(json_answer(200, &page)).await;
+    for (asked, sent) in [(0, "limit=1"), (7, "limit=7"), (1_000_000, "limit=1000")] {
+        world.registry.changes(Revision(0), asked).await.unwrap();
+        assert!(world.last().target.ends_with(sent), "{}", world.last().target);
+    }
+}
+
+#[tokio::test]
+async fn how_the_registry_stands_is_known() {
+    let world = World::saying(problem("auth_failed")).await;
+    assert_eq!(
+        (world.registry.status().answered, world.registry.status().problem),
+        (None, None)
+    );
+    world
+        .registry
+        .register(profile(1), RecordDraft::default())
+        .await
+        .unwrap_err();
+    let status = world.registry.status();
+    let problem = status.problem.unwrap();
+    assert!(status.answered.is_none() && problem.contains("401"), "{problem}");
+    world.says(json_answer(200, &json!({"agents": []})));
+    world.registry.heard(Timestamp::from_micros(1)).await.unwrap();
+    let status = world.registry.status();
+    assert!(status.answered.is_some() && status.problem.is_none());
+}
