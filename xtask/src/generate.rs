@@ -18,10 +18,16 @@ struct Document {
     arguments: &'static [&'static str],
 }
 
-const DOCUMENTS: &[Document] = &[Document {
-    path: "docs/configuration.md",
-    arguments: &["config", "show", "--reference"],
-}];
+const DOCUMENTS: &[Document] = &[
+    Document {
+        path: "docs/configuration.md",
+        arguments: &["config", "show", "--reference"],
+    },
+    Document {
+        path: "docs/api/agent-registry.yaml",
+        arguments: &["openapi", "--group", "agent"],
+    },
+];
 
 /// Writes the documents, or only compares them.
 pub(crate) fn run(workspace: &Workspace, only_check: bool) -> anyhow::Result<()> {

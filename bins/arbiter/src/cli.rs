@@ -127,6 +127,12 @@ pub(crate) enum Command {
     /// Check and show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print the document of the HTTP interface (OpenAPI 3.1) as YAML
+    Openapi {
+        /// Only of this group: the first word of the operations' ids, such as `agent`
+        #[arg(long, value_name = "WORD")]
+        group: Option<String>,
+    },
     /// Print a completion script
     Completions {
         /// The shell

@@ -11,6 +11,7 @@ pub(crate) mod doctor;
 mod erasure;
 mod hook;
 mod key;
+mod openapi;
 mod policy;
 mod principal;
 mod queue;
@@ -99,6 +100,7 @@ pub(crate) fn run(cli: Cli, config: Config, environment: &dyn Environment) -> Re
             choice.only_here("arbiter doctor")?;
             block_on(doctor::run(config, arguments, json))
         }
+        Command::Openapi { group } => openapi::run(&config, group.as_deref(), json),
         Command::Config(command) => config::run(&config, &command, json),
         // Handled before the configuration is read.
         Command::Completions { .. } | Command::Launch { .. } | Command::DemoAgent { .. } => Ok(()),

@@ -21,7 +21,7 @@ mod tls;
 pub mod view;
 
 pub use export::{AuditExport, AuditExportError, audit_detail, audit_page};
-pub use openapi::document;
+pub use openapi::{document, group_document};
 pub use server::{Server, ServerError};
 pub use settings::ApiSettings;
 pub use state::{

@@ -1,5 +1,7 @@
 //! The document of the interface (OpenAPI 3.1), made from the same list as the router.
 
+use std::collections::BTreeSet;
+
 use arbiter_wire::codes;
 use arbiter_wire::http::Problem;
 use schemars::SchemaGenerator;
@@ -60,6 +62,53 @@ pub fn document(settings: &ApiSettings) -> Value {
         },
         "security": [{"key": []}],
     })
+}
+
+/// The part of the document that tells of one group of operations (the first word of their ids), with the forms that
+/// they use and no others; none where there is no such group.
+pub fn group_document(settings: &ApiSettings, group: &str) -> Option<Value> {
+    let mut document = document(settings);
+    let paths = document["paths"].as_object_mut()?;
+    for methods in paths.values_mut() {
+        let methods = methods.as_object_mut()?;
+        methods.retain(|_, operation| operation["tags"][0] == group);
+    }
+    paths.retain(|_, methods| methods.as_object().is_some_and(|methods| !methods.is_empty()));
+    if paths.is_empty() {
+        return None;
+    }
+    let schemas = document["components"]["schemas"].take();
+    let mut used = BTreeSet::new();
+    let mut next = references(&document["paths"]);
+    while let Some(name) = next.pop() {
+        if used.insert(name.clone()) {
+            next.extend(references(&schemas[&name]));
+        }
+    }
+    document["components"]["schemas"] = used
+        .into_iter()
+        .map(|name| {
+            let schema = schemas[&name].clone();
+            (name, schema)
+        })
+        .collect::<Map<_, _>>()
+        .into();
+    document["info"]["title"] = json!(format!("Arbiter: {group}"));
+    Some(document)
+}
+
+/// The names of the schemas that a part of a document refers to.
+fn references(part: &Value) -> Vec<String> {
+    match part {
+        Value::Object(members) => {
+            let own = members.get("$ref").and_then(Value::as_str);
+            let own = own.and_then(|to| to.strip_prefix("#/components/schemas/"));
+            let inner = members.values().flat_map(references);
+            inner.chain(own.map(str::to_owned)).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(references).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Headers of answers.
