@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use arbiter_tests::http::Caller;
+use arbiter_tests::proxy::Proxy;
 use arbiter_tests::wait_until;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::cluster::{Database, Node, report, task};
-use crate::proxy::Proxy;
 
 const GENEROUS: &str = "[queue]\nsubmit_per_principal = { per_second = 10000, burst = 10000 }\n\
                         submit_per_tenant = { per_second = 10000, burst = 10000 }\n";

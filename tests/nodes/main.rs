@@ -5,6 +5,6 @@
 mod cluster;
 mod faults;
 mod life;
-mod proxy;
+mod registry;
 mod rolling;
 mod servers;

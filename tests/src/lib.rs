@@ -10,7 +10,9 @@
 )]
 
 pub mod http;
+pub mod peer;
 pub mod postgres;
+pub mod proxy;
 mod serving;
 
 pub use serving::Serving;

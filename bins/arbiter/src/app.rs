@@ -26,6 +26,7 @@ use arbiter_queue::traffic::TrafficBoard;
 use arbiter_queue::{ApiKeys, ContentPolicy, FingerprintKey, Identities, QueuePorts, SecureQueue};
 
 use crate::access;
+use crate::agent_registry::{Agents, Own};
 use crate::bootstrap;
 use crate::checkpoint::Checkpointer;
 use crate::config::Config;
@@ -49,6 +50,8 @@ pub(crate) struct App {
     pub(crate) queue: Arc<SecureQueue>,
     pub(crate) keys: Arc<ApiKeys>,
     pub(crate) vouched: Vouched,
+    /// Which agents there are.
+    pub(crate) agents: Agents,
     pub(crate) policies: Arc<PolicySets>,
     pub(crate) board: Arc<TrafficBoard>,
     pub(crate) tenants: Arc<Tenants>,
@@ -122,6 +125,15 @@ impl App {
             spawner: Arc::clone(&spawner),
             resolver: Arc::new(SystemResolver),
         };
+        let agents = Agents::of(
+            &config,
+            &outward,
+            Own {
+                registry: store.clone(),
+                audit: store.clone(),
+                ids: Arc::clone(&ids),
+            },
+        )?;
         let vouched = Vouched::of(&config, outward)?;
         let identities = Identities::new(Arc::clone(&keys), Arc::clone(&board), Arc::clone(&clock));
         let ports = QueuePorts {
@@ -187,6 +199,7 @@ impl App {
             queue,
             keys,
             vouched,
+            agents,
             policies,
             board,
             tenants,

@@ -7,6 +7,7 @@ mod hooks;
 mod identity;
 mod paths;
 mod reference;
+mod registry;
 mod server;
 mod show;
 mod store;
@@ -17,6 +18,7 @@ pub(crate) use file::FileConfig;
 pub(crate) use hooks::HooksConfig;
 pub(crate) use identity::IdentityConfig;
 pub(crate) use reference::reference;
+pub(crate) use registry::RegistryElsewhere;
 pub(crate) use server::ServerConfig;
 pub(crate) use show::show;
 #[cfg(feature = "postgres")]
@@ -64,6 +66,8 @@ pub(crate) struct Config {
     pub(crate) server: ServerConfig,
     pub(crate) identity: IdentityConfig,
     pub(crate) hooks: HooksConfig,
+    /// The registry of agents, where it is not in the store.
+    pub(crate) registry: Option<RegistryElsewhere>,
     pub(crate) allocation: arbiter_allocation::Settings,
     pub(crate) upkeep: UpkeepConfig,
     pub(crate) telemetry: TelemetryConfig,
@@ -151,6 +155,7 @@ impl Config {
         let clients = server.client_ca.is_some();
         let identity = IdentityConfig::of(&file.oidc, &file.identity, &folder, clients, problems);
         let hooks = HooksConfig::of(&file.hooks, problems);
+        let registry = RegistryElsewhere::of(&file.registry, &folder, problems);
         let allocation = allocation::settings(&file.allocation, problems);
         let upkeep = UpkeepConfig::of(&file.agents, &file.backup, &file.retention, &folder, problems);
         let telemetry = TelemetryConfig::of(&file.telemetry, problems);
@@ -173,6 +178,7 @@ impl Config {
             server,
             identity,
             hooks,
+            registry,
             allocation,
             upkeep,
             telemetry,

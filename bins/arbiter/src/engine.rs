@@ -11,7 +11,7 @@ use std::time::Duration;
 use arbiter_adapter_process::Enforced;
 use arbiter_allocation::Allocation;
 use arbiter_core::model::{Band, NodeId, Principal, PrincipalId, PrincipalKind, Role, TenantId};
-use arbiter_core::ports::{AgentRegistry, BoxError, LeaseStore, Spawner, TaskReader, TaskStore};
+use arbiter_core::ports::{BoxError, LeaseStore, Spawner, TaskReader, TaskStore};
 use arbiter_core::services::{Allocator, Traffic, WorkDesk};
 use arbiter_orchestration::fair::{FairScheduler, FairSettings};
 use arbiter_orchestration::supervisor::{
@@ -69,10 +69,10 @@ impl Engine {
         environment: &dyn Environment,
     ) -> Result<Self, Failure> {
         let node = app.ids.node();
-        let store: Arc<dyn AgentRegistry> = app.store.clone();
+        let known = Arc::clone(&app.agents.registry);
         let allocation = Arc::new(Allocation::new(
             app.config.allocation.clone(),
-            Arc::clone(&store),
+            Arc::clone(&known),
             Arc::clone(&app.metrics),
             Arc::clone(&app.clock),
             Arc::clone(&app.entropy),
@@ -82,7 +82,8 @@ impl Engine {
         let drain = Stopper::default();
         let registry = registry::Keeper {
             allocation: Arc::clone(&allocation),
-            registry: Arc::clone(&store),
+            registry: Arc::clone(&known),
+            registered: AtomicBool::new(false),
             queue: Arc::clone(&app.queue),
             hosted: agents.iter().map(|entry| entry.profile.clone()).collect(),
             operator: app.operator.clone(),
@@ -96,7 +97,7 @@ impl Engine {
             offers: Arc::clone(&offers),
             reader: app.store.clone(),
             allocator: Arc::clone(&allocation) as Arc<dyn Allocator>,
-            registry: store,
+            registry: known,
             context: Vec::new(),
             failures: Arc::clone(&app.failures),
             clock: Arc::clone(&app.clock),
@@ -109,11 +110,14 @@ impl Engine {
         base.extend([
             Arc::new(registry) as Arc<dyn Service>,
             timer(app),
-            silent_agents(app),
             retention(app),
             checkpoints(app),
             housekeeping::housekeeping(app),
         ]);
+        // A registry elsewhere says itself who was silent for too long, to all that use it.
+        if app.agents.elsewhere.is_none() {
+            base.push(silent_agents(app));
+        }
         Ok(Self {
             base,
             dispatching: Arc::new(Dispatching {
@@ -232,7 +236,7 @@ fn timer(app: &App) -> Arc<dyn Service> {
 
 fn silent_agents(app: &App) -> Arc<dyn Service> {
     let silent = Arc::new(SilentAgents {
-        registry: app.store.clone(),
+        registry: Arc::clone(&app.agents.registry),
         clock: Arc::clone(&app.clock),
         wakeups: Arc::clone(&app.wakeups),
         metrics: Arc::clone(&app.metrics),

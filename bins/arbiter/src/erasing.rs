@@ -43,7 +43,7 @@ fn eraser(app: &App, settings: EraserSettings) -> Eraser {
         keys: Arc::clone(&app.keys),
         store: app.store.clone(),
         reader: app.store.clone(),
-        agents: app.store.clone(),
+        agents: Arc::clone(&app.agents.registry),
         artifacts: Arc::clone(&app.artifacts),
         outbox: app.store.clone(),
         audit: app.store.clone(),

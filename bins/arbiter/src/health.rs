@@ -12,6 +12,7 @@ use arbiter_orchestration::supervisor::{Service, ServiceState, Standing};
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, select_biased};
 
+use crate::agent_registry::Elsewhere;
 use crate::identities;
 
 /// How often the node writes that it is there.
@@ -31,13 +32,16 @@ pub(crate) struct Health {
     store: Mutex<Option<Result<(), String>>>,
     /// Who vouches for callers with tokens. Without it the node does all its other work.
     provider: Option<Arc<OidcTokens>>,
+    /// Who knows the agents, where that is another arbiter. Without it the node does all its other work.
+    registry: Option<Elsewhere>,
 }
 
 impl Health {
-    /// Nothing is known yet, but who vouches for callers with tokens.
-    pub(crate) fn new(provider: Option<Arc<OidcTokens>>) -> Self {
+    /// Nothing is known yet, but who vouches for callers with tokens, and who knows the agents.
+    pub(crate) fn new(provider: Option<Arc<OidcTokens>>, registry: Option<Elsewhere>) -> Self {
         Self {
             provider,
+            registry,
             ..Self::default()
         }
     }
@@ -73,6 +77,11 @@ impl ReadinessSource for Health {
             name: "identity provider".to_owned(),
             ready: true,
             why: identities::trouble(&provider.status()),
+        }));
+        parts.extend(self.registry.as_ref().map(|registry| ReadinessPart {
+            name: "agent registry".to_owned(),
+            ready: true,
+            why: registry.trouble(),
         }));
         Readiness {
             ready: parts.iter().all(|part| part.ready),

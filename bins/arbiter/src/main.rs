@@ -1,6 +1,7 @@
 //! The `arbiter` binary: parse, read the configuration, start telemetry, run a command, map its error to an exit code.
 
 mod access;
+mod agent_registry;
 mod app;
 mod backup;
 mod batch;

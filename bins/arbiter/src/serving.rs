@@ -41,7 +41,10 @@ impl Serving {
     ) -> Result<Self, Failure> {
         let waiting = Stopper::default();
         let secure = tls.is_some();
-        let health = Arc::new(Health::new(app.vouched.tokens.clone()));
+        let health = Arc::new(Health::new(
+            app.vouched.tokens.clone(),
+            app.agents.elsewhere.clone(),
+        ));
         let engine = Engine::new(app, agents, environment).await?;
         let schedules = schedules::schedules(app);
         let parts = parts::parts(app, &engine, &schedules, Arc::clone(&health), waiting.signal());

@@ -158,12 +158,11 @@ fn embedded(
     entropy: &Arc<dyn Entropy>,
     spawner: &dyn Spawner,
 ) -> Result<Opened, Failure> {
-    let store = SqliteStore::open(
-        &SqliteConfig::new(&config.data_dir),
-        config.rules,
-        Arc::clone(clock),
-        Arc::clone(entropy),
-    );
+    let settings = SqliteConfig {
+        max_agents: config.upkeep.most_agents,
+        ..SqliteConfig::new(&config.data_dir)
+    };
+    let store = SqliteStore::open(&settings, config.rules, Arc::clone(clock), Arc::clone(entropy));
     let store = Arc::new(store.map_err(|error| in_use(error, config))?);
     store.answer_on(spawner);
     Ok(Opened {
@@ -208,6 +207,7 @@ async fn shared_by_nodes(
         ca_file: shared.ca_file.clone(),
         engine_connections: shared.connections,
         reader_connections: shared.reader_connections,
+        max_agents: config.upkeep.most_agents,
         ..PostgresConfig::new(shared.url.clone())
     };
     let parts = PostgresParts {

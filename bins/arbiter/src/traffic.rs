@@ -21,7 +21,7 @@ pub(crate) fn pauses(app: &App) -> Arc<Pauses> {
         Arc::clone(&app.queue),
         Arc::clone(&app.board),
         &documents,
-        app.store.clone(),
+        Arc::clone(&app.agents.registry),
     ))
 }
 

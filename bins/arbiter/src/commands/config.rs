@@ -42,6 +42,8 @@ pub(crate) fn build(config: &Config) -> Result<(), Failure> {
     crate::app::content_policy(config)?;
     crate::app::authorizer(config)?;
     crate::identities::certificate(config)?;
-    crate::identities::Vouched::of(config, super::doctor::identity::ports())?;
+    let ports = super::doctor::identity::ports();
+    crate::agent_registry::Elsewhere::of(config, &ports)?;
+    crate::identities::Vouched::of(config, ports)?;
     Ok(())
 }

@@ -4,6 +4,7 @@ mod bundle;
 mod data;
 pub(crate) mod identity;
 mod machine;
+mod registry;
 
 use serde_json::json;
 
@@ -78,6 +79,7 @@ pub(super) async fn run(config: Config, arguments: DoctorArgs, json: bool) -> Re
     findings.extend(data::look(&config));
     findings.extend(machine::look(&config));
     findings.extend(identity::look(&config).await);
+    findings.extend(registry::look(&config).await);
     if let Some(path) = &arguments.bundle {
         bundle::write(&config, &findings, path, arguments.log.as_deref()).await?;
         if !json {

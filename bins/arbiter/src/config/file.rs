@@ -26,6 +26,7 @@ pub(crate) struct FileConfig {
     pub(crate) hooks: HooksSection,
     pub(crate) allocation: AllocationSection,
     pub(crate) agents: AgentsSection,
+    pub(crate) registry: RegistrySection,
     pub(crate) backup: BackupSection,
     pub(crate) retention: RetentionSection,
     pub(crate) telemetry: TelemetrySection,
@@ -79,6 +80,16 @@ pub(crate) struct RunningLimit {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AgentsSection {
     pub(crate) remove_after_hours: Option<u32>,
+    pub(crate) most: Option<usize>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RegistrySection {
+    pub(crate) url: Option<String>,
+    pub(crate) key_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) timeout_seconds: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -336,7 +336,7 @@ const SETTINGS: &[Setting] = &[
     Setting {
         key: "allocation.stale_seconds",
         default: "300",
-        meaning: "When the registry has not answered for so long, nobody is chosen any more.",
+        meaning: "When the registry has not answered for so long, nobody is chosen any more; profiles that were read before then may be.",
     },
     Setting {
         key: "allocation.running",
@@ -347,6 +347,31 @@ const SETTINGS: &[Setting] = &[
         key: "agents.remove_after_hours",
         default: "168",
         meaning: "How long an agent may be silent before the server removes it and its record, 2–8760.",
+    },
+    Setting {
+        key: "agents.most",
+        default: "10000",
+        meaning: "How many agents the registry takes, 1–1000000; one more is refused with `registry_full`.",
+    },
+    Setting {
+        key: "registry.url",
+        default: "none",
+        meaning: "Address of another arbiter that is the registry of agents, such as `https://registry.example`; without it agents are in the store. See `docs/agent-registry.md`.",
+    },
+    Setting {
+        key: "registry.key_file",
+        default: "none",
+        meaning: "File of the key that the registry knows this arbiter by, mode 0600, relative to the configuration file; needed with `registry.url`.",
+    },
+    Setting {
+        key: "registry.ca_file",
+        default: "none",
+        meaning: "PEM file of further authorities for the registry's certificate, relative to the configuration file.",
+    },
+    Setting {
+        key: "registry.timeout_seconds",
+        default: "5",
+        meaning: "How long one attempt of a call of the registry may take, 1–60.",
     },
     Setting {
         key: "backup.folder",

@@ -66,7 +66,16 @@ pub(crate) fn show(config: &Config) -> Value {
             "write_seconds": config.server.api.write_timeout.as_secs(),
             "drain_seconds": config.server.api.drain.as_secs(),
         },
-        "agents": {"remove_after_hours": config.upkeep.remove_agents_after.as_secs() / 3_600},
+        "agents": {
+            "most": config.upkeep.most_agents,
+            "remove_after_hours": config.upkeep.remove_agents_after.as_secs() / 3_600,
+        },
+        "registry": config.registry.as_ref().map(|registry| json!({
+            "url": registry.url,
+            "key_file": registry.key_file,
+            "ca_file": registry.ca_file,
+            "timeout_seconds": registry.timeout.as_secs(),
+        })),
         "backup": {"folder": config.upkeep.backups},
         "retention": {
             "tasks_days": config.upkeep.keep_tasks.map(days),

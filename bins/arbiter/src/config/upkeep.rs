@@ -10,6 +10,8 @@ use super::file::{AgentsSection, BackupSection, RetentionSection};
 pub(crate) struct UpkeepConfig {
     /// How long an agent may be silent before it is removed.
     pub(crate) remove_agents_after: Duration,
+    /// How many agents the registry takes.
+    pub(crate) most_agents: usize,
     /// Where a running server writes backups.
     pub(crate) backups: Option<PathBuf>,
     /// How long closed tasks are kept; for good, when it is absent.
@@ -33,7 +35,12 @@ impl UpkeepConfig {
                 "agents.remove_after_hours: must lie in 2..=8760, not {hours}"
             ));
         }
+        let most_agents = agents.most.unwrap_or(10_000);
+        if !(1..=1_000_000).contains(&most_agents) {
+            problems.push(format!("agents.most: must lie in 1..=1000000, not {most_agents}"));
+        }
         Self {
+            most_agents,
             remove_agents_after: Duration::from_hours(hours.into()),
             keep_tasks: days("retention.tasks_days", retention.tasks_days, problems),
             keep_details: days(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arbiter_allocation::Allocation;
@@ -23,6 +24,8 @@ const EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Keeper {
     pub(super) allocation: Arc<Allocation>,
     pub(super) registry: Arc<dyn AgentRegistry>,
+    /// Whether the registry was told of the hosted ones.
+    pub(super) registered: AtomicBool,
     pub(super) queue: Arc<SecureQueue>,
     /// Agents that this process runs itself.
     pub(super) hosted: Vec<AgentProfile>,
@@ -47,21 +50,16 @@ impl Service for Keeper {
             let operation = Operation::AgentRegister;
             let permitted = self.queue.permit_on(&self.operator, operation, &target).await;
             permitted.map_err(|error| StartFailure(error.into()))?;
-            let registered = self.register(profile).await;
-            let failed = |error| {
-                let message = format!("the agent `{}` could not be registered", profile.name);
-                StartFailure(Failure::unavailable(message, error))
-            };
-            registered.map_err(failed)?;
         }
-        let failed = |error| {
-            StartFailure(Failure::unavailable(
-                "the registry of agents could not be read",
-                error,
-            ))
-        };
-        self.allocation.refresh().await.map_err(failed)?;
-        Ok(())
+        match self.begin().await {
+            Ok(()) => Ok(()),
+            // Without the registry nobody is given work; everything else goes on, and it is asked again.
+            Err((what, error @ RegistryError::Unavailable { .. })) => {
+                tracing::error!(event = "registry_failed", error = chain(&error), "{what}");
+                Ok(())
+            }
+            Err((what, error)) => Err(StartFailure(Failure::unavailable(what, error)).into()),
+        }
     }
 
     async fn run(&self, stop: Stop) {
@@ -88,7 +86,11 @@ impl Service for Keeper {
                 next_beat = now + HEARTBEAT;
             }
             if let Err(error) = self.look(beat, &mut fenced).await {
-                tracing::error!(event = "registry_failed", error = %error, "the registry of agents could not be read");
+                tracing::error!(
+                    event = "registry_failed",
+                    error = chain(&error),
+                    "the registry of agents could not be read"
+                );
             }
             if told {
                 self.wakeups.publish(&[Hint::Agents]);
@@ -98,6 +100,20 @@ impl Service for Keeper {
 }
 
 impl Keeper {
+    /// Registers the hosted agents and reads the registry for the first time. Says what did not work.
+    async fn begin(&self) -> Result<(), (String, RegistryError)> {
+        for profile in &self.hosted {
+            let what = |error| {
+                let what = format!("the agent `{}` could not be registered", profile.name);
+                (what, error)
+            };
+            self.register(profile).await.map_err(what)?;
+        }
+        self.registered.store(true, Ordering::Relaxed);
+        let what = |error| ("the registry of agents could not be read".to_owned(), error);
+        self.allocation.refresh().await.map_err(what)
+    }
+
     async fn register(&self, profile: &AgentProfile) -> Result<(), RegistryError> {
         let draft = RecordDraft {
             principal: Some(self.operator.id),
@@ -108,6 +124,13 @@ impl Keeper {
     }
 
     async fn look(&self, beat: bool, fenced: &mut BTreeSet<AgentId>) -> Result<(), RegistryError> {
+        if !self.registered.load(Ordering::Relaxed) {
+            // The registry was away when we started, or the profiles have changed since it knew them.
+            for profile in &self.hosted {
+                self.register(profile).await?;
+            }
+            self.registered.store(true, Ordering::Relaxed);
+        }
         if beat && !self.hosted.is_empty() {
             let alive = |profile: &AgentProfile| AgentBeat {
                 agent: profile.id,
@@ -136,4 +159,10 @@ impl Keeper {
         *fenced = quarantined;
         Ok(())
     }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -77,7 +77,7 @@ impl Reach {
                 };
                 let set = app
                     .queue
-                    .set_agent_mode(&app.operator, app.store.as_ref(), change);
+                    .set_agent_mode(&app.operator, app.agents.registry.as_ref(), change);
                 Ok(set.await?)
             }
             Self::Server(client) => Ok(client.agent_mode(id, &AgentModeForm { mode, reason }).await?),
@@ -94,7 +94,8 @@ async fn everybody(app: &App) -> Result<Vec<RegisteredAgent>, Failure> {
     let (mut seen, mut after) = (Vec::new(), Revision::default());
     loop {
         let page = app
-            .store
+            .agents
+            .registry
             .changes(after, PAGE)
             .await
             .map_err(|error| Failure::unavailable("the registry of agents could not be read", error))?;

@@ -39,7 +39,7 @@ pub(super) fn parts(
         pauses: traffic::pauses(app),
         schedules: Arc::clone(schedules),
         reader: app.store.clone(),
-        registry: app.store.clone(),
+        registry: Arc::clone(&app.agents.registry),
         routing: Arc::new(Routing {
             allocation: Arc::clone(&engine.allocation),
             dispatcher: Arc::clone(&engine.dispatcher),

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Passes on what comes, both ways.
-pub(crate) struct Proxy {
-    pub(crate) address: SocketAddr,
+pub struct Proxy {
+    /// Where it listens.
+    pub address: SocketAddr,
     shared: Arc<Shared>,
 }
 
@@ -20,8 +21,11 @@ struct Shared {
 }
 
 impl Proxy {
-    /// A proxy in front of an address.
-    pub(crate) fn before(target: &str) -> Self {
+    /// A proxy in front of an address, such as `127.0.0.1:5432`.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    pub fn before(target: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its address");
         let shared = Arc::new(Shared {
@@ -40,7 +44,10 @@ impl Proxy {
     }
 
     /// Cuts every connection that is open.
-    pub(crate) fn cut(&self) {
+    ///
+    /// # Panics
+    /// When a thread of it has panicked.
+    pub fn cut(&self) {
         for stream in self.shared.open.lock().expect("the lock").drain(..) {
             // it may be closed already
             let _closed = stream.shutdown(Shutdown::Both);
@@ -48,14 +55,25 @@ impl Proxy {
     }
 
     /// Lets no new connection through, or lets them through again.
-    pub(crate) fn refuse(&self, refuses: bool) {
+    pub fn refuse(&self, refuses: bool) {
         self.shared.refuses.store(refuses, Ordering::SeqCst);
     }
 
     /// Holds back each piece for so long.
-    pub(crate) fn delay(&self, by: Duration) {
+    ///
+    /// # Panics
+    /// When it is longer than can be counted in microseconds.
+    pub fn delay(&self, by: Duration) {
         let micros = u64::try_from(by.as_micros()).expect("a short time");
         self.shared.delay_micros.store(micros, Ordering::SeqCst);
+    }
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proxy")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
