@@ -397,7 +397,7 @@ mod tests {
             let read = once.string_into(&mut unescaped);
             prop_assert_eq!((read.is_some(), once.offset()), (text.is_some(), cursor.offset()));
             if let Some(text) = text {
-                prop_assert_eq!(text.text().as_bytes(), &unescaped);
+                prop_assert_eq!(text.text().into_owned().into_bytes(), unescaped);
             }
             if let Some(text) = text.filter(|_| cursor.finished()) {
                 let mut out = Vec::new();

@@ -22,7 +22,7 @@ const NODE: &str = "node";
 )]
 pub struct TelemetrySampler {
     /// What is measured.
-    pub source: Arc<dyn Measurements>,
+    pub sources: Vec<Arc<dyn Measurements>>,
     /// Keeps the history.
     pub store: Arc<dyn TelemetryStore>,
     /// Tells the time, as the store does.
@@ -51,6 +51,10 @@ impl TelemetrySampler {
                 () = self.clock.sleep_until(until).fuse() => {}
             }
         }
+        // What was measured since the last round.
+        if let Err(error) = self.round().await {
+            tracing::warn!(event = "samples_lost", error = %error, "the last measurements could not be added to their history");
+        }
     }
 
     /// Reads every measurement once and stores it.
@@ -64,7 +68,7 @@ impl TelemetrySampler {
         let now = self.clock.now();
         let mut samples = Vec::new();
         let mut invalid = 0;
-        for reading in self.source.readings() {
+        for reading in self.sources.iter().flat_map(|source| source.readings()) {
             match self.sample(reading, now) {
                 Ok(sample) => samples.push(sample),
                 Err(_) => invalid += 1,
@@ -140,7 +144,7 @@ mod tests {
         let clock = Arc::new(ManualClock::new());
         let metrics = Arc::new(RecordingMetrics::new());
         let sampler = TelemetrySampler {
-            source: Arc::new(Fixed(readings)),
+            sources: vec![Arc::new(Fixed(readings))],
             store: Arc::new(InMemoryTelemetry::new(max_series)),
             clock: Arc::clone(&clock) as _,
             metrics: Arc::clone(&metrics) as _,
