@@ -48,8 +48,8 @@ pub(crate) struct Engine {
     drain: Stopper,
     /// Which agent gets which task.
     pub(crate) allocation: Arc<Allocation>,
-    /// What agents' attempts come to, for their history.
-    pub(crate) outcomes: Arc<OutcomeHistory>,
+    /// What agents' attempts come to, for their history, where one is kept.
+    pub(crate) outcomes: Option<Arc<OutcomeHistory>>,
     /// The side that agents call.
     pub(crate) work: Arc<PullDesk>,
 }
@@ -80,7 +80,13 @@ impl Engine {
             Arc::clone(&app.entropy),
             Arc::clone(&app.ids),
         ));
-        let outcomes = Arc::new(OutcomeHistory::new(Arc::clone(&allocation) as Arc<dyn Allocator>));
+        let plain = Arc::clone(&allocation) as Arc<dyn Allocator>;
+        // Sums that nobody reads would only grow.
+        let is_read = app.config.telemetry.sample_every.is_some();
+        let outcomes = is_read.then(|| Arc::new(OutcomeHistory::new(Arc::clone(&plain))));
+        let allocator = outcomes
+            .clone()
+            .map_or(plain, |outcomes| outcomes as Arc<dyn Allocator>);
         let offers = Arc::new(Offers::new());
         let drain = Stopper::default();
         let registry = registry::Keeper {
@@ -98,14 +104,14 @@ impl Engine {
             desk: Arc::clone(&app.queue) as Arc<dyn WorkDesk>,
             offers: Arc::clone(&offers),
             reader: app.store.clone(),
-            allocator: Arc::clone(&outcomes) as Arc<dyn Allocator>,
+            allocator: Arc::clone(&allocator),
             registry: store,
             context: Vec::new(),
             failures: Arc::clone(&app.failures),
             clock: Arc::clone(&app.clock),
             metrics: Arc::clone(&app.metrics),
         }));
-        let parts = parts(app, node, Arc::clone(&outcomes) as Arc<dyn Allocator>, offers);
+        let parts = parts(app, node, allocator, offers);
         let fair = FairScheduler::new(FairSettings::default());
         let dispatcher = Arc::new(Dispatcher::new(parts, hosted, fair));
         let mut base = shared;

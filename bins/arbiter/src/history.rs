@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arbiter_core::ports::Measurements;
 use arbiter_orchestration::supervisor::{Service, service};
 use arbiter_orchestration::{TelemetryAge, TelemetrySampler};
 
@@ -24,8 +25,10 @@ fn sampler(app: &App, engine: &Engine) -> Option<Arc<dyn Service>> {
     } else {
         ALONE.to_owned()
     };
+    let outcomes = engine.outcomes.clone();
     let sampler = Arc::new(TelemetrySampler {
-        sources: vec![app.measurements.clone(), engine.outcomes.clone()],
+        source: app.measurements.clone(),
+        common: outcomes.map(|outcomes| outcomes as Arc<dyn Measurements>),
         store: app.store.clone(),
         clock: Arc::clone(&app.clock),
         metrics: Arc::clone(&app.metrics),

@@ -248,11 +248,10 @@ mod tests {
         Timestamp::from_micros(seconds * 1_000_000)
     }
 
-    /// Puts what was read at a second into the store, as the sampler of a node does.
-    async fn sample(history: &OutcomeHistory, store: &InMemoryTelemetry, node: &str, second: i64) {
+    /// Puts what was read at a second into the store, as the samplers of all nodes do.
+    async fn sample(history: &OutcomeHistory, store: &InMemoryTelemetry, second: i64) {
         let samples = history.readings().into_iter().map(|reading| {
-            let mut labels: BTreeMap<_, _> = reading.labels.into_iter().collect();
-            labels.insert("node".to_owned(), node.to_owned());
+            let labels: BTreeMap<_, _> = reading.labels.into_iter().collect();
             let key = SeriesKey::new(reading.name, Labels::new(labels).unwrap()).unwrap();
             Sample::new(key, at(second), reading.value).unwrap()
         });
@@ -273,16 +272,16 @@ mod tests {
         };
         let learnt = one.learn(vec![outcome(1, false, 2), priced]).await;
         assert!(learnt.is_err(), "what the registry refuses is told");
-        sample(&one, &store, "one", 10).await;
+        sample(&one, &store, 10).await;
         assert_eq!(one.readings(), [], "given once");
         let other = AttemptOutcome {
             kind: kind("translation"),
             ..outcome(3, true, 1)
         };
         let _ = two.learn(vec![outcome(4, true, 6), other]).await;
-        sample(&two, &store, "two", 10).await;
+        sample(&two, &store, 11).await;
         let _ = one.learn(vec![outcome(5, true, 8)]).await;
-        sample(&one, &store, "one", 20).await;
+        sample(&one, &store, 20).await;
 
         let all = performed(&store, agent(1), None, (at(0), at(30))).await.unwrap();
         assert_eq!(all.keys().collect::<Vec<_>>(), ["analysis", "translation"]);
@@ -296,7 +295,7 @@ mod tests {
             cost_micros: 7.0,
         };
         assert_eq!(all["analysis"], expected);
-        let late = performed(&store, agent(1), Some(&kind("analysis")), (at(11), at(30)))
+        let late = performed(&store, agent(1), Some(&kind("analysis")), (at(12), at(30)))
             .await
             .unwrap();
         assert_eq!((late.len(), late["analysis"].attempts), (1, 1));
@@ -314,7 +313,7 @@ mod tests {
         for second in 0..7 {
             let outcomes = (0..=second).map(|number| outcome(number, number % 2 == 0, number));
             let _ = history.learn(outcomes.collect()).await;
-            sample(&history, &store, "one", second as i64).await;
+            sample(&history, &store, second as i64).await;
         }
         let before = performed(&store, agent(1), None, (at(0), at(60))).await.unwrap();
         let rule = Compaction::new(at(60), Duration::from_secs(60), 1_000).unwrap();
