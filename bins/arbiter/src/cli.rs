@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use agent::{AgentCommand, AgentOperate, AgentRunArgs};
+pub(crate) use agent::{AgentCommand, AgentOperate, AgentPerformanceArgs, AgentRunArgs};
 pub(crate) use erasure::{ErasureCommand, ErasureSort};
 pub(crate) use hook::{EventWord, HookCommand, HookUpdate, WhichHook};
 pub(crate) use queue::{QueueCommand, QueueTarget, Why};

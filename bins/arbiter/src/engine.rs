@@ -18,8 +18,8 @@ use arbiter_orchestration::supervisor::{
     Service, ServiceState, StartError, Supervisor, SupervisorPorts, service,
 };
 use arbiter_orchestration::{
-    AttemptRunner, Dispatcher, DispatcherParts, DueTimer, HostedAgent, Offers, PullDesk, PullParts,
-    RetentionSweep, Reviewer, SilentAgents, Stop, Stopper,
+    AttemptRunner, Dispatcher, DispatcherParts, DueTimer, HostedAgent, Offers, OutcomeHistory, PullDesk,
+    PullParts, RetentionSweep, Reviewer, SilentAgents, Stop, Stopper,
 };
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -48,6 +48,8 @@ pub(crate) struct Engine {
     drain: Stopper,
     /// Which agent gets which task.
     pub(crate) allocation: Arc<Allocation>,
+    /// What agents' attempts come to, for their history, where one is kept.
+    pub(crate) outcomes: Option<Arc<OutcomeHistory>>,
     /// The side that agents call.
     pub(crate) work: Arc<PullDesk>,
 }
@@ -78,6 +80,13 @@ impl Engine {
             Arc::clone(&app.entropy),
             Arc::clone(&app.ids),
         ));
+        let plain = Arc::clone(&allocation) as Arc<dyn Allocator>;
+        // Sums that nobody reads would only grow.
+        let is_read = app.config.telemetry.sample_every.is_some();
+        let outcomes = is_read.then(|| Arc::new(OutcomeHistory::new(Arc::clone(&plain))));
+        let allocator = outcomes
+            .clone()
+            .map_or(plain, |outcomes| outcomes as Arc<dyn Allocator>);
         let offers = Arc::new(Offers::new());
         let drain = Stopper::default();
         let registry = registry::Keeper {
@@ -96,14 +105,14 @@ impl Engine {
             desk: Arc::clone(&app.queue) as Arc<dyn WorkDesk>,
             offers: Arc::clone(&offers),
             reader: app.store.clone(),
-            allocator: Arc::clone(&allocation) as Arc<dyn Allocator>,
+            allocator: Arc::clone(&allocator),
             registry: known,
             context: Vec::new(),
             failures: Arc::clone(&app.failures),
             clock: Arc::clone(&app.clock),
             metrics: Arc::clone(&app.metrics),
         }));
-        let parts = parts(app, node, Arc::clone(&allocation), offers);
+        let parts = parts(app, node, allocator, offers);
         let fair = FairScheduler::new(FairSettings::default());
         let dispatcher = Arc::new(Dispatcher::new(parts, hosted, fair));
         let mut base = shared;
@@ -128,6 +137,7 @@ impl Engine {
             dispatcher,
             drain,
             allocation,
+            outcomes,
             work,
         })
     }
@@ -272,7 +282,7 @@ fn checkpoints(app: &App) -> Arc<dyn Service> {
     })
 }
 
-fn parts(app: &App, node: NodeId, allocation: Arc<Allocation>, offers: Arc<Offers>) -> DispatcherParts {
+fn parts(app: &App, node: NodeId, allocator: Arc<dyn Allocator>, offers: Arc<Offers>) -> DispatcherParts {
     let store: Arc<dyn TaskStore> = app.store.clone();
     let reader: Arc<dyn TaskReader> = app.store.clone();
     let runner = AttemptRunner {
@@ -298,7 +308,7 @@ fn parts(app: &App, node: NodeId, allocation: Arc<Allocation>, offers: Arc<Offer
         node,
         store,
         reader,
-        allocator: allocation as Arc<dyn Allocator>,
+        allocator,
         offers,
         traffic: Arc::clone(&app.board) as Arc<dyn Traffic>,
         runner,

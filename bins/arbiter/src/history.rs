@@ -2,29 +2,33 @@
 
 use std::sync::Arc;
 
+use arbiter_core::ports::Measurements;
 use arbiter_orchestration::supervisor::{Service, service};
 use arbiter_orchestration::{TelemetryAge, TelemetrySampler};
 
 use crate::app::App;
+use crate::engine::Engine;
 
 /// What the label `node` says where one node has the store for itself: its series go on over restarts.
 const ALONE: &str = "local";
 
 /// The services of a server.
-pub(crate) fn services(app: &App) -> Vec<Arc<dyn Service>> {
+pub(crate) fn services(app: &App, engine: &Engine) -> Vec<Arc<dyn Service>> {
     let mut services = vec![age(app)];
-    services.extend(sampler(app));
+    services.extend(sampler(app, engine));
     services
 }
 
-fn sampler(app: &App) -> Option<Arc<dyn Service>> {
+fn sampler(app: &App, engine: &Engine) -> Option<Arc<dyn Service>> {
     let node = if app.handle.is_shared() {
         app.ids.node().to_string()
     } else {
         ALONE.to_owned()
     };
+    let outcomes = engine.outcomes.clone();
     let sampler = Arc::new(TelemetrySampler {
         source: app.measurements.clone(),
+        common: outcomes.map(|outcomes| outcomes as Arc<dyn Measurements>),
         store: app.store.clone(),
         clock: Arc::clone(&app.clock),
         metrics: Arc::clone(&app.metrics),

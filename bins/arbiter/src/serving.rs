@@ -62,7 +62,7 @@ impl Serving {
         services.push(access::service(app));
         services.extend(identities::service(app));
         services.push(erasing::service(app));
-        services.extend(history::services(app));
+        services.extend(history::services(app, &engine));
         services.push(schedules::service(app, schedules));
         services.push(listening.clone());
         let running = engine.start(app, services).await?;

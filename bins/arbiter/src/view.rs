@@ -1,6 +1,6 @@
 //! Tasks and agents as people and `--json` see them, whether they come from the local store or from a server.
 
-use arbiter_wire::http::{AgentView, HistoryView, TaskView};
+use arbiter_wire::http::{AgentView, HistoryView, KindPerformanceView, KindPeriodView, TaskView};
 use serde_json::{Value, json};
 
 /// A task as JSON. What is absent is null.
@@ -81,6 +81,32 @@ pub(crate) fn task_row(task: &TaskView) -> Vec<String> {
         task.kind.clone(),
         task.attempts.to_string(),
         task.title.clone(),
+    ]
+}
+
+/// What an agent's attempts at a kind of task came to in all.
+pub(crate) fn kind_row(told: &KindPerformanceView) -> Vec<String> {
+    vec![
+        told.kind.clone(),
+        "all".to_owned(),
+        told.attempts.to_string(),
+        told.succeeded.to_string(),
+        format!("{:.2}", told.latency_seconds),
+        told.mean_cost_micros
+            .map_or_else(String::new, |cost| cost.to_string()),
+    ]
+}
+
+/// What they came to in the span that was asked for.
+pub(crate) fn period_row(told: &KindPeriodView) -> Vec<String> {
+    vec![
+        told.kind.clone(),
+        "asked".to_owned(),
+        told.attempts.to_string(),
+        told.succeeded.to_string(),
+        format!("{:.2}", told.latency_seconds),
+        told.mean_cost_micros
+            .map_or_else(String::new, |cost| format!("{cost:.0}")),
     ]
 }
 

@@ -7,7 +7,7 @@ use arbiter_audit::export::ExportHeader;
 use arbiter_core::model::{Digest, PrincipalId, TaskSpec, TenantId, Timestamp};
 use arbiter_core::ports::{
     AgentRegistry, ArtifactStore, AuditLog, AuditTree, BoxError, Clock, IdSource, Metrics, RegistryError,
-    TaskReader, Wakeups,
+    TaskReader, TelemetryStore, Wakeups,
 };
 use arbiter_orchestration::{PullDesk, Stop};
 use arbiter_queue::erasures::Erasures;
@@ -104,6 +104,8 @@ pub struct ApiParts {
     pub reader: Arc<dyn TaskReader>,
     /// Which agents there are.
     pub registry: Arc<dyn AgentRegistry>,
+    /// The history of agents' work, where one is kept.
+    pub history: Option<Arc<dyn TelemetryStore>>,
     /// Who could do a task.
     pub routing: Arc<dyn RoutingSource>,
     /// Files.

@@ -3,6 +3,7 @@
 mod bulk;
 mod erasures;
 mod hooks;
+mod period;
 mod policies;
 mod principals;
 mod queue;
@@ -26,6 +27,7 @@ use serde_json::value::RawValue;
 pub use bulk::bulk;
 pub use erasures::erasure;
 pub use hooks::{delivery, hook, hook_event, hook_secret};
+pub use period::period;
 pub use policies::{policies, policy_set};
 pub use principals::{key, principal};
 pub use queue::{pause, queue_status};
@@ -253,7 +255,8 @@ pub(crate) fn beat(beat: &AgentBeat) -> BeatView {
     }
 }
 
-pub(crate) fn performance(agent: &RegisteredAgent) -> PerformanceView {
+/// What an agent's work has shown in all.
+pub fn performance(agent: &RegisteredAgent) -> PerformanceView {
     let kinds = agent.records.iter().map(|(kind, record)| {
         let (cost, told) = record.cost_micros;
         KindPerformanceView {
@@ -270,5 +273,6 @@ pub(crate) fn performance(agent: &RegisteredAgent) -> PerformanceView {
     PerformanceView {
         agent: agent.profile.id.to_string(),
         kinds: kinds.collect(),
+        period: None,
     }
 }

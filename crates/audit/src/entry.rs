@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::detail::{Detail, SALT_BYTES, digest_of};
-use crate::json::{self, Cursor, Escaped};
+use crate::json::{self, Cursor};
 use crate::ledger::Observation;
 use crate::report::Problem;
 use crate::tree::leaf_hash;
@@ -81,7 +81,8 @@ pub(crate) fn check_line(index: u64, line: &[u8], scratch: &mut Vec<u8>) -> Resu
         offset: e.valid_up_to(),
     })?;
     let mut cursor = Cursor::new(text);
-    let entry = EntryLine::read(&mut cursor).filter(|_| cursor.finished());
+    scratch.clear();
+    let entry = EntryLine::read(&mut cursor, scratch).filter(|_| cursor.finished());
     let entry = entry.ok_or(Problem::Malformed {
         offset: cursor.offset(),
     })?;
@@ -91,11 +92,7 @@ pub(crate) fn check_line(index: u64, line: &[u8], scratch: &mut Vec<u8>) -> Resu
     let leaf = (&entry.view, entry.leaf);
     match (entry.body, &entry.salt) {
         (None, None) => check(index, leaf, &entry.hash, None),
-        (Some(Body::Text(body)), Some(salt)) => {
-            scratch.clear();
-            body.unescape_into(scratch);
-            check(index, leaf, &entry.hash, Some((salt, scratch)))
-        }
+        (Some(Body::Text), Some(salt)) => check(index, leaf, &entry.hash, Some((salt, scratch))),
         (Some(Body::Binary(body)), Some(salt)) => {
             let body = STANDARD
                 .decode(body)
@@ -121,16 +118,19 @@ struct EntryLine<'a> {
 
 #[derive(Clone, Copy)]
 enum Body<'a> {
-    Text(Escaped<'a>),
+    /// Without its escapes in what was given for it.
+    Text,
     Binary(&'a str),
 }
 
 impl<'a> EntryLine<'a> {
-    fn read(cursor: &mut Cursor<'a>) -> Option<Self> {
+    /// Reads a line; its text, if it has one, goes to the end of `text`.
+    fn read(cursor: &mut Cursor<'a>, text: &mut Vec<u8>) -> Option<Self> {
         cursor.literal("{")?;
         let mut body = None;
         if cursor.skips("\"detail\":") {
-            body = Some(Body::Text(cursor.string()?));
+            cursor.string_into(text)?;
+            body = Some(Body::Text);
             cursor.literal(",")?;
         } else if cursor.skips("\"detail64\":") {
             body = Some(Body::Binary(cursor.string()?.plain()?));

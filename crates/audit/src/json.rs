@@ -259,6 +259,29 @@ impl<'a> Cursor<'a> {
         Some(Escaped { raw, plain })
     }
 
+    /// A string whose UTF-8 bytes, without escapes, are appended to `out`: one pass where [`Self::string`] and
+    /// [`Escaped::unescape_into`] take two.
+    pub(crate) fn string_into(&mut self, out: &mut Vec<u8>) -> Option<()> {
+        self.literal("\"")?;
+        loop {
+            let rest = self.rest();
+            let (run, after) = rest.split_at(plain_run(rest));
+            out.extend_from_slice(run);
+            self.at += run.len();
+            match after.first()? {
+                b'"' => break,
+                b'\\' => {
+                    let length = escape_length(after)?;
+                    out.push(unescape(after));
+                    self.at += length;
+                }
+                _ => return None,
+            }
+        }
+        self.at += 1;
+        Some(())
+    }
+
     /// A quoted run of the bytes that `allowed` admits, at least one and at most `max` of them.
     pub(crate) fn token(&mut self, allowed: fn(u8) -> bool, max: usize) -> Option<&'a str> {
         self.literal("\"")?;
@@ -369,8 +392,14 @@ mod tests {
 
         #[test]
         fn a_string_that_is_read_is_canonical(raw in "\"([ -~]|\\\\u00[01][0-9a-fA-F]|\\\\[bfnrt/u])*\"") {
-            let mut cursor = Cursor::new(&raw);
-            if let Some(text) = cursor.string().filter(|_| cursor.finished()) {
+            let (mut cursor, mut once) = (Cursor::new(&raw), Cursor::new(&raw));
+            let (text, mut unescaped) = (cursor.string(), Vec::new());
+            let read = once.string_into(&mut unescaped);
+            prop_assert_eq!((read.is_some(), once.offset()), (text.is_some(), cursor.offset()));
+            if let Some(text) = text {
+                prop_assert_eq!(text.text().into_owned().into_bytes(), unescaped);
+            }
+            if let Some(text) = text.filter(|_| cursor.finished()) {
                 let mut out = Vec::new();
                 write_string(&mut out, &text.text());
                 prop_assert_eq!(out, raw.as_bytes());

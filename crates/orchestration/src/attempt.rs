@@ -1,6 +1,6 @@
 //! One attempt on an agent that does not pull: deliver, keep the lease, hand in.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arbiter_core::model::{Failure, FailureClass, Principal, Progress, StoredTask, Task, Usage};
@@ -57,30 +57,53 @@ pub struct AttemptRunner {
 /// What the delivery tells while it runs.
 #[derive(Default)]
 struct Told {
-    latest: Mutex<(Option<Progress>, Option<Usage>)>,
+    latest: Mutex<Latest>,
     changed: Notify,
 }
 
+/// What was told and is not known yet.
+#[derive(Default)]
+struct Latest {
+    progress: Option<Progress>,
+    /// Told again each time.
+    usage: Option<Usage>,
+    not_enforced: Option<Vec<String>>,
+}
+
 impl ProgressSink for Told {
+    fn not_enforced(&self, limits: &[String]) {
+        self.latest().not_enforced = Some(limits.to_vec());
+        self.changed.notify_one();
+    }
+
     fn tell(&self, progress: Option<Progress>, usage: Option<Usage>) {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.0 = progress.or(latest.0.take());
-        latest.1 = usage.or(latest.1);
+        let mut latest = self.latest();
+        latest.progress = progress.or(latest.progress.take());
+        latest.usage = usage.or(latest.usage);
         drop(latest);
         self.changed.notify_one();
     }
 }
 
 impl Told {
-    fn take(&self) -> (Option<Progress>, Option<Usage>) {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        (latest.0.take(), latest.1)
+    fn latest(&self) -> MutexGuard<'_, Latest> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Latest {
+        let mut latest = self.latest();
+        Latest {
+            progress: latest.progress.take(),
+            usage: latest.usage,
+            not_enforced: latest.not_enforced.take(),
+        }
     }
 
     /// Keeps what could not be told for the next time, unless there is something newer.
-    fn put_back(&self, progress: Option<Progress>) {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.0 = latest.0.take().or(progress);
+    fn put_back(&self, untold: Latest) {
+        let mut latest = self.latest();
+        latest.progress = latest.progress.take().or(untold.progress);
+        latest.not_enforced = latest.not_enforced.take().or(untold.not_enforced);
     }
 }
 
@@ -174,14 +197,15 @@ impl AttemptRunner {
                 () = beat.fuse() => {}
                 () = tell.fuse() => {}
             }
-            let (progress, usage) = told.take();
+            let latest = told.take();
             let task = &assignment.stored.task;
             let item = Beat {
                 task: task.id,
                 tenant: task.tenant,
                 fence: assignment.fence,
-                progress: progress.clone(),
-                usage,
+                progress: latest.progress.clone(),
+                usage: latest.usage,
+                not_enforced: latest.not_enforced.clone(),
             };
             match self.desk.heartbeat(agent, vec![item]).await.as_deref() {
                 Ok([LeaseStatus::Held { .. }]) => next_beat = self.clock.monotonic() + every,
@@ -192,7 +216,7 @@ impl AttemptRunner {
                 Ok(_) => next_beat = self.clock.monotonic() + every.min(AFTER_ERROR),
                 Err(error) => {
                     // The lease outlives two missed heartbeats; the store says in time when it does not.
-                    told.put_back(progress);
+                    told.put_back(latest);
                     next_beat = self.clock.monotonic() + every.min(AFTER_ERROR);
                     tracing::warn!(event = "heartbeat_failed", task.id = %task.id, error = %error, "a heartbeat failed");
                 }

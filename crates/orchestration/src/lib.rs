@@ -28,4 +28,6 @@ pub use review::Reviewer;
 pub use sequencer::Sequencer;
 pub use silent::SilentAgents;
 pub use stop::{Stop, Stopper};
-pub use telemetry::{Aged, TelemetryAge, TelemetrySampler};
+pub use telemetry::{
+    Aged, OutcomeHistory, Performed, PerformedError, TelemetryAge, TelemetrySampler, performed,
+};

@@ -202,6 +202,7 @@ impl Reviewer {
                 holder: Holder::Node(self.node),
                 progress: None,
                 usage: None,
+                not_enforced: None,
             };
             match self.store.extend(vec![lease]).await.as_deref() {
                 Ok([LeaseStatus::Held { .. }]) => {}

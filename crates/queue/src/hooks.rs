@@ -11,7 +11,8 @@ mod url;
 
 pub use courier::{Courier, CourierSettings};
 pub use events::{Events, messages};
-pub use feeder::{Feeder, FeederPorts, Place};
+pub(crate) use feeder::read_again;
+pub use feeder::{FeedError, Feeder, FeederPorts, Place};
 pub use log::{DeliveryRecord, DeliveryStatus};
 pub use record::{Disabled, Hook, HookChange, HookEvent, NewHook, NewSecret};
 pub use service::{HookSettings, Hooks};

@@ -138,6 +138,7 @@ impl SecureQueue {
                 holder: Holder::Agent(id),
                 progress,
                 usage: beat.usage,
+                not_enforced: beat.not_enforced.clone(),
             });
         }
         let told: Vec<Option<Progress>> = leases.iter().map(|lease| lease.progress.clone()).collect();

@@ -161,6 +161,7 @@ pub fn lease_ref(task: TaskId, fence: Fence, holder: Holder) -> LeaseRef {
         holder,
         progress: None,
         usage: None,
+        not_enforced: None,
     }
 }
 

@@ -24,6 +24,9 @@ impl CollectingProgress {
 }
 
 impl ProgressSink for CollectingProgress {
+    /// What was told of it is not kept.
+    fn not_enforced(&self, _: &[String]) {}
+
     fn tell(&self, progress: Option<Progress>, usage: Option<Usage>) {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         told.push((progress, usage));

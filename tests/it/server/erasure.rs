@@ -117,6 +117,8 @@ fn a_deleted_tenant_is_in_no_answer_and_in_no_file() {
         200,
         "others' tasks stay"
     );
+    // The server runs on: nothing was left for its end.
+    assert_eq!(hits(&folder), [""; 0]);
     assert_eq!(served.serving.stop().code(), Some(0));
     assert_eq!(hits(&folder), [""; 0]);
     let verified = served.place.run(&["audit", "verify"]);

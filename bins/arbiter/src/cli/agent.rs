@@ -13,12 +13,30 @@ pub(crate) enum AgentCommand {
         /// The agent's id
         id: String,
     },
+    /// Show what an agent's work came to, in all and in a span of time
+    Performance(AgentPerformanceArgs),
     /// Let an agent finish what it has, and give it nothing new
     Drain(AgentOperate),
     /// Take everything from an agent, and give it nothing new
     Quarantine(AgentOperate),
     /// Let an agent work again
     Activate(AgentOperate),
+}
+
+/// Which agent, and when.
+#[derive(Debug, Args)]
+pub(crate) struct AgentPerformanceArgs {
+    /// The agent's id
+    pub(crate) id: String,
+    /// Only this kind of task
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// From this moment on (RFC 3339), such as 2026-01-31T12:00:00Z [default: as far back as the history goes]
+    #[arg(long)]
+    pub(crate) from: Option<arbiter_core::model::Timestamp>,
+    /// Before this moment (RFC 3339) [default: now]
+    #[arg(long)]
+    pub(crate) to: Option<arbiter_core::model::Timestamp>,
 }
 
 /// Which agent, and why.

@@ -4,7 +4,7 @@ use arbiter_core::model::{AgentId, InvalidId};
 use arbiter_wire::http::AgentModeWord;
 use serde_json::json;
 
-use crate::cli::{AgentCommand, AgentOperate};
+use crate::cli::{AgentCommand, AgentOperate, AgentPerformanceArgs};
 use crate::exit::Failure;
 use crate::reach::Reach;
 use crate::{output, view};
@@ -29,12 +29,41 @@ pub(crate) async fn run(reach: &Reach, command: AgentCommand, json: bool) -> Res
             let agent = reach.agent(agent_id(&id)?).await?;
             output::object(&json!(agent), json)
         }
+        AgentCommand::Performance(asked) => performance(reach, asked, json).await,
         AgentCommand::Drain(operate) => set(reach, operate, AgentModeWord::Draining, json).await,
         AgentCommand::Quarantine(operate) => set(reach, operate, AgentModeWord::Quarantined, json).await,
         AgentCommand::Activate(operate) => set(reach, operate, AgentModeWord::Active, json).await,
         // Handled before anything is opened.
         AgentCommand::Run(_) => Ok(()),
     }
+}
+
+async fn performance(reach: &Reach, asked: AgentPerformanceArgs, json: bool) -> Result<(), Failure> {
+    let id = agent_id(&asked.id)?;
+    let span = (asked.from, asked.to);
+    let told = reach.agent_performance(id, asked.kind.as_deref(), span).await?;
+    if json {
+        output::json(&json!(told));
+        return Ok(());
+    }
+    let all = told.kinds.iter().map(view::kind_row).collect::<Vec<_>>();
+    let part = told
+        .period
+        .iter()
+        .flat_map(|period| period.kinds.iter().map(view::period_row));
+    let rows: Vec<Vec<String>> = all.into_iter().chain(part).collect();
+    output::table(
+        &[
+            "KIND",
+            "SPAN",
+            "ATTEMPTS",
+            "SUCCEEDED",
+            "SECONDS EACH",
+            "COST EACH",
+        ],
+        &rows,
+    );
+    Ok(())
 }
 
 async fn set(reach: &Reach, operate: AgentOperate, mode: AgentModeWord, json: bool) -> Result<(), Failure> {

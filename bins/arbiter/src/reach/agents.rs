@@ -1,9 +1,12 @@
 //! Agents, here or there.
 
-use arbiter_core::model::{AgentId, AgentMode, Operation, RegisteredAgent, Role, Target};
+use arbiter_core::model::{
+    AgentId, AgentMode, Operation, RegisteredAgent, Role, Target, TaskKind, Timestamp,
+};
 use arbiter_core::ports::Revision;
+use arbiter_orchestration::{PerformedError, performed};
 use arbiter_queue::{ModeChange, QueueError};
-use arbiter_wire::http::{AgentModeForm, AgentModeWord, AgentView};
+use arbiter_wire::http::{AgentModeForm, AgentModeWord, AgentView, PerformanceView};
 
 use super::Reach;
 use crate::app::App;
@@ -47,6 +50,42 @@ impl Reach {
                 Ok(arbiter_api::view::agent(&found, app.clock.now()))
             }
             Self::Server(client) => Ok(client.agent_get(id).await?),
+        }
+    }
+
+    /// What an agent's work came to, in all and, when one is given, in a span of time.
+    pub(crate) async fn agent_performance(
+        &self,
+        id: AgentId,
+        kind: Option<&str>,
+        (from, to): (Option<Timestamp>, Option<Timestamp>),
+    ) -> Result<PerformanceView, Failure> {
+        match self {
+            Self::Store(app) => {
+                let found = visible(app, id, Operation::AgentList).await?;
+                let kind = kind.map(TaskKind::new).transpose();
+                let kind = kind.map_err(|error| Failure::usage(error.to_string()))?;
+                let mut told = arbiter_api::view::performance(&found);
+                if let Some(kind) = &kind {
+                    told.kinds.retain(|told| told.kind == kind.as_str());
+                }
+                if from.is_some() || to.is_some() {
+                    let range = (
+                        from.unwrap_or(Timestamp::from_micros(0)),
+                        to.unwrap_or_else(|| app.clock.now()),
+                    );
+                    let done = performed(app.store.as_ref(), id, kind.as_ref(), range).await;
+                    let done = done.map_err(|error| match error {
+                        PerformedError::Telemetry(error) => {
+                            Failure::unavailable("the history could not be read", error)
+                        }
+                        error => Failure::usage(error.to_string()),
+                    })?;
+                    told.period = Some(arbiter_api::view::period(range, done));
+                }
+                Ok(told)
+            }
+            Self::Server(client) => Ok(client.agent_performance(id, kind, (from, to)).await?),
         }
     }
 

@@ -6,7 +6,7 @@ use arbiter_adapter_prometheus::PrometheusMetrics;
 use arbiter_api::{ApiParts, AuditKeys, BackupTaken, Backups, MetricsText};
 use arbiter_audit::export::ExportHeader;
 use arbiter_core::model::PrincipalId;
-use arbiter_core::ports::{BoxError, Signer};
+use arbiter_core::ports::{BoxError, Signer, TelemetryStore};
 use arbiter_orchestration::Stop;
 use arbiter_queue::schedules::Schedules;
 
@@ -40,6 +40,11 @@ pub(super) fn parts(
         schedules: Arc::clone(schedules),
         reader: app.store.clone(),
         registry: Arc::clone(&app.agents.registry),
+        history: app
+            .config
+            .telemetry
+            .sample_every
+            .map(|_| app.store.clone() as Arc<dyn TelemetryStore>),
         routing: Arc::new(Routing {
             allocation: Arc::clone(&engine.allocation),
             dispatcher: Arc::clone(&engine.dispatcher),

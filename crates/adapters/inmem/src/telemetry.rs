@@ -23,14 +23,10 @@ struct Kept {
     horizon: Timestamp,
 }
 
-/// When something begins, and what it is.
-type Place = (Timestamp, Form);
+/// When something begins, and how many microseconds it sums up: 0 for a sample.
+type Place = (Timestamp, i64);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Form {
-    Bucket,
-    Sample,
-}
+const SAMPLE: i64 = 0;
 
 impl InMemoryTelemetry {
     /// An empty store with room for `max_series` series.
@@ -90,7 +86,7 @@ impl TelemetryStore for InMemoryTelemetry {
                 continue;
             }
             let places = kept.series.entry(sample.series().clone()).or_default();
-            places.entry((sample.at(), Form::Sample)).or_insert_with(|| {
+            places.entry((sample.at(), SAMPLE)).or_insert_with(|| {
                 told.stored += 1;
                 Bucket::of(sample.at(), sample.value())
             });
@@ -133,7 +129,7 @@ impl TelemetryStore for InMemoryTelemetry {
         let mut found = Vec::new();
         for key in keys {
             let mut buckets: Vec<Bucket> = Vec::new();
-            let range = (query.from(), Form::Bucket)..(query.to(), Form::Bucket);
+            let range = (query.from(), SAMPLE)..(query.to(), SAMPLE);
             let Some(places) = kept.series.get(key) else {
                 continue;
             };
@@ -157,9 +153,7 @@ impl TelemetryStore for InMemoryTelemetry {
     async fn compact(&self, rule: Compaction) -> Result<usize, StoreError> {
         let mut kept = self.kept();
         kept.horizon = kept.horizon.max(rule.before());
-        let old = kept.oldest(rule.limit(), |(at, form)| {
-            *form == Form::Sample && *at < rule.before()
-        });
+        let old = kept.oldest(rule.limit(), |(at, span)| *span == SAMPLE && *at < rule.before());
         for (place, key) in &old {
             let Some(sample) = kept.take(*place, key) else {
                 continue;
@@ -167,7 +161,7 @@ impl TelemetryStore for InMemoryTelemetry {
             let at = rule.bucket_of(place.0);
             let places = kept.series.entry(key.clone()).or_default();
             places
-                .entry((at, Form::Bucket))
+                .entry((at, rule.into_micros()))
                 .and_modify(|bucket| bucket.append(&sample))
                 .or_insert(Bucket { at, ..sample });
         }

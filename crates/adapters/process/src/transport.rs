@@ -253,6 +253,7 @@ impl AgentTransport for ExecTransport {
         let group = self.groups.make(bounds, &marker);
         let command = self.command(&folder, &delivery, &marker, group.as_ref());
         let missing = self.missing(group.as_ref());
+        delivery.progress.not_enforced(&missing);
         let left = delivery.deadline.since(self.clock.now());
         let around = Surroundings {
             limits,

@@ -1,6 +1,7 @@
 //! Agents: register, read, operate.
 
 mod peers;
+mod performance;
 
 use std::collections::BTreeSet;
 
@@ -20,6 +21,7 @@ use axum::extract::{Path, State};
 use http::StatusCode;
 
 use self::peers::OnBehalfOf;
+use self::performance::PerformanceQuery;
 use super::audit::scope;
 use crate::auth::Caller;
 use crate::body::{JsonBody, Query};
@@ -77,11 +79,12 @@ pub(super) fn routes() -> Routes {
             Operation::get(
                 "/v1/agents/{id}/performance",
                 "agent.performance",
-                "Read what an agent's work has shown, by kind of task",
+                "Read what an agent's work has shown, by kind of task, also in a span of time",
             )
+            .query::<PerformanceQuery>()
             .answers::<PerformanceView>(200, "Its record")
             .errors(REGISTRY),
-            performance,
+            performance::read,
         )
         .add(
             Operation::post(
@@ -336,15 +339,6 @@ async fn owned(api: &Api, caller: &Principal, id: &str, action: Action) -> Resul
         return Err(Failure::new("forbidden", "the principal may not do this"));
     }
     Ok(found.profile.id)
-}
-
-async fn performance(
-    State(api): State<Api>,
-    Caller(caller): Caller,
-    Path(id): Path<String>,
-) -> Result<Json<PerformanceView>, Failure> {
-    let found = visible(&api, &caller, &id, Action::AgentList).await?;
-    Ok(Json(view::performance(&found)))
 }
 
 async fn remove(

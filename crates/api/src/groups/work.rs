@@ -314,6 +314,7 @@ fn beat(api: &Api, caller: &Principal, task: TaskId, form: BeatForm) -> Result<B
         fence: Fence(form.fence),
         progress,
         usage: form.usage.map(usage),
+        not_enforced: None,
     })
 }
 

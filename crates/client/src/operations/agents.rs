@@ -65,12 +65,23 @@ impl Client {
         self.call(&REMOVE, &[&agent]).once().done().await
     }
 
-    /// Reads what an agent's work has shown, by kind of task.
+    /// Reads what an agent's work has shown, by kind of task; only of `kind`, if it is given. With one end of a span of
+    /// time or both, also what that has shown.
     ///
     /// # Errors
-    /// [`ClientError`]
-    pub async fn agent_performance(&self, agent: AgentId) -> Result<PerformanceView, ClientError> {
-        self.call(&PERFORMANCE, &[&agent]).read().await
+    /// [`ClientError`]; `invalid_value` when a span is asked for and the server keeps no history.
+    pub async fn agent_performance(
+        &self,
+        agent: AgentId,
+        kind: Option<&str>,
+        (from, to): (Option<Timestamp>, Option<Timestamp>),
+    ) -> Result<PerformanceView, ClientError> {
+        let query = [
+            ("kind", kind.map(str::to_owned)),
+            ("from", from.map(|moment| moment.to_string())),
+            ("to", to.map(|moment| moment.to_string())),
+        ];
+        self.call_with(&PERFORMANCE, &[&agent], &query).read().await
     }
 
     /// Tells that an agent is alive.

@@ -85,6 +85,7 @@ pub(super) fn assignment(
             acknowledged_at: None,
             decision: DecisionId::from_bytes([0; 16]),
             rationale: Arc::from(""),
+            not_enforced: None,
         }),
         result: None,
         avoid: Vec::new(),

@@ -242,6 +242,7 @@ async fn heartbeats_tell_what_became_of_each_lease() {
             fence: Fence(1),
             progress: None,
             usage: None,
+            not_enforced: None,
         })
         .collect();
     let statuses = desk(&world).heartbeat(&who(), beats).await.unwrap();

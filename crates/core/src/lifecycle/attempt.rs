@@ -44,6 +44,7 @@ pub(super) fn assign(
                 acknowledged_at: acknowledged.then_some(now),
                 decision: decision.map_or(DecisionId::from_bytes([0; 16]), |made| made.id),
                 rationale: decision.map_or_else(|| Arc::from(""), |made| made.rationale.as_str().into()),
+                not_enforced: None,
             });
             draft.next.state = if acknowledged {
                 State::Running(lease)

@@ -45,6 +45,9 @@ pub fn extend(task: &Task, lease: &LeaseRef, rules: &Rules, now: Timestamp) -> (
             ..told.clone()
         });
     }
+    if let (Some(attempt), Some(limits)) = (&mut next.attempt, &lease.not_enforced) {
+        attempt.not_enforced = Some(limits.clone());
+    }
     let change = (next != *task).then(|| Change {
         next,
         ended: None,

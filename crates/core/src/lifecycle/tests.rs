@@ -456,6 +456,7 @@ fn a_cancelled_attempt_keeps_its_slot_until_its_agent_is_heard_of_or_its_lease_e
         holder,
         progress: None,
         usage: None,
+        not_enforced: None,
     };
     let (status, change) = extend(&life.task, &lease, &Rules::default(), at(2));
     assert_eq!(status, LeaseStatus::Cancelled);
@@ -493,6 +494,7 @@ fn heartbeats_extend_running_leases_only_and_name_what_is_over_budget() {
         holder,
         progress: None,
         usage,
+        not_enforced: None,
     };
     let rules = Rules::default();
     assert_eq!(

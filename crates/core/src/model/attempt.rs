@@ -25,6 +25,9 @@ pub struct OpenAttempt {
     pub decision: DecisionId,
     /// Why this agent was chosen.
     pub rationale: Arc<str>,
+    /// The limits that are not enforced for it, in words of its transport that stay the same; empty when all are, none
+    /// until the transport has told.
+    pub not_enforced: Option<Vec<String>>,
 }
 
 /// A slot that stays taken after its attempt was ended from outside.
@@ -72,11 +75,12 @@ impl Attempt {
     /// None when nobody could say: its agent asked for the work itself, or the attempt was ended from outside before
     /// its transport had told.
     pub fn not_enforced(&self) -> Option<&[String]> {
-        match &self.outcome {
+        let told = match &self.outcome {
             AttemptEnd::Reported(report) => report.not_enforced.as_deref(),
             AttemptEnd::Failed(failure) => failure.not_enforced.as_deref(),
             AttemptEnd::Lost | AttemptEnd::Returned { .. } | AttemptEnd::Ended { .. } => None,
-        }
+        };
+        told.or(self.open.not_enforced.as_deref())
     }
 }
 

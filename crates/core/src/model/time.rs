@@ -75,39 +75,28 @@ impl std::str::FromStr for Timestamp {
 }
 
 fn parse(text: &str) -> Option<Timestamp> {
-    let number = |range: std::ops::Range<usize>| -> Option<i64> {
-        let part = text.get(range)?;
-        part.bytes()
-            .all(|b| b.is_ascii_digit())
-            .then(|| part.parse().ok())?
-    };
-    let at = |index: usize, allowed: &[u8]| text.as_bytes().get(index).is_some_and(|b| allowed.contains(b));
+    let bytes = text.as_bytes();
+    let number = |range: std::ops::Range<usize>| bytes.get(range).and_then(decimal);
+    let at = |index: usize, allowed: &[u8]| bytes.get(index).is_some_and(|b| allowed.contains(b));
     if !(at(4, b"-") && at(7, b"-") && at(10, b"Tt") && at(13, b":") && at(16, b":")) {
         return None;
     }
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    let mut rest = text.get(19..)?;
+    let mut rest = bytes.get(19..)?;
     let mut micros = 0;
-    if let Some(fraction) = rest.strip_prefix('.') {
-        let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        let digits = fraction.iter().take_while(|b| b.is_ascii_digit()).count();
         if digits == 0 || digits > 6 {
             return None;
         }
-        micros = fraction.get(..digits)?.parse::<i64>().ok()? * 10_i64.pow(6 - digits as u32);
+        micros = decimal(fraction.get(..digits)?)? * 10_i64.pow(6 - digits as u32);
         rest = fraction.get(digits..)?;
     }
-    let offset = match rest.as_bytes() {
+    let offset = match rest {
         b"Z" | b"z" => 0,
-        [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
-            let part = |range: std::ops::Range<usize>| -> Option<i64> {
-                let digits = rest.get(range)?;
-                digits
-                    .bytes()
-                    .all(|b| b.is_ascii_digit())
-                    .then(|| digits.parse().ok())?
-            };
-            let (hours, minutes) = (part(1..3)?, part(4..6)?);
+        [sign @ (b'+' | b'-'), h, hh, b':', m, mm] => {
+            let (hours, minutes) = (decimal(&[*h, *hh])?, decimal(&[*m, *mm])?);
             if hours > 23 || minutes > 59 {
                 return None;
             }
@@ -116,12 +105,30 @@ fn parse(text: &str) -> Option<Timestamp> {
         _ => return None,
     };
     let days = days_from_civil(year, month, day);
-    let real = (1..=12).contains(&month) && civil_from_days(days) == (year, month, day);
+    let real = (1..=12).contains(&month) && (1..=days_of_month(year, month)).contains(&day);
     if !real || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
     let seconds = days * 86_400 + hour * 3600 + minute * 60 + second - offset;
     Some(Timestamp(seconds * 1_000_000 + micros))
+}
+
+/// The value of up to six decimal digits and nothing else.
+fn decimal(digits: &[u8]) -> Option<i64> {
+    digits.iter().try_fold(0, |value, digit| {
+        let digit = digit.is_ascii_digit().then(|| i64::from(digit - b'0'))?;
+        Some(value * 10 + digit)
+    })
+}
+
+const fn days_of_month(year: i64, month: i64) -> i64 {
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    match month {
+        2 if is_leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
 }
 
 /// Days since the epoch of a date of the proleptic Gregorian calendar (Howard Hinnant, "chrono-Compatible Low-Level

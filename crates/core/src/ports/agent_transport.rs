@@ -66,8 +66,12 @@ pub struct ContextItem {
     pub text: String,
 }
 
-/// Takes what an agent tells while it works.
+/// Takes what an agent, and the transport about it, tell while it works.
 pub trait ProgressSink: Send + Sync {
+    /// The limits that the transport does not enforce for the attempt, in words that stay the same. Told once, as soon as
+    /// they are known, so that they are kept although the attempt may be ended from outside.
+    fn not_enforced(&self, limits: &[String]);
+
     /// Progress and, when told, what was used so far.
     fn tell(&self, progress: Option<Progress>, usage: Option<Usage>);
 }

@@ -329,6 +329,9 @@ pub struct LeaseRef {
     pub progress: Option<Progress>,
     /// What it has used so far, if it tells.
     pub usage: Option<Usage>,
+    /// The limits that are not enforced for the attempt, when that is told: see
+    /// [`OpenAttempt::not_enforced`](crate::model::OpenAttempt::not_enforced).
+    pub not_enforced: Option<Vec<String>>,
 }
 
 /// What became of a lease.

@@ -58,6 +58,8 @@ pub struct Beat {
     pub progress: Option<Progress>,
     /// What it has used so far.
     pub usage: Option<Usage>,
+    /// The limits that are not enforced for the attempt, when that is told; it needs to be told once.
+    pub not_enforced: Option<Vec<String>>,
 }
 
 /// Why an agent's call was refused.

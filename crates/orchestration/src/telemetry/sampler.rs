@@ -21,8 +21,11 @@ const NODE: &str = "node";
     reason = "a bundle of trait objects has nothing to show"
 )]
 pub struct TelemetrySampler {
-    /// What is measured.
+    /// What is measured of this node: its series have the label `node`.
     pub source: Arc<dyn Measurements>,
+    /// What is measured of all nodes together, if anything: each node adds to the same series, so they go on over
+    /// restarts.
+    pub common: Option<Arc<dyn Measurements>>,
     /// Keeps the history.
     pub store: Arc<dyn TelemetryStore>,
     /// Tells the time, as the store does.
@@ -51,6 +54,10 @@ impl TelemetrySampler {
                 () = self.clock.sleep_until(until).fuse() => {}
             }
         }
+        // What was measured since the last round.
+        if let Err(error) = self.round().await {
+            tracing::warn!(event = "samples_lost", error = %error, "the last measurements could not be added to their history");
+        }
     }
 
     /// Reads every measurement once and stores it.
@@ -64,8 +71,13 @@ impl TelemetrySampler {
         let now = self.clock.now();
         let mut samples = Vec::new();
         let mut invalid = 0;
-        for reading in self.source.readings() {
-            match self.sample(reading, now) {
+        let own = self.source.readings().into_iter().map(|mut reading| {
+            reading.labels.push((NODE.to_owned(), self.node.clone()));
+            reading
+        });
+        let common = self.common.iter().flat_map(|source| source.readings());
+        for reading in own.chain(common) {
+            match sample(reading, now) {
                 Ok(sample) => samples.push(sample),
                 Err(_) => invalid += 1,
             }
@@ -91,19 +103,18 @@ impl TelemetrySampler {
         failed.map_or(Ok(told), Err)
     }
 
-    fn sample(&self, reading: Reading, now: Timestamp) -> Result<Sample, InvalidSample> {
-        let mut labels: BTreeMap<_, _> = reading.labels.into_iter().collect();
-        labels.insert(NODE.to_owned(), self.node.clone());
-        let series = SeriesKey::new(reading.name, Labels::new(labels)?)?;
-        Sample::new(series, now, reading.value)
-    }
-
     fn tell(&self, outcome: &str, count: usize) {
         if count > 0 {
             self.metrics
                 .count("telemetry.samples_total", &[("outcome", outcome)], count as u64);
         }
     }
+}
+
+fn sample(reading: Reading, now: Timestamp) -> Result<Sample, InvalidSample> {
+    let labels: BTreeMap<_, _> = reading.labels.into_iter().collect();
+    let series = SeriesKey::new(reading.name, Labels::new(labels)?)?;
+    Sample::new(series, now, reading.value)
 }
 
 #[cfg(test)]
@@ -141,6 +152,7 @@ mod tests {
         let metrics = Arc::new(RecordingMetrics::new());
         let sampler = TelemetrySampler {
             source: Arc::new(Fixed(readings)),
+            common: None,
             store: Arc::new(InMemoryTelemetry::new(max_series)),
             clock: Arc::clone(&clock) as _,
             metrics: Arc::clone(&metrics) as _,

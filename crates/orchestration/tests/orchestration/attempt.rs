@@ -145,6 +145,20 @@ async fn progress_that_could_not_be_told_is_told_with_the_next_heartbeat() {
 }
 
 #[tokio::test]
+async fn limits_that_are_not_enforced_are_known_although_the_attempt_is_cut_off() {
+    let (world, id) = waiting().await;
+    let _attempt = world.attempt(id).await;
+    world.watch.fail("extend", [Fault::NotApplied]);
+    let limits = ["network".to_owned()];
+    world.puppet.seen()[0].progress.not_enforced(&limits);
+    world.pass(millis(500)).await;
+    world.pass(seconds(1)).await;
+    world.cancel(id).await;
+    let ended = &world.history(id).await.attempts[0];
+    assert_eq!(ended.not_enforced(), Some(limits.as_slice()));
+}
+
+#[tokio::test]
 async fn a_failed_heartbeat_is_sent_again_after_a_second() {
     let (world, id) = waiting().await;
     let start = world.now();

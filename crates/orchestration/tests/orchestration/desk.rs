@@ -120,6 +120,7 @@ impl WorkDesk for PlainDesk {
             holder,
             progress: beat.progress.clone(),
             usage: beat.usage,
+            not_enforced: beat.not_enforced.clone(),
         });
         let mut statuses = self.store.extend(leases.collect()).await?;
         for (beat, status) in items.iter().zip(&mut statuses) {

@@ -14,7 +14,7 @@ use arbiter_core::ports::{
 use super::eraser::{Eraser, Place, Step, StepError};
 use super::record::{self, Body, Erasure, ErasureStage, ErasureSubject, KIND};
 use crate::records::{Kept, Shelf, corrupt};
-use crate::{schedules, tenants};
+use crate::{hooks, schedules, tenants};
 
 /// So many principals are deleted together.
 const BATCH: usize = 100;
@@ -35,12 +35,24 @@ impl Eraser {
                 kept.body.stage = ErasureStage::Tasks;
             }
             ErasureStage::Tasks => match self.tasks(&erasure, &kept.body).await? {
-                Step::Finished if kept.body.last => kept.body.stage = ErasureStage::Records,
-                Step::Finished => kept.body.stage = ErasureStage::Finding,
+                Step::Finished => {
+                    self.messages(&erasure, &kept.body).await?;
+                    kept.body.stage = if kept.body.last {
+                        ErasureStage::Records
+                    } else {
+                        ErasureStage::Finding
+                    };
+                }
                 step => return Ok(step),
             },
             ErasureStage::Records => match self.records(&erasure).await? {
-                Step::Finished => kept.body.stage = ErasureStage::Log,
+                Step::Finished => {
+                    if erasure.subject == ErasureSubject::Tenant {
+                        // Its hooks are gone: from here on nothing is told of it.
+                        self.messages(&erasure, &kept.body).await?;
+                    }
+                    kept.body.stage = ErasureStage::Log;
+                }
                 step => return Ok(step),
             },
             ErasureStage::Log => match self.log(&erasure, &kept).await? {
@@ -101,18 +113,16 @@ impl Eraser {
 
     /// Withdraws what is open and deletes what is closed.
     async fn tasks(&self, erasure: &Erasure, body: &Body) -> Result<Step, StepError> {
-        let which = if erasure.subject == ErasureSubject::Tenant {
-            Purge::Tenant(erasure.tenant)
-        } else {
-            let ids = body.tasks.iter().map(|task| task.parse());
-            let ids: Result<Vec<TaskId>, _> = ids.collect();
-            Purge::Tasks(erasure.tenant, ids.map_err(|error| corrupt(KIND, error))?)
+        let which = match about(erasure, body)? {
+            None => Purge::Tenant(erasure.tenant),
+            Some(ids) => Purge::Tasks(erasure.tenant, ids),
         };
-        let about = match &which {
+        // From now on as little as may be is told; what is on its way yet goes at the end.
+        let ids = match &which {
             Purge::Tasks(_, ids) => Some(ids.as_slice()),
             _ => None,
         };
-        self.parts.outbox.clear(erasure.tenant, about).await?;
+        self.parts.outbox.clear(erasure.tenant, ids).await?;
         // With its last task a tenant's lanes and counters go.
         let purged = self.purge(erasure, which.clone()).await?;
         if purged >= self.settings.tasks {
@@ -123,6 +133,15 @@ impl Eraser {
             (_, 0) if purged == 0 => Step::Wait,
             _ => Step::More,
         })
+    }
+
+    /// Deletes what waits to be told outside. Called when its tasks are gone: withdrawing them made messages, and more
+    /// may have been on their way.
+    async fn messages(&self, erasure: &Erasure, body: &Body) -> Result<(), StepError> {
+        let about = about(erasure, body)?;
+        hooks::read_again(&self.parts.erasures.records.documents).await?;
+        self.parts.outbox.clear(erasure.tenant, about.as_deref()).await?;
+        Ok(())
     }
 
     async fn purge(&self, erasure: &Erasure, which: Purge) -> Result<usize, StoreError> {
@@ -374,6 +393,15 @@ impl Eraser {
     fn documents(&self) -> &dyn Documents {
         self.parts.erasures.records.documents.as_ref()
     }
+}
+
+/// The tasks that are erased in this turn; none: all of the tenant.
+fn about(erasure: &Erasure, body: &Body) -> Result<Option<Vec<TaskId>>, StoreError> {
+    if erasure.subject == ErasureSubject::Tenant {
+        return Ok(None);
+    }
+    let ids: Result<Vec<TaskId>, _> = body.tasks.iter().map(|task| task.parse()).collect();
+    ids.map(Some).map_err(|error| corrupt(KIND, error))
 }
 
 /// Whose act it is: that of who asked for it.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use arbiter_core::model::{NodeId, RecordDraft, TenantId};
 use arbiter_core::ports::{
-    Applied, AuditLog, Clock, DocumentError, Documents, Effects, LeaseStore, Precondition, Retry, StopSignal,
-    StoreError, TaskReader, Wakeups,
+    Applied, AuditLog, Clock, DocumentError, Documents, Effects, LeaseStore, NewOutboxEntry, Precondition,
+    Retry, StopSignal, StoreError, TaskReader, Wakeups,
 };
 use futures_util::{FutureExt as _, select_biased};
 use serde::{Deserialize, Serialize};
@@ -93,6 +93,88 @@ struct Turn {
     place: Option<Place>,
 }
 
+/// A feeder could not go on from its place.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FeedError {
+    /// Somebody else went on from there, or had what was read come to nothing. Nothing was stored.
+    #[error("somebody else went on from the same place in the log")]
+    Overtaken,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How often the place is tried to be taken from a feeder. Each time that it fails, a feeder has gone on.
+const TRIES: usize = 100;
+
+/// Has whatever feeders have read until now come to nothing: they cannot store messages of it any more, and read again.
+/// So what was deleted before this call stands in no message that is stored after it.
+///
+/// # Errors
+/// The store's.
+///
+/// # Cancel safety
+/// Safe, and may be repeated.
+pub(crate) async fn read_again(documents: &Arc<dyn Documents>) -> Result<(), StoreError> {
+    let places = Shelf::new(documents, NAME);
+    for _ in 0..TRIES {
+        let kept = places.get::<Body>(TenantId::SYSTEM, NAME).await?;
+        let next = kept.as_ref().map_or(0, |kept| kept.body.next);
+        match keep(
+            &places,
+            documents,
+            next,
+            kept.map(|kept| kept.revision),
+            Vec::new(),
+        )
+        .await
+        {
+            Ok(_) => return Ok(()),
+            Err(FeedError::Overtaken) => {}
+            Err(FeedError::Store(error)) => return Err(error),
+        }
+    }
+    Err(StoreError::Backend {
+        operation: "having messages made anew",
+        applied: Applied::No,
+        retry: Retry::Transient,
+        source: "a feeder went on each time".into(),
+    })
+}
+
+/// Stores a place with the messages made on the way to it. Gives its revision.
+async fn keep(
+    places: &Shelf,
+    documents: &Arc<dyn Documents>,
+    next: u64,
+    revision: Option<u64>,
+    messages: Vec<NewOutboxEntry>,
+) -> Result<Option<u64>, FeedError> {
+    let precondition = revision.map_or(Precondition::Absent, Precondition::Revision);
+    let body = Body {
+        version: VERSION,
+        next,
+    };
+    let write = places.put(TenantId::SYSTEM, NAME, precondition, &body)?;
+    let effects = Effects {
+        record: RecordDraft::default(),
+        outbox: messages,
+    };
+    match documents.write(vec![write], effects).await {
+        Ok(revisions) => Ok(revisions.first().copied()),
+        Err(DocumentError::Store(error)) => Err(error.into()),
+        Err(DocumentError::Precondition { .. }) => Err(FeedError::Overtaken),
+        Err(error) => Err(StoreError::Backend {
+            operation: "keeping the place in the log",
+            applied: Applied::No,
+            retry: Retry::Permanent,
+            source: Box::new(error),
+        }
+        .into()),
+    }
+}
+
 impl Feeder {
     /// A feeder over these ports.
     pub fn new(ports: FeederPorts) -> Self {
@@ -120,6 +202,14 @@ impl Feeder {
             let wait = match self.turn(&mut state).await {
                 Ok(true) => Duration::ZERO,
                 Ok(false) => LONGEST_WAIT,
+                Err(FeedError::Overtaken) => {
+                    tracing::debug!(
+                        event = "hooks_overtaken",
+                        "messages of hooks are made again from the log"
+                    );
+                    state = Turn::default();
+                    Duration::ZERO
+                }
                 Err(error) => {
                     tracing::error!(event = "hooks_failed", error = %error, "messages of hooks could not be made");
                     // Another node may have gone on from there.
@@ -143,7 +233,7 @@ impl Feeder {
     }
 
     /// One round, if it is this node's turn. Gives whether there is more to read.
-    async fn turn(&self, state: &mut Turn) -> Result<bool, StoreError> {
+    async fn turn(&self, state: &mut Turn) -> Result<bool, FeedError> {
         let now = self.ports.clock.monotonic();
         if state.taken_at.is_none_or(|at| now >= at + TURN / 2) {
             *state = match self.ports.leases.take(NAME, self.ports.node, TURN).await? {
@@ -184,8 +274,8 @@ impl Feeder {
     /// whether there may be more.
     ///
     /// # Errors
-    /// The store's; also when another node went on from the same place, which then has the turn. Nothing was stored.
-    pub async fn round(&self, from: Place) -> Result<(Place, bool), StoreError> {
+    /// [`FeedError`]; nothing was stored.
+    pub async fn round(&self, from: Place) -> Result<(Place, bool), FeedError> {
         let entries = self.ports.audit.read(from.next, ROUND).await?;
         let messages = self.events.deliveries(&entries).await?;
         let mut place = Place {
@@ -196,35 +286,9 @@ impl Feeder {
         if messages.is_empty() && place.next - place.kept < KEEP_AFTER {
             return Ok((place, more));
         }
-        let precondition = place
-            .revision
-            .map_or(Precondition::Absent, Precondition::Revision);
-        let body = Body {
-            version: VERSION,
-            next: place.next,
-        };
-        let write = self.places.put(TenantId::SYSTEM, NAME, precondition, &body)?;
-        let effects = Effects {
-            record: RecordDraft::default(),
-            outbox: messages,
-        };
-        let revisions =
-            self.ports
-                .documents
-                .write(vec![write], effects)
-                .await
-                .map_err(|error| match error {
-                    DocumentError::Store(error) => error,
-                    // Another node went on from there: it has the turn.
-                    error => StoreError::Backend {
-                        operation: "keeping the place in the log",
-                        applied: Applied::No,
-                        retry: Retry::Transient,
-                        source: Box::new(error),
-                    },
-                })?;
+        let (places, documents) = (&self.places, &self.ports.documents);
+        place.revision = keep(places, documents, place.next, place.revision, messages).await?;
         place.kept = place.next;
-        place.revision = revisions.first().copied();
         Ok((place, more))
     }
 }

@@ -22,11 +22,11 @@ use arbiter_testkit::builders::{agent, node, profile, report};
 use crate::world::{TENANT, World, admin, in_tenant, operator, submission_with, submitter, worker};
 
 /// A secret that stands in whatever is to be erased.
-const CANARY: &str = "canary-7f3a";
+pub(crate) const CANARY: &str = "canary-7f3a";
 
-struct Bench {
-    world: World,
-    erasures: Arc<Erasures>,
+pub(crate) struct Bench {
+    pub(crate) world: World,
+    pub(crate) erasures: Arc<Erasures>,
     tenants: Arc<Tenants>,
     keys: Arc<ApiKeys>,
     artifacts: Arc<InMemoryArtifacts>,
@@ -34,7 +34,7 @@ struct Bench {
 }
 
 impl Bench {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let world = World::new();
         let erasures = Arc::new(Erasures::new(
             Arc::clone(&world.queue),
@@ -84,7 +84,7 @@ impl Bench {
     }
 
     /// Rounds until nothing moves without waiting.
-    async fn erase(&self) -> ErasureRound {
+    pub(crate) async fn erase(&self) -> ErasureRound {
         let eraser = self.eraser();
         for _ in 0..200 {
             let round = eraser.round().await.expect("a round");
@@ -232,7 +232,7 @@ fn somebody() -> NewPrincipal {
     }
 }
 
-fn why() -> String {
+pub(crate) fn why() -> String {
     "asked for".to_owned()
 }
 

@@ -46,15 +46,7 @@ impl Bench {
     fn with(change: impl FnOnce(&mut Plan)) -> Self {
         let world = World::with(change);
         let documents: Arc<dyn Documents> = Arc::clone(&world.store) as _;
-        let hooks = Hooks::new(
-            Arc::clone(&world.queue),
-            &documents,
-            Arc::new(SeededEntropy::new(2)),
-            HookSettings {
-                per_tenant: 3,
-                ..HookSettings::default()
-            },
-        );
+        let hooks = desk(&world);
         let reader: Arc<dyn TaskReader> = Arc::clone(&world.store) as _;
         let events = Events::new(&documents, reader, Arc::clone(&world.clock) as _);
         Self {
@@ -174,7 +166,18 @@ impl Bench {
     }
 }
 
-fn new(url: &str, events: &[HookEvent]) -> NewHook {
+/// Hooks kept in a world, at most three of a tenant.
+pub(crate) fn desk(world: &World) -> Hooks {
+    let documents: Arc<dyn Documents> = Arc::clone(&world.store) as _;
+    let settings = HookSettings {
+        per_tenant: 3,
+        ..HookSettings::default()
+    };
+    let entropy = Arc::new(SeededEntropy::new(2));
+    Hooks::new(Arc::clone(&world.queue), &documents, entropy, settings)
+}
+
+pub(crate) fn new(url: &str, events: &[HookEvent]) -> NewHook {
     NewHook {
         url: SecretText::new(url),
         events: events.iter().copied().collect(),

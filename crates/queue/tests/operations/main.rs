@@ -19,6 +19,7 @@ mod hooks;
 mod identities;
 mod key_desk;
 mod keys;
+mod late_messages;
 mod limits;
 mod operate;
 mod policies;

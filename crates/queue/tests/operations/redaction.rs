@@ -293,6 +293,7 @@ async fn progress_is_stored_without_its_secrets_and_cut_to_its_limit() {
             message,
         }),
         usage: None,
+        not_enforced: None,
     };
     let beats = vec![tell(format!("pushing with {KEY}"))];
     let told = world.queue.heartbeat(&worker(1), beats).await.expect("told");

@@ -410,5 +410,6 @@ pub(crate) fn beat(work: WorkRef) -> Beat {
         fence: work.fence,
         progress: None,
         usage: None,
+        not_enforced: None,
     }
 }

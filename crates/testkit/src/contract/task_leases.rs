@@ -14,6 +14,7 @@ use crate::contract::{Desk, Harness, Work, suite};
 suite!($ task_leases_contract, task_leases, [
     a_heartbeat_extends_the_lease_and_is_no_transition,
     a_heartbeat_carries_progress_with_the_stores_time,
+    limits_that_were_told_stay_with_the_attempt,
     an_assignment_is_not_kept_by_heartbeats,
     only_the_holder_with_the_token_extends,
     what_is_above_the_budget_is_told,
@@ -70,6 +71,26 @@ pub async fn a_heartbeat_carries_progress_with_the_stores_time(h: &dyn Harness) 
         None,
         "progress ends with the attempt"
     );
+}
+
+/// What a heartbeat tells of the limits stays, however the attempt ends, until a later one tells otherwise.
+pub async fn limits_that_were_told_stay_with_the_attempt(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    let work = desk.running(new_task(1)).await;
+    let limits = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    let told = |names: &[&str]| LeaseRef {
+        not_enforced: limits(names),
+        ..work.beat()
+    };
+    for beat in [told(&["files"]), told(&["files", "network"]), work.beat()] {
+        assert!(matches!(desk.extend(beat).await, LeaseStatus::Held { .. }));
+    }
+    let open = desk.get(work.task).await.attempt.expect("an attempt");
+    assert_eq!(open.not_enforced, limits(&["files", "network"]));
+    desk.done(desk.order(work.task, cancel_command())).await;
+    let history = desk.history(work.task).await;
+    let kept = history.attempts[0].not_enforced();
+    assert_eq!(kept, limits(&["files", "network"]).as_deref());
 }
 
 /// An assignment is kept by its acknowledgement, not by heartbeats.

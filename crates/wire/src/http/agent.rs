@@ -233,6 +233,43 @@ pub struct PerformanceView {
     pub agent: String,
     /// By kind of task; kinds that it has not worked on are absent.
     pub kinds: Vec<KindPerformanceView>,
+    /// What a span of time has shown, when one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period: Option<PeriodView>,
+}
+
+/// What an agent's work has shown in a span of time, from the history of measurements.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PeriodView {
+    /// The beginning (RFC 3339).
+    pub from: String,
+    /// The end, which is not part of it (RFC 3339).
+    pub to: String,
+    /// By kind of task; kinds that it did not work on are absent.
+    pub kinds: Vec<KindPeriodView>,
+}
+
+/// What an agent's work on one kind of task has shown in a span of time. Nothing in it starts from a prior.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct KindPeriodView {
+    /// The kind.
+    pub kind: String,
+    /// Finished attempts.
+    pub attempts: u64,
+    /// Attempts that succeeded.
+    pub succeeded: u64,
+    /// The share that succeeded, 0–1.
+    pub success_rate: f64,
+    /// How long an attempt took in the mean, in seconds.
+    pub latency_seconds: f64,
+    /// Outputs whose quality was measured.
+    pub judged: u64,
+    /// Their mean quality, 0–1; absent when there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<f64>,
+    /// The mean cost of the attempts that told theirs, in millionths of the deployment's currency; absent when none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_cost_micros: Option<f64>,
 }
 
 /// What an agent's work on one kind of task has shown.

@@ -220,7 +220,7 @@ pub struct AttemptView {
     /// What it used.
     pub usage: UsageForm,
     /// The limits that were not enforced for it, in the words of `arbiter config show`; empty when all were. Absent when
-    /// nobody could say: the agent asked for the work itself, or the attempt was ended from outside.
+    /// nobody could say: the agent asked for the work itself, or the attempt was ended before its limits were told.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub not_enforced: Option<Vec<String>>,
 }

@@ -139,6 +139,8 @@ pub(super) struct OpenForm<'a> {
     decision: Id,
     #[serde(rename = "y", borrow)]
     why: Cow<'a, str>,
+    #[serde(rename = "ne", default, skip_serializing_if = "Option::is_none")]
+    not_enforced: Option<Cow<'a, [String]>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -411,6 +413,7 @@ pub(super) fn encode_open(open: &OpenAttempt) -> OpenForm<'_> {
         acknowledged: open.acknowledged_at.map(Timestamp::as_micros),
         decision: Id(*open.decision.as_bytes()),
         why: open.rationale.as_ref().into(),
+        not_enforced: open.not_enforced.as_deref().map(Cow::Borrowed),
     }
 }
 
@@ -424,5 +427,6 @@ pub(super) fn decode_open(form: OpenForm<'_>) -> OpenAttempt {
         acknowledged_at: form.acknowledged.map(at),
         decision: DecisionId::from_bytes(form.decision.0),
         rationale: Arc::from(form.why.as_ref()),
+        not_enforced: form.not_enforced.map(Cow::into_owned),
     }
 }

@@ -95,10 +95,15 @@ impl ArtifactStore for Artifacts {
 /// Keeps what was told; says when something was.
 pub(crate) struct Told {
     pub(crate) all: Mutex<Vec<(Option<Progress>, Option<Usage>)>>,
+    pub(crate) not_enforced: Mutex<Option<Vec<String>>>,
     pub(crate) heard: watch::Sender<bool>,
 }
 
 impl ProgressSink for Told {
+    fn not_enforced(&self, limits: &[String]) {
+        *self.not_enforced.lock().unwrap() = Some(limits.to_vec());
+    }
+
     fn tell(&self, progress: Option<Progress>, usage: Option<Usage>) {
         self.all.lock().unwrap().push((progress, usage));
         self.heard.send_replace(true);
@@ -174,6 +179,7 @@ impl Bench {
             artifacts: Arc::default(),
             told: Arc::new(Told {
                 all: Mutex::default(),
+                not_enforced: Mutex::default(),
                 heard: watch::Sender::new(false),
             }),
         }

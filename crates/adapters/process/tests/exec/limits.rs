@@ -211,6 +211,8 @@ async fn what_is_not_enforced_is_told_with_every_answer() {
         let failure = says(bad).fails().await;
         assert_eq!(failure.not_enforced.as_ref(), Some(&expected), "{failure:?}");
     }
+    let told = good.told.not_enforced.lock().unwrap().take();
+    assert_eq!(told.as_ref(), Some(&expected), "told before the end");
     // With groups, where this machine has them, the list is shorter by them.
     let held = Bench::script(r#"printf '{"version":1,"outcome":"succeeded"}'"#);
     let missing = held.reports().await.not_enforced.expect("a list");

@@ -67,6 +67,7 @@ async fn fill(fixture: &Fixture) {
                     message: format!("canary-{round} of {number}"),
                 }),
                 usage: None,
+                not_enforced: None,
             };
             store.extend(vec![told]).await.unwrap();
         }

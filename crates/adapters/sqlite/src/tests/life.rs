@@ -230,6 +230,7 @@ async fn a_lost_lease_is_taken_back_and_its_late_report_refused() {
         holder: Holder::Agent(AGENT),
         progress: None,
         usage: None,
+        not_enforced: None,
     };
     assert_eq!(
         fixture.store.extend(vec![beat.clone()]).await.unwrap(),

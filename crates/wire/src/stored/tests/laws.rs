@@ -118,8 +118,16 @@ fn state() -> impl Strategy<Value = State> {
 
 fn open_attempt() -> impl Strategy<Value = OpenAttempt> {
     let times = (time(), time(), option::of(time()));
-    (any::<u16>(), bytes(), any::<u64>(), times, bytes(), text()).prop_map(
-        |(number, agent, fence, (assigned_at, started_at, acknowledged_at), decision, rationale)| {
+    let told = (text(), option::of(vec(text(), 0..3)));
+    (any::<u16>(), bytes(), any::<u64>(), times, bytes(), told).prop_map(
+        |(
+            number,
+            agent,
+            fence,
+            (assigned_at, started_at, acknowledged_at),
+            decision,
+            (rationale, not_enforced),
+        )| {
             OpenAttempt {
                 number,
                 agent: AgentId::from_bytes(agent),
@@ -129,6 +137,7 @@ fn open_attempt() -> impl Strategy<Value = OpenAttempt> {
                 acknowledged_at,
                 decision: DecisionId::from_bytes(decision),
                 rationale: rationale.into(),
+                not_enforced,
             }
         },
     )
