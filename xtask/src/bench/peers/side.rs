@@ -3,9 +3,10 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use cargo_metadata::Message;
 use serde::Deserialize;
 
 use super::measure::Line;
@@ -14,6 +15,9 @@ use crate::{node, python, shell};
 
 /// What our side is called.
 pub(crate) const OURS: &str = "arbiter";
+
+/// The bench of ours that does a round.
+const BENCH: &str = "control-plane";
 
 /// What is copied of a peer in JavaScript; its packages are installed beside.
 const SCRIPT_FILES: [&str; 4] = [".npmrc", "package-lock.json", "package.json", "round.js"];
@@ -65,14 +69,24 @@ pub(crate) fn prepare(workspace: &Workspace) -> anyhow::Result<Vec<Side>> {
 }
 
 fn ours(workspace: &Workspace) -> anyhow::Result<Side> {
-    let bench = ["bench", "--package", "arbiter-tests", "--bench", "control-plane"];
-    shell::run(workspace.cargo()?.args(bench).arg("--no-run"))?;
+    // built here once and then run by itself: cargo would look at every source again in each round
+    let mut build = workspace.cargo()?;
+    build.args([
+        "bench",
+        "--package",
+        "arbiter-tests",
+        "--bench",
+        BENCH,
+        "--no-run",
+    ]);
+    build
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit());
+    let told = shell::output(&mut build)?;
     let product = workspace
         .members
         .iter()
         .find(|package| package.name.as_str() == OURS);
-    let mut arguments: Vec<OsString> = bench.map(OsString::from).to_vec();
-    arguments.extend(["--quiet", "--", "round"].map(OsString::from));
     Ok(Side {
         name: OURS,
         version: product
@@ -80,9 +94,22 @@ fn ours(workspace: &Workspace) -> anyhow::Result<Side> {
             .version
             .to_string(),
         folder: workspace.root.clone(),
-        program: workspace.cargo()?.get_program().into(),
-        arguments,
+        program: built(&told, BENCH)?,
+        arguments: vec!["round".into()],
     })
+}
+
+/// The program of a target in what cargo tells of a build.
+fn built(told: &str, target: &str) -> anyhow::Result<PathBuf> {
+    for message in Message::parse_stream(told.as_bytes()) {
+        if let Message::CompilerArtifact(artifact) = message.context("reading what cargo tells")?
+            && artifact.target.name == target
+            && let Some(program) = artifact.executable
+        {
+            return Ok(program.into_std_path_buf());
+        }
+    }
+    bail!("cargo built no {target}")
 }
 
 fn rust(workspace: &Workspace, folder: &str, package: &'static str) -> anyhow::Result<Side> {
@@ -177,7 +204,7 @@ fn installed(text: &str, name: &str) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{SCRIPT_FILES, installed, locked, read, sources};
+    use super::{SCRIPT_FILES, built, installed, locked, read, sources};
     use crate::workspace::Workspace;
 
     #[test]
@@ -197,6 +224,13 @@ mod tests {
             wanted.contains(&format!("\"pg-boss\": \"{version}\"")),
             "{version}"
         );
+    }
+
+    #[test]
+    fn what_cargo_did_not_build_is_an_error() {
+        let told = "{\"reason\":\"build-finished\",\"success\":true}\n";
+        let error = built(told, "control-plane").unwrap_err().to_string();
+        assert_eq!(error, "cargo built no control-plane");
     }
 
     #[test]
