@@ -29,6 +29,14 @@ impl Measure {
         Self::value_variants()
     }
 
+    /// Which work of the server itself it is compared with.
+    pub(crate) const fn limit(self) -> Self {
+        match self {
+            Self::Life => Self::SubmitSingle,
+            other => other,
+        }
+    }
+
     /// What it is, for the table.
     pub(crate) const fn title(self) -> &'static str {
         match self {

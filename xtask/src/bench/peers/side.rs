@@ -10,6 +10,7 @@ use cargo_metadata::Message;
 use serde::Deserialize;
 
 use super::measure::Line;
+use crate::tools::Found;
 use crate::workspace::Workspace;
 use crate::{node, python, shell};
 
@@ -60,12 +61,19 @@ impl Side {
 /// # Errors
 /// When one cannot be had; the message says what to install.
 pub(crate) fn prepare(workspace: &Workspace) -> anyhow::Result<Vec<Side>> {
+    // what cannot be fetched is missed before the long builds
+    let npm = npm(shell::find_program("npm"))?;
+    let node = node::ensure(&python::ensure(workspace)?.path)?;
     Ok(vec![
         ours(workspace)?,
         rust(workspace, "apalis", "apalis-postgres")?,
         rust(workspace, "graphile", "graphile_worker")?,
-        pg_boss(workspace)?,
+        pg_boss(workspace, &npm, node)?,
     ])
+}
+
+fn npm(found: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    found.context("npm is missing, which installs pg-boss; install it with `apt-get install npm`")
 }
 
 fn ours(workspace: &Workspace) -> anyhow::Result<Side> {
@@ -130,10 +138,7 @@ fn rust(workspace: &Workspace, folder: &str, package: &'static str) -> anyhow::R
     })
 }
 
-fn pg_boss(workspace: &Workspace) -> anyhow::Result<Side> {
-    let npm = shell::find_program("npm")
-        .context("npm is missing, which installs pg-boss; install it with `apt-get install npm`")?;
-    let node = node::ensure(&python::ensure(workspace)?.path)?;
+fn pg_boss(workspace: &Workspace, npm: &Path, node: Found) -> anyhow::Result<Side> {
     let (source, folder) = (
         sources(workspace).join("pg-boss"),
         target(workspace).join("pg-boss"),
@@ -204,7 +209,7 @@ fn installed(text: &str, name: &str) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{SCRIPT_FILES, built, installed, locked, read, sources};
+    use super::{SCRIPT_FILES, built, installed, locked, npm, read, sources};
     use crate::workspace::Workspace;
 
     #[test]
@@ -224,6 +229,12 @@ mod tests {
             wanted.contains(&format!("\"pg-boss\": \"{version}\"")),
             "{version}"
         );
+    }
+
+    #[test]
+    fn a_missing_npm_is_told_with_what_to_install() {
+        let error = npm(None).unwrap_err().to_string();
+        assert!(error.contains("apt-get install npm"), "{error}");
     }
 
     #[test]

@@ -12,7 +12,8 @@ const NOTES: &str = "\
 tasks a second: median (lowest-highest) of the rounds; each measure is described in xtask/peers/README.md
 arbiter: each call is authorised, limited and redacted; each task has a fencing token, a lease, and an audit leaf for
 each change, in the commit that it tells of. The peers and the raw lines do none of this.
-raw: the least statements, by pgbench; a drain is one commit to take and one to end, as for all others
+raw: the least statements, by pgbench; a drain is one commit to take and one to end, as for all others. A whole life is
+compared with its single submits
 -: not measured so. We have no way to take a backlog one by one: a node's dispatcher takes batches for all its agents";
 
 /// One row, with what it compares.
@@ -21,7 +22,7 @@ struct Row {
     measure: Measure,
     title: &'static str,
     sides: Vec<Cell>,
-    /// Our median by the server's own; none where the server's was not measured.
+    /// Our median by the server's own of [`Measure::limit`]; none where one of them was not measured.
     to_raw: Option<f64>,
     /// Our median by the best peer's.
     to_best_peer: Option<f64>,
@@ -124,6 +125,7 @@ fn row(measure: Measure, names: &[&'static str], results: &Results) -> Row {
     let peers = names.iter().filter(|name| ![raw::NAME, OURS].contains(name));
     let best = peers.filter_map(|name| median(name)).max_by(f64::total_cmp);
     let over = |other: Option<f64>| Some(median(OURS)? / other?);
+    let limit = results.of(measure.limit(), raw::NAME).map(|rates| rates.median);
     Row {
         measure,
         title: measure.title(),
@@ -134,7 +136,7 @@ fn row(measure: Measure, names: &[&'static str], results: &Results) -> Row {
                 tasks_per_second: results.of(measure, side),
             })
             .collect(),
-        to_raw: over(median(raw::NAME)),
+        to_raw: over(limit),
         to_best_peer: over(best),
     }
 }
@@ -175,6 +177,25 @@ mod tests {
         let row = row(Measure::DrainBatch, &names, &found);
         assert_eq!((row.to_raw, row.to_best_peer), (Some(0.25), Some(1.25)));
         assert_eq!(figure(row.sides[1].tasks_per_second.as_ref()), "100 (100-100)");
+    }
+
+    #[test]
+    fn a_whole_life_is_compared_with_single_submits_of_the_server() {
+        let mut results = Results::default();
+        for (side, measure, tasks) in [
+            ("raw", Measure::SubmitSingle, 400),
+            ("arbiter", Measure::Life, 100),
+        ] {
+            let seconds = 1.0;
+            let line = Line {
+                measure,
+                tasks,
+                seconds,
+            };
+            results.add(side, &line);
+        }
+        let row = row(Measure::Life, &["raw", "arbiter"], &results);
+        assert_eq!((row.to_raw, row.to_best_peer), (Some(0.25), None));
     }
 
     #[test]
