@@ -209,7 +209,7 @@ fn installed(text: &str, name: &str) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{SCRIPT_FILES, built, installed, locked, npm, read, sources};
+    use super::{BENCH, SCRIPT_FILES, built, installed, locked, npm, read, sources};
     use crate::workspace::Workspace;
 
     #[test]
@@ -238,9 +238,27 @@ mod tests {
     }
 
     #[test]
+    fn the_program_is_found_in_what_cargo_tells() {
+        let artifact = |name: &str, executable: &str| {
+            format!(
+                "{{\"reason\":\"compiler-artifact\",\"package_id\":\"path+file:///a#0.1.0\",\
+                 \"manifest_path\":\"/a/Cargo.toml\",\"target\":{{\"kind\":[\"bench\"],\"crate_types\":[\"bin\"],\
+                 \"name\":\"{name}\",\"src_path\":\"/a/main.rs\",\"edition\":\"2024\",\"doc\":false,\"doctest\":false,\
+                 \"test\":false}},\"profile\":{{\"opt_level\":\"3\",\"debuginfo\":0,\"debug_assertions\":false,\
+                 \"overflow_checks\":false,\"test\":true}},\"features\":[],\"filenames\":[],\
+                 \"executable\":{executable},\"fresh\":true}}\n"
+            )
+        };
+        let told = artifact("seed", "\"/t/seed\"") + &artifact(BENCH, "\"/t/control-plane-1\"");
+        assert_eq!(built(&told, BENCH).unwrap().to_str(), Some("/t/control-plane-1"));
+        let told = artifact("seed", "\"/t/seed\"") + &artifact(BENCH, "null");
+        assert!(built(&told, BENCH).is_err());
+    }
+
+    #[test]
     fn what_cargo_did_not_build_is_an_error() {
         let told = "{\"reason\":\"build-finished\",\"success\":true}\n";
-        let error = built(told, "control-plane").unwrap_err().to_string();
+        let error = built(told, BENCH).unwrap_err().to_string();
         assert_eq!(error, "cargo built no control-plane");
     }
 
