@@ -3,6 +3,7 @@
 //! `cargo bench -p arbiter-tests` prints medians of alternating rounds beside the raw rates of SQLite in the same run.
 //! An argument picks parts by name: `life`, `submit`, `security`, `memory`, `start`, and of the
 //! server `http`, `latency`, `idle`, `overload`; of the PostgreSQL store `shared` and `backlog`, only when named.
+//! `round TASKS` is what `cargo xtask bench peers` asks for.
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 #![expect(
@@ -12,6 +13,7 @@
     reason = "a bench that fails should stop"
 )]
 
+mod agents;
 mod memory;
 mod plane;
 #[path = "../../crates/adapters/sqlite/benches/raw/mod.rs"]
@@ -122,6 +124,10 @@ fn main() {
     }
     if wanted.iter().any(|word| word == "backlog") {
         runtime.block_on(shared::backlog());
+    }
+    if wanted.iter().any(|word| word == "round") {
+        let tasks = wanted.iter().find_map(|word| word.parse().ok());
+        runtime.block_on(shared::round(tasks.unwrap()));
     }
     if is_wanted("start") {
         runtime.block_on(start::run());

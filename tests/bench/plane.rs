@@ -11,12 +11,12 @@ use arbiter_allocation::Allocation;
 use arbiter_core::lifecycle::Rules;
 use arbiter_core::mechanism::{RedactionRules, Redactor, SuspicionDetector};
 use arbiter_core::model::{
-    AgentId, Json, LaneId, LaneKey, Operation, Principal, Priority, RecordDraft, Report, Role, Shape, Target,
-    TaskKind, TaskSpec, Work,
+    AgentId, AgentProfile, Json, LaneId, LaneKey, Operation, Principal, Priority, RecordDraft, Report, Role,
+    Shape, Target, TaskKind, TaskSpec, Work,
 };
 use arbiter_core::ports::{
-    AgentRegistry, AuditLog, AuthorizationError, Authorizer, ClaimRequest, Documents, Effects, IdSource,
-    LaneQuota, NoMetrics, TaskReader, TaskStore, Verdict,
+    AgentRegistry, Assignment, AuditLog, AuthorizationError, Authorizer, ClaimRequest, Documents, Effects,
+    IdSource, LaneQuota, NoMetrics, TaskReader, TaskStore, Verdict, Wakeups,
 };
 use arbiter_core::services::{Allocator as _, Offer, WorkDesk as _, WorkRef};
 use arbiter_orchestration::PlainRetry;
@@ -49,8 +49,10 @@ impl Authorizer for AllowAll {
 pub(crate) struct Plane {
     pub(crate) queue: Arc<SecureQueue>,
     pub(crate) store: Arc<dyn TaskStore>,
-    allocation: Arc<Allocation>,
-    ids: Arc<dyn IdSource>,
+    pub(crate) allocation: Arc<Allocation>,
+    pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) wakeups: Arc<dyn Wakeups>,
+    registry: Arc<dyn AgentRegistry>,
     place: Arc<dyn Commits>,
 }
 
@@ -124,8 +126,9 @@ impl Plane {
         let entropy = Arc::new(OsEntropy::new());
         let ids: Arc<dyn IdSource> = Arc::new(UuidV7Ids::new());
         let slots = 1_000;
-        let agent = arbiter_core::model::AgentProfile { slots, ..profile(1) };
+        let agent = AgentProfile { slots, ..profile(1) };
         store.register(agent, RecordDraft::default()).await.unwrap();
+        let wakeups = Arc::new(InProcessWakeups::new());
         let allocation = Arc::new(Allocation::new(
             arbiter_allocation::Settings::default(),
             Arc::clone(&store) as _,
@@ -157,7 +160,7 @@ impl Plane {
             )),
             authorizer,
             limiter: Arc::new(InProcessRateLimiter::new(Arc::clone(&clock) as _)),
-            wakeups: Arc::new(InProcessWakeups::new()),
+            wakeups: Arc::clone(&wakeups) as _,
             metrics: Arc::new(NoMetrics),
             clock: Arc::clone(&clock) as _,
             ids: Arc::clone(&ids),
@@ -171,17 +174,32 @@ impl Plane {
             ..Settings::default()
         };
         let fingerprints = FingerprintKey::load_or_create(&*store, &*entropy).await.unwrap();
+        let registry = Arc::clone(&store) as _;
         let queue = SecureQueue::new(ports, settings, content, fingerprints, Vec::new(), Vec::new());
         Self {
             queue: Arc::new(queue),
             store,
             allocation,
             ids,
+            wakeups,
+            registry,
             place,
         }
     }
 
-    fn lane() -> LaneId {
+    /// Registers an agent of this number and so many slots; the first one is there already.
+    pub(crate) async fn add_agent(&self, number: u64, slots: u32) {
+        let profile = AgentProfile {
+            slots,
+            ..profile(number)
+        };
+        let registered = self.registry.register(profile, RecordDraft::default()).await;
+        registered.unwrap();
+        self.allocation.refresh().await.unwrap();
+    }
+
+    /// The one lane of all tasks.
+    pub(crate) fn lane() -> LaneId {
         LaneKey {
             tenant: tenant(1),
             band: Priority::NORMAL.band(),
@@ -210,23 +228,26 @@ impl Plane {
         };
         let claimed = self.store.claim(request).await.unwrap();
         let count = claimed.assigned.len();
-        let reports = claimed.assigned.into_iter().map(|assignment| async {
-            let assignment = assignment;
-            let work = WorkRef {
-                task: assignment.stored.task.id,
-                tenant: tenant(1),
-                fence: assignment.fence,
-                command: self.ids.command(),
-            };
-            let report = Report {
-                output: Json::parse("{\"words\":30,\"note\":\"counted by splitting at white space\"}").ok(),
-                ..Report::default()
-            };
-            let task = self.queue.report(&who, work, report).await.unwrap();
-            assert!(task.state.is_closed());
-        });
+        let reports = claimed.assigned.into_iter();
+        let reports = reports.map(|assignment| self.report(&who, assignment));
         join_all(reports).await;
         count
+    }
+
+    /// Reports success of what was assigned to an agent.
+    pub(crate) async fn report(&self, who: &Principal, assignment: Assignment) {
+        let work = WorkRef {
+            task: assignment.stored.task.id,
+            tenant: tenant(1),
+            fence: assignment.fence,
+            command: self.ids.command(),
+        };
+        let report = Report {
+            output: Json::parse("{\"words\":30,\"note\":\"counted by splitting at white space\"}").ok(),
+            ..Report::default()
+        };
+        let task = self.queue.report(who, work, report).await.unwrap();
+        assert!(task.state.is_closed());
     }
 
     pub(crate) async fn submit_one(&self) {

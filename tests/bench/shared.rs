@@ -13,6 +13,7 @@ use arbiter_adapter_postgres::{PostgresConfig, PostgresParts, PostgresStore};
 use arbiter_adapter_system::{OsEntropy, TokioSpawner};
 use arbiter_core::lifecycle::Rules;
 
+use crate::agents::Agents;
 use crate::plane::{Commits, Plane, Policies};
 use crate::{ROUNDS, median, show};
 
@@ -164,6 +165,25 @@ pub(crate) async fn backlog() {
     println!("  ratio {:.2}", many / few);
 }
 
+/// One round for `cargo xtask bench peers`: a line of JSON for each measurement. `tasks` is a multiple of 3200.
+pub(crate) async fn round(tasks: usize) {
+    let few = tasks / 4;
+    let (rate, _) = Schema::new()
+        .plane(Policies::On)
+        .await
+        .submits(32, few as u64 / 32)
+        .await;
+    tell("submit_single", few, rate);
+    tell("submit_batch", 2 * tasks, batched(2 * tasks).await);
+    tell("life", few, whole_lives(few).await);
+    tell("drain_batch", tasks, drained(tasks, 0).await);
+}
+
+fn tell(measure: &str, tasks: usize, rate: f64) {
+    let seconds = tasks as f64 / rate;
+    println!("{{\"measure\":\"{measure}\",\"tasks\":{tasks},\"seconds\":{seconds}}}");
+}
+
 async fn batched(tasks: usize) -> f64 {
     let plane = Schema::new().plane(Policies::On).await;
     let start = Instant::now();
@@ -183,7 +203,7 @@ async fn batched(tasks: usize) -> f64 {
 /// Submitters and agents at the same time.
 async fn whole_lives(tasks: usize) -> f64 {
     let plane = Schema::new().plane(Policies::On).await;
-    let open = Arc::new(AtomicUsize::new(tasks));
+    let agents = Agents::register(&plane, 32, 4).await;
     let start = Instant::now();
     let mut running = tokio::task::JoinSet::new();
     for _ in 0..32 {
@@ -194,18 +214,7 @@ async fn whole_lives(tasks: usize) -> f64 {
             }
         });
     }
-    for _ in 0..32 {
-        let (plane, open) = (plane.clone(), Arc::clone(&open));
-        running.spawn(async move {
-            while open.load(Ordering::SeqCst) > 0 {
-                let done = plane.work(4).await;
-                open.fetch_sub(done, Ordering::SeqCst);
-                if done == 0 {
-                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-                }
-            }
-        });
-    }
+    running.spawn(agents.work(plane, tasks));
     running.join_all().await;
     tasks as f64 / start.elapsed().as_secs_f64()
 }
@@ -213,8 +222,8 @@ async fn whole_lives(tasks: usize) -> f64 {
 /// Claims and reports `tasks` off a backlog, of which `left` stay.
 async fn drained(tasks: usize, left: usize) -> f64 {
     let plane = Schema::new().plane(Policies::On).await;
-    for _ in 0..(tasks + left) / 1_000 {
-        plane.submit_batch(1_000).await;
+    for _ in 0..(tasks + left) / 400 {
+        plane.submit_batch(400).await;
     }
     let open = Arc::new(AtomicUsize::new(0));
     let start = Instant::now();

@@ -42,14 +42,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Runs the benchmarks, all or one
-    Bench {
-        /// Name of one bench target
-        name: Option<String>,
-        /// Arguments for the benchmark program, after `--`
-        #[arg(last = true)]
-        arguments: Vec<String>,
-    },
+    /// Runs the benchmarks, all or one, or compares us with other queues
+    Bench(bench::Options),
     /// Measures the branch coverage of the domain crates; fails below the floor
     Coverage,
     /// Runs the deterministic simulation over many seeded schedules
@@ -79,7 +73,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::CheckLayers => checks::report(&checks::layers::check_workspace(&workspace)?),
         Command::Tidy => checks::report(&checks::tidy::check_workspace(&workspace)?),
         Command::Gen { check } => generate::run(&workspace, check),
-        Command::Bench { name, arguments } => bench::run(&workspace, name.as_deref(), &arguments),
+        Command::Bench(options) => bench::run(&workspace, options),
         Command::Coverage => coverage::run(&workspace),
         Command::Simulate(options) => simulate::run(&workspace, &options),
         Command::Seed { arguments } => seed::run(&workspace, &arguments),

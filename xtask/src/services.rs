@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::workspace::Workspace;
 use server::Server;
+pub(crate) use server::random_word;
 use state::State;
 
 /// What to do with the servers.

@@ -49,8 +49,12 @@ impl Workspace {
             .current_dir(&self.root)
             .env("PATH", crate::shell::path_with(&self.tools().join("bin"))?);
         // What cargo told this program about its own package is not for its children.
-        for variable in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH"] {
-            command.env_remove(variable);
+        // Build scripts that look at it would run again each time that cargo is started otherwise.
+        let told = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        for (name, _) in env::vars_os() {
+            if name.to_str().is_some_and(told) {
+                command.env_remove(name);
+            }
         }
         Ok(command)
     }

@@ -65,12 +65,19 @@ pub(crate) fn for_tests(server: Option<&Server>) -> anyhow::Result<(&'static str
 
 /// The folder of scripts in the server's one, which run its programs with the libraries that they need.
 const SCRIPTS: &str = "programs";
+/// Those that tests start servers with, and those that benches ask one by.
+const SCRIPTED: [&str; 4] = ["initdb", "pgbench", "postgres", "psql"];
 
 fn write_scripts(home: &Home, programs: &Path) -> anyhow::Result<()> {
     let folder = home.folder.join(SCRIPTS);
     fs::create_dir(&folder).with_context(|| format!("creating {}", folder.display()))?;
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?;
-    for program in ["initdb", "postgres"] {
+    for program in SCRIPTED {
+        anyhow::ensure!(
+            programs.join(program).is_file(),
+            "{INSTALL}: {} has no {program}",
+            programs.display()
+        );
         let path = home.write(
             &format!("{SCRIPTS}/{program}"),
             &script(&programs.join(program), home.library_path()),

@@ -33,7 +33,8 @@ pub(crate) fn check_root(path: &str, text: &str) -> Vec<Finding> {
     findings
 }
 
-/// Checks a member: README, inherited lints, inherited versions.
+/// Checks a member: README, inherited lints, inherited versions. A package that is a workspace of its own has nothing to
+/// inherit.
 pub(crate) fn check_member(path: &str, text: &str, tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     let manifest: Table = match toml::from_str(text) {
@@ -44,6 +45,9 @@ pub(crate) fn check_member(path: &str, text: &str, tree: &Tree) -> Vec<Finding> 
     if !tree.contains_key(&readme) {
         let text = "the crate has no README.md (purpose, what it must not know, how to test)";
         findings.push(Finding::new("tidy::readme", path, text));
+    }
+    if manifest.contains_key("workspace") {
+        return findings;
     }
     let inherited = |table: Option<&Value>| {
         table
