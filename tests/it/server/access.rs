@@ -101,6 +101,39 @@ fn keys_are_rotated_with_an_overlap_and_revoked_at_once() {
 }
 
 #[test]
+fn a_policy_for_agents_opens_no_call_that_concerns_every_tenant() {
+    let served = Served::new();
+    let (_, _, operator) = principal(&served, &json!({"name": "Bob", "roles": ["operator"]}));
+    let actions =
+        ["list", "heartbeat", "learn", "remove"].map(|word| format!("Arbiter::Action::\"agent.{word}\""));
+    let text = format!(
+        "@id(\"wide\")\npermit(principal, action in [{}], resource);",
+        actions.join(", ")
+    );
+    let activated = served
+        .operator
+        .post("/v1/policies/activate", &json!({"files": {"extra.cedar": text}}));
+    assert_eq!(activated.status, 200, "{activated:?}");
+    assert_eq!(operator.get("/v1/agents").status, 200, "of its own tenant");
+    for path in ["changes", "heard"] {
+        refused(&operator.get(&format!("/v1/agents/{path}")), 403, "forbidden");
+    }
+    let forms = [
+        ("heartbeats", json!({"beats": []})),
+        ("outcomes", json!({"outcomes": []})),
+        ("remove-silent", json!({"since": "2100-01-01T00:00:00Z"})),
+    ];
+    for (path, form) in forms {
+        refused(
+            &operator.post(&format!("/v1/agents/{path}"), &form),
+            403,
+            "forbidden",
+        );
+    }
+    assert_eq!(served.operator.get("/v1/agents/heard").status, 200, "an admin");
+}
+
+#[test]
 fn policies_are_checked_by_operators_and_activated_by_admins() {
     let served = Served::new();
     let (_, _, operator) = principal(&served, &json!({"name": "Bob", "roles": ["operator"]}));

@@ -94,6 +94,14 @@ fn what_an_agent_did_is_read_by_kind_and_span_of_time() {
         (&all["kinds"][0]["attempts"], &all["period"]),
         (&json!(3), &Value::Null)
     );
+    // This agent serves every tenant: who else gave it work, and when, is told to admins only.
+    let operator = served.plain_operator();
+    assert_eq!(operator.get(&path).status, 200);
+    refused(
+        &operator.get(&format!("{path}?from=2026-01-01T00:00:00Z")),
+        403,
+        "forbidden",
+    );
     for bad in [
         "from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
         "from=yesterday",

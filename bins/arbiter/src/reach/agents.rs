@@ -70,11 +70,14 @@ impl Reach {
                     told.kinds.retain(|told| told.kind == kind.as_str());
                 }
                 if from.is_some() || to.is_some() {
+                    if found.profile.tenant.is_none() && !is_admin(app) {
+                        return Err(QueueError::Forbidden.into());
+                    }
                     let range = (
                         from.unwrap_or(Timestamp::from_micros(0)),
                         to.unwrap_or_else(|| app.clock.now()),
                     );
-                    let done = performed(app.store.as_ref(), id, kind.as_ref(), range).await;
+                    let done = performed(app.store.as_ref(), &found, kind.as_ref(), range).await;
                     let done = done.map_err(|error| match error {
                         PerformedError::Telemetry(error) => {
                             Failure::unavailable("the history could not be read", error)

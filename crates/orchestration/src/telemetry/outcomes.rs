@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arbiter_core::model::{AgentId, InvalidSample, Labels, SeriesKey, Shape, TaskKind, TenantId, Timestamp};
+use arbiter_core::model::{
+    AgentId, InvalidSample, Labels, RegisteredAgent, SeriesKey, Shape, TaskKind, TenantId, Timestamp,
+};
 use arbiter_core::ports::{
     Chooser, InvalidQuery, Measurements, RangeQuery, Reading, RegistryError, TelemetryError, TelemetryStore,
 };
@@ -165,7 +167,8 @@ pub enum PerformedError {
 }
 
 /// What an agent's attempts that ended from `from` on and before `to` came to, by kind of task; only of `kind`, if it is
-/// given. Kinds that it did not work on are absent. What was down-sampled counts at the beginning of its bucket.
+/// given. Kinds that it did not work on are absent. What was down-sampled counts at the beginning of its bucket. What is
+/// older than its registration is not told: another agent may have had the id.
 ///
 /// # Errors
 /// [`PerformedError`]
@@ -174,11 +177,18 @@ pub enum PerformedError {
 /// Safe: it only reads.
 pub async fn performed(
     store: &dyn TelemetryStore,
-    agent: AgentId,
+    agent: &RegisteredAgent,
     kind: Option<&TaskKind>,
     (from, to): (Timestamp, Timestamp),
 ) -> Result<BTreeMap<String, Performed>, PerformedError> {
-    let mut labels = BTreeMap::from([(AGENT.to_owned(), agent.to_string())]);
+    if from >= to {
+        return Err(InvalidQuery::Range.into());
+    }
+    let from = from.max(agent.registered_at);
+    if from >= to {
+        return Ok(BTreeMap::new());
+    }
+    let mut labels = BTreeMap::from([(AGENT.to_owned(), agent.profile.id.to_string())]);
     if let Some(kind) = kind {
         labels.insert(KIND.to_owned(), kind.as_str().to_owned());
     }
@@ -203,9 +213,9 @@ pub async fn performed(
 #[cfg(test)]
 mod tests {
     use arbiter_adapter_inmem::InMemoryTelemetry;
-    use arbiter_core::model::{DecisionId, Fence, Ratio, Sample};
+    use arbiter_core::model::{AgentMode, DecisionId, Fence, Ratio, Sample};
     use arbiter_core::ports::Compaction;
-    use arbiter_testkit::builders::{agent, task};
+    use arbiter_testkit::builders::{agent, profile, task};
 
     use super::*;
 
@@ -241,6 +251,18 @@ mod tests {
             quality: None,
             latency: Duration::from_secs(seconds),
             cost_micros: None,
+        }
+    }
+
+    /// An agent that was registered at a second.
+    fn registered(number: u64, second: i64) -> RegisteredAgent {
+        RegisteredAgent {
+            profile: profile(number),
+            mode: AgentMode::Active,
+            registered_at: at(second),
+            seen_at: at(second),
+            beat: None,
+            records: BTreeMap::new(),
         }
     }
 
@@ -283,7 +305,9 @@ mod tests {
         let _ = one.learn(vec![outcome(5, true, 8)]).await;
         sample(&one, &store, 20).await;
 
-        let all = performed(&store, agent(1), None, (at(0), at(30))).await.unwrap();
+        let all = performed(&store, &registered(1, 0), None, (at(0), at(30)))
+            .await
+            .unwrap();
         assert_eq!(all.keys().collect::<Vec<_>>(), ["analysis", "translation"]);
         let expected = Performed {
             attempts: 4,
@@ -295,14 +319,32 @@ mod tests {
             cost_micros: 7.0,
         };
         assert_eq!(all["analysis"], expected);
-        let late = performed(&store, agent(1), Some(&kind("analysis")), (at(12), at(30)))
-            .await
-            .unwrap();
+        let late = performed(
+            &store,
+            &registered(1, 0),
+            Some(&kind("analysis")),
+            (at(12), at(30)),
+        )
+        .await
+        .unwrap();
         assert_eq!((late.len(), late["analysis"].attempts), (1, 1));
         assert_eq!(late["analysis"].judged, 0);
-        let other = performed(&store, agent(2), None, (at(0), at(30))).await.unwrap();
+        let other = performed(&store, &registered(2, 0), None, (at(0), at(30)))
+            .await
+            .unwrap();
         assert!(other.is_empty());
-        let nothing = performed(&store, agent(1), None, (at(5), at(5))).await;
+        let again = performed(&store, &registered(1, 12), None, (at(0), at(30)))
+            .await
+            .unwrap();
+        assert_eq!(
+            again["analysis"].attempts, 1,
+            "nothing from before its registration"
+        );
+        let later = performed(&store, &registered(1, 40), None, (at(0), at(30)))
+            .await
+            .unwrap();
+        assert!(later.is_empty());
+        let nothing = performed(&store, &registered(1, 0), None, (at(5), at(5))).await;
         assert!(matches!(nothing, Err(PerformedError::Range(InvalidQuery::Range))));
     }
 
@@ -315,10 +357,14 @@ mod tests {
             let _ = history.learn(outcomes.collect()).await;
             sample(&history, &store, second as i64).await;
         }
-        let before = performed(&store, agent(1), None, (at(0), at(60))).await.unwrap();
+        let before = performed(&store, &registered(1, 0), None, (at(0), at(60)))
+            .await
+            .unwrap();
         let rule = Compaction::new(at(60), Duration::from_secs(60), 1_000).unwrap();
         store.compact(rule).await.unwrap();
-        let after = performed(&store, agent(1), None, (at(0), at(60))).await.unwrap();
+        let after = performed(&store, &registered(1, 0), None, (at(0), at(60)))
+            .await
+            .unwrap();
         let (before, after) = (before["analysis"], after["analysis"]);
         assert_eq!((after.attempts, after.succeeded), (28, before.succeeded));
         assert!((after.latency_seconds - before.latency_seconds).abs() < 1e-6);

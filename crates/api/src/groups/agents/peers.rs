@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arbiter_core::model::{
     AgentBeat, AgentId, Fence, Json as Detail, Operation as Action, OutcomeDelta, Principal, PrincipalId,
-    Ratio, RecordDraft, Role, Target, TaskId, TaskKind, Timestamp,
+    Ratio, RecordDraft, Role, Target, TaskId, TaskKind, TenantScope, Timestamp,
 };
 use arbiter_core::ports::{Hint, Revision};
 use arbiter_wire::http::{
@@ -17,6 +17,7 @@ use http::StatusCode;
 use http::request::Parts;
 use serde_json::json;
 
+use super::reach;
 use crate::auth::Caller;
 use crate::body::{JsonBody, Query};
 use crate::cursor;
@@ -163,16 +164,23 @@ pub(super) fn draft(caller: &Principal, operation: Action, on_behalf_of: Option<
     }
 }
 
+/// Permits what concerns the agents of every tenant: to nobody whose reach ends with one, whatever policies that were made
+/// for one tenant's agents say.
+async fn permit_everywhere(api: &Api, caller: &Principal, action: Action) -> Result<(), Failure> {
+    api.queue().permit_on(caller, action, &Target::default()).await?;
+    match reach(caller) {
+        TenantScope::All => Ok(()),
+        TenantScope::Tenant(_) => Err(Failure::new("forbidden", "the principal may not do this")),
+    }
+}
+
 async fn changes(
     State(api): State<Api>,
     Caller(caller): Caller,
     Query(asked): Query<ChangesQuery>,
 ) -> Result<Json<AgentChangesView>, Failure> {
     let limit = cursor::limit(asked.limit.or(Some(CHANGES)))?;
-    // What concerns every tenant has none.
-    api.queue()
-        .permit_on(&caller, Action::AgentList, &Target::default())
-        .await?;
+    permit_everywhere(&api, &caller, Action::AgentList).await?;
     let found = api.parts().registry.changes(Revision(asked.after), limit).await?;
     let now = api.parts().clock.now();
     Ok(Json(AgentChangesView {
@@ -192,9 +200,7 @@ async fn heard(
         Some(text) => moment("since", text)?,
         None => Timestamp::from_micros(i64::MIN),
     };
-    api.queue()
-        .permit_on(&caller, Action::AgentList, &Target::default())
-        .await?;
+    permit_everywhere(&api, &caller, Action::AgentList).await?;
     let found = api.parts().registry.heard(since).await?;
     let agents = found.iter().map(|seen| AgentHeardView {
         agent: seen.agent.to_string(),
@@ -221,9 +227,7 @@ async fn heartbeats(
             memory: share("memory", beat.memory)?,
         });
     }
-    api.queue()
-        .permit_on(&caller, Action::AgentHeartbeat, &Target::default())
-        .await?;
+    permit_everywhere(&api, &caller, Action::AgentHeartbeat).await?;
     let unknown = api.parts().registry.beat(beats).await?;
     Ok(Json(UnknownAgentsView {
         unknown: unknown.iter().map(ToString::to_string).collect(),
@@ -238,9 +242,7 @@ async fn learn(
     at_most("outcomes", form.outcomes.len())?;
     let outcomes = form.outcomes.into_iter().map(outcome);
     let outcomes = outcomes.collect::<Result<Vec<_>, _>>()?;
-    api.queue()
-        .permit_on(&caller, Action::AgentLearn, &Target::default())
-        .await?;
+    permit_everywhere(&api, &caller, Action::AgentLearn).await?;
     api.parts().registry.learn(outcomes).await?;
     api.parts().wakeups.publish(&[Hint::Registry]);
     Ok(StatusCode::NO_CONTENT)
@@ -270,9 +272,7 @@ async fn remove_silent(
 ) -> Result<Json<RemovedAgentsView>, Failure> {
     let on_behalf_of = on_behalf_of.for_call_of(&caller)?;
     let since = moment("since", &form.since)?;
-    api.queue()
-        .permit_on(&caller, Action::AgentRemove, &Target::default())
-        .await?;
+    permit_everywhere(&api, &caller, Action::AgentRemove).await?;
     let draft = draft(&caller, Action::AgentRemove, on_behalf_of);
     let removed = api.parts().registry.remove_silent(since, draft).await?;
     if !removed.is_empty() {

@@ -1,6 +1,6 @@
 //! What an agent's work has shown, in all and in a span of time.
 
-use arbiter_core::model::{Operation as Action, TaskKind, Timestamp};
+use arbiter_core::model::{Operation as Action, TaskKind, TenantScope, Timestamp};
 use arbiter_core::ports::TelemetryError;
 use arbiter_orchestration::{PerformedError, performed};
 use arbiter_wire::http::PerformanceView;
@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::visible;
+use super::{reach, visible};
 use crate::auth::Caller;
 use crate::body::Query;
 use crate::failure::Failure;
@@ -30,6 +30,13 @@ pub(super) async fn read(
         told.kinds.retain(|told| told.kind == kind.as_str());
     }
     if asked.from.is_some() || asked.to.is_some() {
+        // Who else gave it work, and when, is told to nobody whose reach ends with a tenant.
+        if found.profile.tenant.is_none() && reach(&caller) != TenantScope::All {
+            return Err(Failure::new(
+                "forbidden",
+                "what an agent of every tenant did in a span of time is told to admins only",
+            ));
+        }
         let range = span(&asked, api.parts().clock.now())?;
         let Some(history) = &api.parts().history else {
             return Err(Failure::invalid(
@@ -37,7 +44,7 @@ pub(super) async fn read(
                 "no history is kept: telemetry.sample_seconds is 0",
             ));
         };
-        let done = performed(history.as_ref(), found.profile.id, kind.as_ref(), range);
+        let done = performed(history.as_ref(), &found, kind.as_ref(), range);
         let done = done.await.map_err(|error| match error {
             PerformedError::Telemetry(TelemetryError::Store(error)) => Failure::from(error),
             error => Failure::invalid("from", error),
