@@ -213,7 +213,10 @@ impl AttemptRunner {
                     stopper.stop();
                     return;
                 }
-                Ok(_) => next_beat = self.clock.monotonic() + every.min(AFTER_ERROR),
+                Ok(_) => {
+                    told.put_back(latest);
+                    next_beat = self.clock.monotonic() + every.min(AFTER_ERROR);
+                }
                 Err(error) => {
                     // The lease outlives two missed heartbeats; the store says in time when it does not.
                     told.put_back(latest);
