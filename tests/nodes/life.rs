@@ -137,10 +137,10 @@ fn every_version_of_a_task_has_one_entry_whatever_node_made_it() {
             open -= 1;
         }
     }
-    let done = nodes[1].run(&["--json", "audit", "verify"]);
-    wait_until("the log is whole", || {
+    wait_until("the log is signed", || {
         nodes[0].run(&["--json", "audit", "verify"]).code() == 0
     });
+    let done = nodes[1].run(&["--json", "audit", "verify"]);
     assert_eq!(done.code(), 0, "{done:?}");
     let query = "SELECT count(*) FROM task WHERE state = 10";
     assert_eq!(database.ask(query), [ids.len().to_string()]);
