@@ -1,6 +1,5 @@
 //! Settings.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use arbiter_core::mechanism::{Backoff, RetryBudgetSettings, SecretText};
@@ -109,7 +108,7 @@ impl ClientConfig {
         }
         let base = self.server.trim_end_matches('/').to_owned();
         let url: HttpUrl = format!("{base}/").parse()?;
-        if !url.is_https() && !is_this_machine(url.host()) {
+        if !url.is_https() && !url.is_this_machine() {
             return Err(InvalidClient::ClearText {
                 host: url.host().to_owned(),
             });
@@ -161,15 +160,6 @@ impl ClientConfig {
             ..HttpClientConfig::new(sort.name())
         }
     }
-}
-
-/// Whether a host is this machine, by its name or by its address as it is written.
-fn is_this_machine(host: &str) -> bool {
-    let written = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || written
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -44,6 +44,12 @@ impl HttpUrl {
         self.0.host().unwrap_or_default()
     }
 
+    /// Whether the host is this machine, by its name or by its address as it is written. Names are not looked up.
+    pub fn is_this_machine(&self) -> bool {
+        self.host().eq_ignore_ascii_case("localhost")
+            || self.host_address().is_some_and(|address| address.is_loopback())
+    }
+
     /// The port, the scheme's own if none is written.
     pub fn port(&self) -> u16 {
         self.0
