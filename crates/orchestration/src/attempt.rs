@@ -67,6 +67,7 @@ struct Latest {
     progress: Option<Progress>,
     /// Told again each time.
     usage: Option<Usage>,
+    /// Told again until a heartbeat with it was answered.
     not_enforced: Option<Vec<String>>,
 }
 
@@ -95,7 +96,7 @@ impl Told {
         Latest {
             progress: latest.progress.take(),
             usage: latest.usage,
-            not_enforced: latest.not_enforced.take(),
+            not_enforced: latest.not_enforced.clone(),
         }
     }
 
@@ -103,7 +104,14 @@ impl Told {
     fn put_back(&self, untold: Latest) {
         let mut latest = self.latest();
         latest.progress = latest.progress.take().or(untold.progress);
-        latest.not_enforced = latest.not_enforced.take().or(untold.not_enforced);
+    }
+
+    /// Notes that what was told of the limits is known, unless they were told anew since.
+    fn known(&self, told: &Latest) {
+        let mut latest = self.latest();
+        if latest.not_enforced == told.not_enforced {
+            latest.not_enforced = None;
+        }
     }
 }
 
@@ -157,7 +165,7 @@ impl AttemptRunner {
         let latency = self.clock.monotonic().saturating_sub(started);
         self.metrics
             .observe("attempt.duration_seconds", &[], latency.as_secs_f64());
-        let outcome = self.hand_in(agent, &assignment, delivered, &drain).await;
+        let outcome = self.hand_in(agent, &assignment, delivered, &told, &drain).await;
         let (succeeded, usage) = outcome?;
         Some(AttemptOutcome {
             task: assignment.stored.task.id,
@@ -198,17 +206,12 @@ impl AttemptRunner {
                 () = tell.fuse() => {}
             }
             let latest = told.take();
-            let task = &assignment.stored.task;
-            let item = Beat {
-                task: task.id,
-                tenant: task.tenant,
-                fence: assignment.fence,
-                progress: latest.progress.clone(),
-                usage: latest.usage,
-                not_enforced: latest.not_enforced.clone(),
-            };
+            let item = heartbeat(assignment, &latest);
             match self.desk.heartbeat(agent, vec![item]).await.as_deref() {
-                Ok([LeaseStatus::Held { .. }]) => next_beat = self.clock.monotonic() + every,
+                Ok([LeaseStatus::Held { .. }]) => {
+                    told.known(&latest);
+                    next_beat = self.clock.monotonic() + every;
+                }
                 Ok([LeaseStatus::OverBudget { .. } | LeaseStatus::Cancelled | LeaseStatus::Lost]) => {
                     stopper.stop();
                     return;
@@ -221,7 +224,7 @@ impl AttemptRunner {
                     // The lease outlives two missed heartbeats; the store says in time when it does not.
                     told.put_back(latest);
                     next_beat = self.clock.monotonic() + every.min(AFTER_ERROR);
-                    tracing::warn!(event = "heartbeat_failed", task.id = %task.id, error = %error, "a heartbeat failed");
+                    tracing::warn!(event = "heartbeat_failed", task.id = %assignment.stored.task.id, error = %error, "a heartbeat failed");
                 }
             }
         }
@@ -233,6 +236,7 @@ impl AttemptRunner {
         agent: &Principal,
         assignment: &Assignment,
         delivered: Result<Delivered, TransportError>,
+        told: &Told,
         drain: &Stop,
     ) -> Option<(bool, Usage)> {
         let task = &assignment.stored.task;
@@ -266,6 +270,7 @@ impl AttemptRunner {
             Ok(Delivered::Failed(failure)) => self.failed(agent, assignment, work, failure).await,
             // Told to stop because the lease is gone: there is nothing to hand in. Drained: the attempt is given back.
             Ok(Delivered::Stopped) if drain.is_stopped() => {
+                self.last_words(agent, assignment, told).await;
                 let why = "the node is draining".to_owned();
                 if let Err(error) = self.repeat(|| self.desk.decline(agent, work, why.clone())).await {
                     self.refused(assignment, &error);
@@ -279,10 +284,23 @@ impl AttemptRunner {
                     code: None,
                     message: chain(&error),
                     usage: Usage::default(),
-                    not_enforced: None,
+                    not_enforced: told.take().not_enforced,
                 };
                 self.failed(agent, assignment, work, failure).await
             }
+        }
+    }
+
+    /// Tells what a decline cannot carry: the limits that are not enforced, when no heartbeat has told them yet. Tried
+    /// once: a node that drains does not wait for a store that is away.
+    async fn last_words(&self, agent: &Principal, assignment: &Assignment, told: &Told) {
+        let latest = told.take();
+        if latest.not_enforced.is_none() {
+            return;
+        }
+        let item = heartbeat(assignment, &latest);
+        if let Err(error) = self.desk.heartbeat(agent, vec![item]).await {
+            tracing::warn!(event = "heartbeat_failed", task.id = %assignment.stored.task.id, error = %error, "the last heartbeat failed");
         }
     }
 
@@ -341,6 +359,19 @@ impl AttemptRunner {
             }
             self.clock.sleep_until(self.clock.monotonic() + wait).await;
         }
+    }
+}
+
+/// A heartbeat that tells what is not known yet.
+fn heartbeat(assignment: &Assignment, latest: &Latest) -> Beat {
+    let task = &assignment.stored.task;
+    Beat {
+        task: task.id,
+        tenant: task.tenant,
+        fence: assignment.fence,
+        progress: latest.progress.clone(),
+        usage: latest.usage,
+        not_enforced: latest.not_enforced.clone(),
     }
 }
 

@@ -19,13 +19,17 @@ pub fn extend(task: &Task, lease: &LeaseRef, rules: &Rules, now: Timestamp) -> (
         };
         return (status, settle(task, lease.fence, lease.holder));
     };
+    let mut next = task.clone();
+    if let (Some(attempt), Some(limits)) = (&mut next.attempt, &lease.not_enforced) {
+        attempt.not_enforced = Some(limits.clone());
+    }
     if let Some(part) = lease
         .usage
         .and_then(|usage| task.terms.budget.exceeded_by(&usage))
     {
-        return (LeaseStatus::OverBudget { part }, None);
+        // Not extended; what was told of the limits is kept, because nothing will be told after it.
+        return (LeaseStatus::OverBudget { part }, quietly(task, next));
     }
-    let mut next = task.clone();
     let until = match &mut next.state {
         // An assignment is kept by its acknowledgement, not by heartbeats.
         State::Assigned(_) => open.until,
@@ -45,17 +49,18 @@ pub fn extend(task: &Task, lease: &LeaseRef, rules: &Rules, now: Timestamp) -> (
             ..told.clone()
         });
     }
-    if let (Some(attempt), Some(limits)) = (&mut next.attempt, &lease.not_enforced) {
-        attempt.not_enforced = Some(limits.clone());
-    }
-    let change = (next != *task).then(|| Change {
+    (LeaseStatus::Held { until }, quietly(task, next))
+}
+
+/// A change without a record, if there is one.
+fn quietly(task: &Task, next: Task) -> Option<Change> {
+    (next != *task).then(|| Change {
         next,
         ended: None,
         stage: None,
         loads: Vec::new(),
         record: None,
-    });
-    (LeaseStatus::Held { until }, change)
+    })
 }
 
 /// Gives back the slot of an attempt that was ended from outside, because its holder has been heard of.

@@ -158,6 +158,56 @@ async fn limits_that_are_not_enforced_are_known_although_the_attempt_is_cut_off(
     assert_eq!(ended.not_enforced(), Some(limits.as_slice()));
 }
 
+/// The three ends that come before the first heartbeat: what was told by then is known all the same.
+#[tokio::test]
+async fn limits_that_are_not_enforced_are_known_although_the_attempt_is_drained_at_once() {
+    let (world, id) = waiting().await;
+    let attempt = world.attempt(id).await;
+    let limits = ["network".to_owned()];
+    world.puppet.seen()[0].progress.not_enforced(&limits);
+    attempt.drain.stop();
+    world.settle().await;
+    let ended = &world.history(id).await.attempts[0];
+    assert!(matches!(ended.outcome, AttemptEnd::Returned { .. }));
+    assert_eq!(ended.not_enforced(), Some(limits.as_slice()));
+}
+
+#[tokio::test]
+async fn limits_that_are_not_enforced_are_known_although_the_budget_is_spent_at_once() {
+    let (world, _) = waiting().await;
+    let id = world
+        .submit_with(2, |spec| {
+            spec.constraints.budget.tokens = Some(10);
+            spec.kind = crate::given::word("writing");
+        })
+        .await;
+    let _attempt = world.attempt(id).await;
+    let limits = ["network".to_owned()];
+    let sink = world.puppet.seen()[0].progress.clone();
+    sink.not_enforced(&limits);
+    sink.tell(None, Some(tokens(11)));
+    world.pass(millis(500)).await;
+    assert_eq!(world.word(id).await, "failed: over_budget");
+    let ended = &world.history(id).await.attempts[0];
+    assert_eq!(ended.not_enforced(), Some(limits.as_slice()));
+}
+
+#[tokio::test]
+async fn limits_that_are_not_enforced_are_known_although_the_transport_fails_at_once() {
+    let (world, id) = waiting().await;
+    let limits = ["network".to_owned()];
+    world.puppet.acts(|delivery| {
+        delivery.progress.not_enforced(&["network".to_owned()]);
+        Act::Unreachable
+    });
+    let _attempt = world.attempt(id).await;
+    let ended = &world.history(id).await.attempts[0];
+    assert!(
+        matches!(&ended.outcome, AttemptEnd::Failed(failure) if failure.class == FailureClass::Transport)
+    );
+    assert_eq!(ended.not_enforced(), Some(limits.as_slice()));
+}
+
 #[tokio::test]
 async fn a_failed_heartbeat_is_sent_again_after_a_second() {
     let (world, id) = waiting().await;

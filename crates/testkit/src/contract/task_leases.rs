@@ -18,6 +18,7 @@ suite!($ task_leases_contract, task_leases, [
     an_assignment_is_not_kept_by_heartbeats,
     only_the_holder_with_the_token_extends,
     what_is_above_the_budget_is_told,
+    limits_that_are_told_with_too_much_usage_stay,
     the_holder_of_a_cancelled_task_is_told,
     a_cancelled_attempt_keeps_its_slot_until_it_is_heard_of,
     a_cancelled_attempt_keeps_its_slot_no_longer_than_its_lease,
@@ -170,6 +171,39 @@ pub async fn what_is_above_the_budget_is_told(h: &dyn Harness) {
         ("failed", Some("over_budget"))
     );
     assert_eq!(desk.history(task.id).await.attempts[0].usage.tokens, Some(11));
+}
+
+/// What a heartbeat tells of the limits is kept although its usage ends the attempt: nothing is told after it. The
+/// lease is not extended.
+pub async fn limits_that_are_told_with_too_much_usage_stay(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    let work = desk
+        .running(new_task_with(1, |spec| spec.constraints.budget.tokens = Some(10)))
+        .await;
+    let before = desk.get(work.task).await.state;
+    desk.advance(Duration::from_secs(1)).await;
+    let usage = Usage {
+        tokens: Some(11),
+        ..Usage::default()
+    };
+    let limits = vec!["network".to_owned()];
+    let beat = LeaseRef {
+        usage: Some(usage),
+        not_enforced: Some(limits.clone()),
+        ..work.beat()
+    };
+    assert_eq!(
+        desk.extend(beat).await,
+        LeaseStatus::OverBudget { part: "tokens" }
+    );
+    assert_eq!(desk.get(work.task).await.state, before);
+    let exceeded = Command::Exceed {
+        part: "tokens".to_owned(),
+        usage,
+    };
+    desk.done(desk.by(work, exceeded)).await;
+    let history = desk.history(work.task).await;
+    assert_eq!(history.attempts[0].not_enforced(), Some(limits.as_slice()));
 }
 
 /// The holder of a cancelled task is told so on its next heartbeat.
