@@ -20,6 +20,7 @@ mod store;
 mod tasks;
 mod telemetry;
 mod tls;
+mod transaction;
 mod wakeups;
 mod write;
 

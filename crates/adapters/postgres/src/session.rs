@@ -1,12 +1,17 @@
 //! A transaction with its time: what every statement goes through.
 
 use arbiter_core::model::{TenantScope, Timestamp};
-use deadpool_postgres::Transaction;
+use deadpool_postgres::Object;
+use futures_util::future::try_join;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql};
 use uuid::Uuid;
 
 use crate::error::Fault;
+use crate::transaction::{Purpose, Transaction};
+
+const SCOPE: &str =
+    "SELECT set_config('arbiter.tenant', $1, true), set_config('arbiter.now', $2, true), store_now()";
 
 /// The parameters of a statement.
 pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -27,9 +32,10 @@ impl std::fmt::Debug for Session<'_> {
 }
 
 impl<'t> Session<'t> {
-    /// Tells the transaction whose rows it may see and, if that is given, the time; else asks for the time.
+    /// Begins a transaction, tells it whose rows it may see and, if that is given, the time; else asks for the time.
     pub(crate) async fn begin(
-        transaction: Transaction<'t>,
+        connection: &'t mut Object,
+        purpose: Purpose,
         now: Option<Timestamp>,
         scope: TenantScope,
     ) -> Result<Self, Fault> {
@@ -38,12 +44,11 @@ impl<'t> Session<'t> {
             TenantScope::All => String::new(),
         };
         let given = now.map(|now| now.as_micros().to_string()).unwrap_or_default();
-        let statement = transaction
-            .prepare_cached(
-                "SELECT set_config('arbiter.tenant', $1, true), set_config('arbiter.now', $2, true), store_now()",
-            )
-            .await?;
-        let row = transaction.query_one(&statement, &[&tenant, &given]).await?;
+        let statement = connection.prepare_cached(SCOPE).await?;
+        let transaction = Transaction::new(connection);
+        let parameters: Params<'_> = &[&tenant, &given];
+        let scoped = transaction.query_one(&statement, parameters);
+        let ((), row) = try_join(transaction.begin(purpose), scoped).await?;
         let now = Timestamp::from_micros(get(&row, 2)?);
         Ok(Self { transaction, now })
     }

@@ -7,7 +7,6 @@ use arbiter_core::model::{TenantScope, Timestamp};
 use arbiter_core::ports::{Clock, Entropy, Spawner, StoreError};
 use deadpool_postgres::{Object, Pool};
 use futures_util::future::BoxFuture;
-use tokio_postgres::IsolationLevel;
 use uuid::Uuid;
 
 use crate::config::PostgresConfig;
@@ -19,6 +18,7 @@ use crate::schema;
 use crate::session::{Session, uuid};
 use crate::tasks::{Apply, Extend, LaneNames, Submit};
 use crate::tls::Tls;
+use crate::transaction::Purpose;
 use crate::write::Write;
 
 /// Storage ports over a PostgreSQL database that many nodes share.
@@ -212,13 +212,7 @@ impl Core {
         T: Send,
         F: for<'a, 't> FnOnce(&'a Session<'t>) -> BoxFuture<'a, Result<T, Fault>> + Send,
     {
-        let transaction = connection
-            .build_transaction()
-            .isolation_level(IsolationLevel::RepeatableRead)
-            .read_only(true)
-            .start()
-            .await?;
-        let session = Session::begin(transaction, self.given_now(), scope).await?;
+        let session = Session::begin(connection, Purpose::Read, self.given_now(), scope).await?;
         // nothing was written: the end needs no answer, and dropping the transaction asks for none
         work(&session).await
     }
@@ -239,8 +233,8 @@ impl Core {
         T: Send,
         F: for<'a, 't> FnOnce(&'a mut Write<'t>) -> BoxFuture<'a, Result<T, Fault>> + Send,
     {
-        let transaction = connection.transaction().await?;
-        let session = Session::begin(transaction, self.given_now(), TenantScope::All).await?;
+        let all = TenantScope::All;
+        let session = Session::begin(connection, Purpose::Write, self.given_now(), all).await?;
         let mut write = Write::new(session, &*self.entropy, shard);
         let done = work(&mut write).await?;
         let transaction = write.finish().await?;

@@ -2,11 +2,11 @@
 
 use arbiter_core::model::Record;
 use arbiter_core::ports::Entropy;
-use deadpool_postgres::Transaction;
 
 use crate::error::Fault;
 use crate::leaves::Leaves;
 use crate::session::Session;
+use crate::transaction::Transaction;
 
 /// What a mutation works with.
 pub(crate) struct Write<'t> {
@@ -45,27 +45,39 @@ impl<'t> Write<'t> {
         })
     }
 
-    /// Stores the leaves and gives the transaction up, to be committed.
-    ///
-    /// INVARIANT: this is the last statement, so every lock that the mutation needs is held when its batch takes its
-    /// number. Of two mutations that touch the same row the later one has the greater number.
+    /// Takes the leaves out, for who stores them with the last of the mutation's statements: see [`put_leaves`].
+    pub(crate) fn take_leaves(&mut self) -> Leaves {
+        std::mem::take(&mut self.leaves)
+    }
+
+    /// Stores the leaves that nobody took and gives the transaction up, to be committed.
     pub(crate) async fn finish(self) -> Result<Transaction<'t>, Fault> {
-        let Leaves {
-            packed,
-            hashes,
-            details,
-            count,
-            detailed,
-        } = &self.leaves;
-        if *count > 0 {
-            let details = (*detailed > 0).then_some(details);
-            self.session
-                .execute(
-                    "INSERT INTO audit_batch (count, at, hashes, leaves, details) VALUES ($1, $2, $3, $4, $5)",
-                    &[count, &self.session.now.as_micros(), hashes, packed, &details],
-                )
-                .await?;
-        }
+        put_leaves(&self.session, &self.leaves).await?;
         Ok(self.session.end())
     }
+}
+
+pub(crate) const PUT_LEAVES: &str =
+    "INSERT INTO audit_batch (count, at, hashes, leaves, details) VALUES ($1, $2, $3, $4, $5)";
+
+/// Stores the leaves of a mutation, if there are any.
+///
+/// INVARIANT: this is the last statement that locks or writes, so every lock that the mutation needs is held when its
+/// batch takes its number. Of two mutations that touch the same row the later one has the greater number.
+pub(crate) async fn put_leaves(session: &Session<'_>, leaves: &Leaves) -> Result<(), Fault> {
+    let Leaves {
+        packed,
+        hashes,
+        details,
+        count,
+        detailed,
+    } = leaves;
+    if *count > 0 {
+        let details = (*detailed > 0).then_some(details);
+        let now = session.now.as_micros();
+        session
+            .execute(PUT_LEAVES, &[count, &now, hashes, packed, &details])
+            .await?;
+    }
+    Ok(())
 }

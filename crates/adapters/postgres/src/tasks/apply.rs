@@ -9,6 +9,7 @@ use arbiter_core::model::{
 use arbiter_core::ports::Transition;
 use futures_util::future::BoxFuture;
 
+use super::flush::nothing;
 use super::group::Group;
 use super::rows;
 use crate::error::Fault;
@@ -66,7 +67,7 @@ async fn apply_all(
             .collect()
     });
     let answers = answers.collect();
-    group.flush(write, &[]).await?;
+    group.flush(write, nothing).await?;
     Ok(answers)
 }
 

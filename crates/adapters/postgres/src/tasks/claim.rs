@@ -68,9 +68,12 @@ pub(super) async fn claim(
     if !claimed.assigned.is_empty() {
         group.outbox.extend_from_slice(&request.effects.outbox);
     }
-    group.flush(write, &[]).await?;
     let asked: BTreeSet<LaneId> = request.lanes.iter().map(|quota| quota.lane).collect();
-    let mut heads = heads(&write.session, &asked).await?;
+    let mut heads = group
+        .flush(write, |session| {
+            Box::pin(async move { heads(session, &asked).await })
+        })
+        .await?;
     for quota in &request.lanes {
         if claimed.heads.iter().all(|(lane, _)| *lane != quota.lane) {
             claimed.heads.push((quota.lane, heads.remove(&quota.lane)));

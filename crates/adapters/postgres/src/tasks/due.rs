@@ -7,6 +7,7 @@ use arbiter_core::model::{CommandId, RecordDraft, Task, TaskId, TenantId, Timest
 use arbiter_core::ports::DueDone;
 
 use super::dependants::tell_dependants;
+use super::flush::nothing;
 use super::group::Group;
 use super::rows;
 use crate::error::Fault;
@@ -56,7 +57,7 @@ pub(super) async fn due(write: &mut Write<'_>, rules: &Rules, limit: usize) -> R
         }
         open = next;
     }
-    group.flush(write, &[]).await?;
+    group.flush(write, nothing).await?;
     let next = write.session.query_opt(NEXT_DUE, &[]).await?;
     let next = next.map(|row| get(&row, 0)).transpose()?;
     Ok(DueDone {

@@ -4,6 +4,7 @@ use arbiter_core::lifecycle::{Rules, extend};
 use arbiter_core::ports::{LeaseRef, LeaseStatus};
 use futures_util::future::BoxFuture;
 
+use super::flush::nothing;
 use super::group::Group;
 use super::rows;
 use crate::error::Fault;
@@ -47,7 +48,7 @@ async fn extend_all(
         answers.collect()
     });
     let answers = answers.collect();
-    group.flush(write, &[]).await?;
+    group.flush(write, nothing).await?;
     Ok(answers)
 }
 

@@ -12,11 +12,12 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::group::{Entry, Group};
+use super::lanes::FIRST;
 use crate::error::Fault;
 use crate::number::{natural, whole};
 use crate::outbox::{PUT as PUT_OUTBOX, put_outbox};
 use crate::session::{Session, get, id_bytes, uuid};
-use crate::write::Write;
+use crate::write::{PUT_LEAVES, Write, put_leaves};
 
 const ADD_TASKS: &str =
     "INSERT INTO task (id, tenant, lane, order_key, state, due_at, holder, closed_at, status)
@@ -81,7 +82,7 @@ const KEEP_LANES: &str = "INSERT INTO lane (lane, tenant, body)
      SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[]) ON CONFLICT DO NOTHING";
 
 /// Everything that a flush may send.
-const STATEMENTS: [&str; 13] = [
+const STATEMENTS: [&str; 16] = [
     ADD_TASKS,
     ADD_SPECS,
     CHANGE_TASKS,
@@ -94,48 +95,56 @@ const STATEMENTS: [&str; 13] = [
     COUNT_TALLIES,
     KEEP_LANES,
     PUT_OUTBOX,
+    LOCK_LOADS,
+    PUT_LEAVES,
     OPEN,
+    FIRST,
 ];
 
+/// Nothing is to be read after a flush.
+pub(super) fn nothing<'s>(_: &'s Session<'_>) -> BoxFuture<'s, Result<(), Fault>> {
+    Box::pin(async { Ok(()) })
+}
+
 impl Group<'_> {
-    /// Writes everything but the leaves into the transaction, and hands the leaves to `write`, which stores them last.
+    /// Writes everything into the transaction, the leaves last, and reads what `then` asks for.
     ///
     /// Rows are touched in the order tasks, loads, tallies, lanes, each sorted by key, so that no two groups wait for
     /// each other in a circle. Lanes come after tallies: who forgets the lanes of a tenant holds its tallies.
     ///
     /// All statements are on their way before the first answer: on one connection the server does them in their order,
-    /// so this costs one round trip. Gives how many tasks the tenants of `watched` have open then.
-    pub(super) async fn flush(
-        &mut self,
-        write: &mut Write<'_>,
-        watched: &[TenantId],
-    ) -> Result<BTreeMap<TenantId, u64>, Fault> {
+    /// so this costs one round trip.
+    pub(super) async fn flush<T, F>(&mut self, write: &mut Write<'_>, then: F) -> Result<T, Fault>
+    where
+        T: Send,
+        F: for<'s> FnOnce(&'s Session<'_>) -> BoxFuture<'s, Result<T, Fault>> + Send,
+    {
         let records = std::mem::take(&mut self.records);
         for record in &records {
             write.leaf(record)?;
         }
         let loads = Loads::of(&self.loads)?;
-        loads.lock(write).await?;
+        let leaves = write.take_leaves();
         // what is not prepared yet would be sent too late, behind statements that follow it
         write.session.prepare(&STATEMENTS).await?;
         let (group, write) = (&*self, &*write);
-        let mut work: Vec<BoxFuture<'_, Result<(), Fault>>> = vec![
+        let work: Vec<BoxFuture<'_, Result<(), Fault>>> = vec![
             Box::pin(group.add_tasks(write)),
             Box::pin(group.change_tasks(write)),
             Box::pin(group.add_attempts(write)),
             Box::pin(group.put_stages(write)),
             Box::pin(pairs(write, FORGET_TOLD, &group.told)),
             Box::pin(pairs(write, ADD_AWAITED, &group.awaited)),
+            Box::pin(loads.lock(write)),
             Box::pin(loads.count_less(write)),
             Box::pin(loads.count_more(write)),
             Box::pin(group.count_tallies(write)),
+            Box::pin(group.keep_lanes(write)),
+            Box::pin(put_outbox(write, &group.outbox)),
+            Box::pin(put_leaves(&write.session, &leaves)),
         ];
-        let (lanes, outbox) = (group.keep_lanes(write), put_outbox(write, &group.outbox));
-        work.push(Box::pin(lanes));
-        work.push(Box::pin(outbox));
-        let open = open(&write.session, watched.iter().copied());
-        let (_, open) = try_join(try_join_all(work), open).await?;
-        Ok(open)
+        let (_, told) = try_join(try_join_all(work), then(&write.session)).await?;
+        Ok(told)
     }
 
     async fn add_tasks(&self, write: &Write<'_>) -> Result<(), Fault> {

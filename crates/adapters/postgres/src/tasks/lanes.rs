@@ -17,7 +17,7 @@ const REMEMBERED: usize = 20_000;
 const NAMES: &str = "SELECT lane, body FROM lane WHERE lane = ANY($1)";
 
 /// The first claimable task of each lane.
-const FIRST: &str = "SELECT q.lane, t.order_key FROM unnest($1::bigint[]) AS q (lane)
+pub(super) const FIRST: &str = "SELECT q.lane, t.order_key FROM unnest($1::bigint[]) AS q (lane)
      CROSS JOIN LATERAL (
        SELECT order_key FROM task WHERE lane = q.lane AND state IN (0, 4) ORDER BY order_key, id LIMIT 1) AS t";
 

@@ -7,6 +7,7 @@ use arbiter_core::model::{AuditAction, Record, RecordOutcome, Resource, Task, Ta
 use arbiter_core::ports::{Purge, Retention};
 use uuid::Uuid;
 
+use super::flush::nothing;
 use super::group::Group;
 use super::rows;
 use crate::error::Fault;
@@ -71,7 +72,7 @@ pub(super) async fn purge(write: &mut Write<'_>, retention: &Retention) -> Resul
     if !found.is_empty() {
         group.outbox.extend_from_slice(&retention.effects.outbox);
     }
-    group.flush(write, &[]).await?;
+    group.flush(write, nothing).await?;
     if let Purge::Tenant(tenant) = retention.which {
         forget(&write.session, tenant).await?;
     }

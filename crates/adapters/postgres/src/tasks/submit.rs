@@ -21,10 +21,12 @@ use crate::write::Write;
 
 const KNOWN_IDS: &str = "SELECT id, tenant FROM task WHERE id = ANY($1)";
 
-const KNOWN_KEYS: &str = "SELECT s.tenant, s.submitter, s.idempotency_key, s.id, s.fingerprint
+/// Looked up key by key: a join would be planned while the table is small, as one pass over all the keys there are.
+const KNOWN_KEYS: &str = "SELECT k.tenant, k.submitter, k.key, s.id, s.fingerprint
      FROM unnest($1::uuid[], $2::uuid[], $3::bytea[]) AS k (tenant, submitter, key)
-     JOIN task_spec AS s ON s.tenant = k.tenant AND s.submitter = k.submitter AND s.idempotency_key = k.key
-     WHERE s.idempotency_key IS NOT NULL";
+     CROSS JOIN LATERAL (
+       SELECT id, fingerprint FROM task_spec
+       WHERE tenant = k.tenant AND submitter = k.submitter AND idempotency_key = k.key LIMIT 1) AS s";
 
 /// Makes every other submission of the tenants wait, on any node.
 const LOCK_TALLIES: &str = "INSERT INTO tally AS t (tenant, shard, queued, running, reviewing, held, dead)
@@ -76,7 +78,9 @@ async fn submit(
         answers.push(one(&mut group, &mut known, request)?);
     }
     let watched: Vec<TenantId> = known.limits.keys().copied().collect();
-    let open = group.flush(write, &watched).await?;
+    let open = group
+        .flush(write, |session| Box::pin(flush::open(session, watched)))
+        .await?;
     known.check_limits(&group, &open)?;
     Ok(answers)
 }

@@ -13,8 +13,8 @@ use arbiter_core::model::{
 use arbiter_core::ports::{
     AgentQuery, AgentRegistry, ArtifactStore as _, AuditLog, AuditQuery, AuditTree as _, Bytes, ClaimRequest,
     Clearance, Cleared, Compaction, DocumentContent, DocumentKey, DocumentQuery, DocumentWrite, Documents,
-    Effects, LaneQuota, LeaseStore, Outbox, Precondition, Purge, RangeQuery, Retention, Revision, Scope,
-    Seal, TaskQuery, TaskReader, TaskStore, TelemetryStore,
+    Effects, LaneQuota, LeaseStore, NewTask, Outbox, Precondition, Purge, RangeQuery, Retention, Revision,
+    Scope, Seal, Submitted, TaskQuery, TaskReader, TaskStore, TelemetryStore,
 };
 use arbiter_testkit::TestSpawner;
 use arbiter_testkit::builders::{
@@ -37,17 +37,7 @@ const SMALL: &[&str] = &[
 
 /// How often each table was read from end to end. Sessions tell it at their end.
 async fn scans(client: &Client, place: &Place) -> BTreeMap<String, i64> {
-    for _ in 0..10_000 {
-        let open = client
-            .query_one(
-                "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1",
-                &[&place.config.application_name],
-            )
-            .await;
-        if open.unwrap().get::<_, i64>(0) == 0 {
-            break;
-        }
-    }
+    sessions_ended(client, place).await;
     let rows = client
         .query(
             "SELECT relname::text, seq_scan FROM pg_stat_user_tables WHERE schemaname = $1",
@@ -59,6 +49,32 @@ async fn scans(client: &Client, place: &Place) -> BTreeMap<String, i64> {
     counts
         .filter(|(table, _): &(String, i64)| !SMALL.contains(&table.as_str()))
         .collect()
+}
+
+/// How many entries of each index were read.
+async fn entries_read(client: &Client, place: &Place) -> BTreeMap<String, i64> {
+    sessions_ended(client, place).await;
+    let rows = client
+        .query(
+            "SELECT indexrelname::text, idx_tup_read FROM pg_stat_user_indexes WHERE schemaname = $1",
+            &[&place.config.schema],
+        )
+        .await;
+    rows.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+async fn sessions_ended(client: &Client, place: &Place) {
+    for _ in 0..10_000 {
+        let open = client
+            .query_one(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1",
+                &[&place.config.application_name],
+            )
+            .await;
+        if open.unwrap().get::<_, i64>(0) == 0 {
+            break;
+        }
+    }
 }
 
 #[tokio::test]
@@ -78,6 +94,74 @@ async fn no_call_reads_a_table_from_end_to_end() {
     measurements(&store).await;
     drop(store);
     assert_eq!(scans(&client, &place).await, before);
+}
+
+/// Plans are made once, while there is nothing yet, and serve at every size: none of them may read what a call is not
+/// about, be it through an index.
+#[tokio::test]
+async fn what_a_call_reads_does_not_grow_with_what_is_stored() {
+    const BATCHES: u64 = 20;
+    const EACH: u64 = 100;
+    let place = Place::new().await;
+    let store = place.open().await;
+    for round in 0..BATCHES {
+        let numbers = round * EACH + 1..=(round + 1) * EACH;
+        let batch: Vec<_> = numbers.map(keyed).collect();
+        let lane = lane_of(&batch[0]).id();
+        for again in [false, true] {
+            let answers = TaskStore::submit(&store, submit_each(batch.clone()))
+                .await
+                .unwrap();
+            let repeated = |answer: &&Submitted| matches!(answer, Submitted::Known(_));
+            assert_eq!(
+                answers.iter().filter(repeated).count(),
+                if again { 100 } else { 0 }
+            );
+        }
+        let holder = Holder::Agent(agent(1));
+        let request = ClaimRequest {
+            lanes: vec![LaneQuota { lane, take: 50 }],
+            chooser: Arc::new(AssignAll {
+                loads: vec![(Scope::Agent(agent(1)), 100)],
+                ..AssignAll::to(holder)
+            }),
+            command: command(round),
+            effects: Effects::default(),
+        };
+        let claimed = store.claim(request).await.unwrap().assigned;
+        assert_eq!(claimed.len(), 50);
+        let leases = claimed
+            .iter()
+            .map(|one| lease_ref(one.stored.task.id, one.fence, holder));
+        store.extend(leases.collect()).await.unwrap();
+        let reports = claimed.iter().enumerate().map(|(place, one)| {
+            let command = 1000 * (round + 1) + place as u64;
+            let report = Command::Report(Box::new(report()));
+            leased(command, one.stored.task.id, one.fence, holder, report)
+        });
+        let reports: Vec<_> = reports.collect();
+        for _ in 0..2 {
+            let done = store.apply(reports.clone()).await.unwrap();
+            assert!(done.iter().all(Result::is_ok));
+        }
+        store.due(10).await.unwrap();
+    }
+    drop(store);
+    let client = place.client().await;
+    let most = i64::try_from(20 * BATCHES * EACH).unwrap();
+    for (index, read) in entries_read(&client, &place).await {
+        assert!(read <= most, "{index}: {read} entries");
+    }
+}
+
+fn keyed(number: u64) -> NewTask {
+    let mut new = new_task(number);
+    let mut spec = (*new.spec).clone();
+    spec.labels = [("number".to_owned(), number.to_string())].into();
+    new.spec = Arc::new(spec);
+    new.idempotency = Some(idempotency(&number.to_string(), "content"));
+    new.open_limit = Some(1_000_000);
+    new
 }
 
 /// A whole life, and everything that can be asked about tasks.
