@@ -3,7 +3,7 @@
 //! `cargo bench -p arbiter-tests` prints medians of alternating rounds beside the raw rates of SQLite in the same run.
 //! An argument picks parts by name: `life`, `submit`, `security`, `memory`, `start`, and of the
 //! server `http`, `latency`, `idle`, `overload`; of the PostgreSQL store `shared` and `backlog`, only when named.
-//! `round TASKS` is what `cargo xtask bench peers` asks for.
+//! `round TASKS` is what `cargo xtask bench peers` asks for; `round TASKS life` is one of its measurements.
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 #![expect(
@@ -127,7 +127,11 @@ fn main() {
     }
     if wanted.iter().any(|word| word == "round") {
         let tasks = wanted.iter().find_map(|word| word.parse().ok());
-        runtime.block_on(shared::round(tasks.unwrap()));
+        let only = ["submit_single", "submit_batch", "life", "drain_batch"];
+        let only = only
+            .into_iter()
+            .find(|name| wanted.iter().any(|word| word == name));
+        runtime.block_on(shared::round(tasks.unwrap(), only));
     }
     if is_wanted("start") {
         runtime.block_on(start::run());

@@ -11,8 +11,8 @@ use arbiter_allocation::Allocation;
 use arbiter_core::lifecycle::Rules;
 use arbiter_core::mechanism::{RedactionRules, Redactor, SuspicionDetector};
 use arbiter_core::model::{
-    AgentId, AgentProfile, Json, LaneId, LaneKey, Operation, Principal, Priority, RecordDraft, Report, Role,
-    Shape, Target, TaskKind, TaskSpec, Work,
+    AgentProfile, Json, LaneId, LaneKey, Operation, Principal, Priority, RecordDraft, Report, Role, Shape,
+    Target, TaskKind, TaskSpec, Work,
 };
 use arbiter_core::ports::{
     AgentRegistry, Assignment, AuditLog, AuthorizationError, Authorizer, ClaimRequest, Documents, Effects,
@@ -210,10 +210,16 @@ impl Plane {
 
     /// Claims up to `take` tasks for the agent and reports each.
     pub(crate) async fn work(&self, take: u32) -> usize {
-        let who = agent_principal(2, agent(1));
+        self.work_as(1, take).await
+    }
+
+    /// The same for the agent of this number.
+    pub(crate) async fn work_as(&self, number: u64, take: u32) -> usize {
+        let id = agent(number);
+        let who = agent_principal(2, id);
         self.queue.may_claim(&who).await.unwrap();
         let offer = Offer {
-            agent: AgentId::from_bytes(*agent(1).as_bytes()),
+            agent: id,
             free: take,
             acknowledges: true,
         };

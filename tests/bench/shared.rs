@@ -165,18 +165,25 @@ pub(crate) async fn backlog() {
     println!("  ratio {:.2}", many / few);
 }
 
-/// One round for `cargo xtask bench peers`: a line of JSON for each measurement. `tasks` is a multiple of 3200.
-pub(crate) async fn round(tasks: usize) {
+/// One round for `cargo xtask bench peers`: a line of JSON for each measurement, or for the one that is named. `tasks` is
+/// a multiple of 3200.
+pub(crate) async fn round(tasks: usize, only: Option<&str>) {
     let few = tasks / 4;
-    let (rate, _) = Schema::new()
-        .plane(Policies::On)
-        .await
-        .submits(32, few as u64 / 32)
-        .await;
-    tell("submit_single", few, rate);
-    tell("submit_batch", 2 * tasks, batched(2 * tasks).await);
-    tell("life", few, whole_lives(few).await);
-    tell("drain_batch", tasks, drained(tasks, 0).await);
+    let is_asked = |measure| only.is_none_or(|only| only == measure);
+    if is_asked("submit_single") {
+        let plane = Schema::new().plane(Policies::On).await;
+        let (rate, _) = plane.submits(32, few as u64 / 32).await;
+        tell("submit_single", few, rate);
+    }
+    if is_asked("submit_batch") {
+        tell("submit_batch", 2 * tasks, batched(2 * tasks).await);
+    }
+    if is_asked("life") {
+        tell("life", few, whole_lives(few).await);
+    }
+    if is_asked("drain_batch") {
+        tell("drain_batch", tasks, drained(tasks, 0).await);
+    }
 }
 
 fn tell(measure: &str, tasks: usize, rate: f64) {
@@ -219,20 +226,23 @@ async fn whole_lives(tasks: usize) -> f64 {
     tasks as f64 / start.elapsed().as_secs_f64()
 }
 
-/// Claims and reports `tasks` off a backlog, of which `left` stay.
+/// Claims and reports `tasks` off a backlog, of which `left` stay: four claimers, each an agent with a hundred slots.
 async fn drained(tasks: usize, left: usize) -> f64 {
     let plane = Schema::new().plane(Policies::On).await;
     for _ in 0..(tasks + left) / 400 {
         plane.submit_batch(400).await;
     }
+    for number in 2..6 {
+        plane.add_agent(number, 100).await;
+    }
     let open = Arc::new(AtomicUsize::new(0));
     let start = Instant::now();
     let mut running = tokio::task::JoinSet::new();
-    for _ in 0..4 {
+    for number in 2..6 {
         let (plane, done) = (plane.clone(), Arc::clone(&open));
         running.spawn(async move {
             while done.load(Ordering::SeqCst) < tasks {
-                done.fetch_add(plane.work(100).await, Ordering::SeqCst);
+                done.fetch_add(plane.work_as(number, 100).await, Ordering::SeqCst);
             }
         });
     }

@@ -127,6 +127,14 @@ enum Meaning {
 }
 
 impl Fault {
+    /// A row that is there already is one that somebody else has stored meanwhile.
+    pub(crate) fn or_raced(self) -> Self {
+        match self {
+            Self::Sql(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => Self::Raced,
+            other => other,
+        }
+    }
+
     /// The error of the port. Nothing was applied, unless a commit failed: only the server can say of one that it did
     /// not apply, and when it says nothing, or is about to go, nobody knows.
     pub(crate) fn into_store(self, operation: &'static str) -> StoreError {

@@ -1,8 +1,9 @@
 //! Calls that arrive at the same time share a commit.
 //!
 //! Each kind of call has a line with workers of its own, so that a caller that goes away takes nothing down with it.
-//! A worker takes what has arrived while it was busy, never waiting for more, decides about all of it in one
-//! transaction, and answers after the commit.
+//! A worker takes what has arrived while it was busy, waits a moment for the callers of its last group if they are on
+//! their way back, decides about all of it in one transaction, and answers after the commit. Small groups follow each
+//! other, so that they do not stay small; beside a large one another worker goes on.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,7 +13,9 @@ use std::time::Duration;
 use arbiter_core::lifecycle::Rules;
 use arbiter_core::ports::{Applied, Retry, Spawner, StoreError};
 use futures_util::future::BoxFuture;
+use futures_util::pin_mut;
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::{Instant, timeout};
 
 use crate::error::{Fault, SharedFault};
 use crate::store::Core;
@@ -27,6 +30,21 @@ const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// A group is not made larger than this.
 const GROUP_CALLS: usize = 512;
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
+
+/// From so many bytes on a group is large: about fifty tasks. Its work outweighs its flush, and is worth a second
+/// connection.
+const LARGE: usize = 64 * 1024;
+
+/// How long a worker waits at most for as many calls as its last group had: a group costs a flush and a few
+/// milliseconds of the server's and the driver's time, whatever it holds, and callers that were just answered need
+/// tens of microseconds for their next call. A caller that is alone never waits.
+const GATHER: Duration = Duration::from_micros(300);
+/// How often the worker lets others run meanwhile.
+const GATHER_TURNS: usize = 128;
+
+/// How long a small group keeps the line to itself. One that takes longer waits for somebody's lock, or for a server
+/// that is far away: nobody else is to wait for it.
+const ALONE: Duration = Duration::from_millis(20);
 
 /// How often a group is begun anew that lost a race.
 const RACES: usize = 8;
@@ -136,8 +154,20 @@ struct Worker<C: Call> {
 }
 
 impl<C: Call> Worker<C> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long a server takes is real time, also in tests that set the clock"
+    )]
     async fn work(self) {
-        while let Some(waiting) = self.next().await {
+        let mut last = 0;
+        loop {
+            let mut receiver = self.receiver.lock().await;
+            let Some((waiting, bytes)) = self.next(&mut receiver, last).await else {
+                return;
+            };
+            last = waiting.len();
+            // who keeps the receiver makes the other workers, and what arrives for them, wait
+            let alone = (bytes < LARGE).then_some(receiver);
             let (mut calls, mut answers) = (Vec::new(), Vec::new());
             for Waiting { call, answer, .. } in waiting {
                 // whoever has gone before the work began asks for nothing any more
@@ -146,23 +176,42 @@ impl<C: Call> Worker<C> {
                     answers.push(answer);
                 }
             }
-            self.done(&Arc::new(calls), answers).await;
+            let calls = Arc::new(calls);
+            let done = self.done(&calls, answers);
+            pin_mut!(done);
+            if alone.is_some() && timeout(ALONE, &mut done).await.is_ok() {
+                continue;
+            }
+            drop(alone);
+            done.await;
         }
     }
 
-    /// Waits for a call, and takes those that have arrived with it.
-    async fn next(&self) -> Option<Vec<Waiting<C>>> {
-        let mut receiver = self.receiver.lock().await;
+    /// Waits for a call, and takes those that have arrived with it; for the first `expected` it waits a moment. Gives
+    /// how many bytes they are.
+    async fn next(
+        &self,
+        receiver: &mut mpsc::Receiver<Waiting<C>>,
+        expected: usize,
+    ) -> Option<(Vec<Waiting<C>>, usize)> {
         let first = receiver.recv().await?;
         let mut bytes = first.bytes;
         let mut group = vec![first];
+        let (begun, mut turns) = (Instant::now(), 0);
         while group.len() < GROUP_CALLS && bytes < GROUP_BYTES {
-            let Ok(next) = receiver.try_recv() else { break };
-            bytes += next.bytes;
-            group.push(next);
+            if let Ok(next) = receiver.try_recv() {
+                bytes += next.bytes;
+                group.push(next);
+                continue;
+            }
+            if group.len() >= expected || turns == GATHER_TURNS || begun.elapsed() >= GATHER {
+                break;
+            }
+            turns += 1;
+            tokio::task::yield_now().await;
         }
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        Some(group)
+        Some((group, bytes))
     }
 
     /// Does a group and answers. One that fails for what is in it is done call by call.

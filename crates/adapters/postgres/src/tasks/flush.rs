@@ -19,11 +19,12 @@ use crate::outbox::{PUT as PUT_OUTBOX, put_outbox};
 use crate::session::{Session, get, id_bytes, uuid};
 use crate::write::{PUT_LEAVES, Write, put_leaves};
 
+/// A task that somebody else has stored meanwhile is an error of the statement: to look before each row, as `ON CONFLICT`
+/// does, costs a tenth of a submission, and finds something once in a blue moon.
 const ADD_TASKS: &str =
     "INSERT INTO task (id, tenant, lane, order_key, state, due_at, holder, closed_at, status)
      SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::smallint[], $6::bigint[],
-       $7::bytea[], $8::bigint[], $9::text[])
-     ON CONFLICT DO NOTHING";
+       $7::bytea[], $8::bigint[], $9::text[])";
 
 const ADD_SPECS: &str = "INSERT INTO task_spec
        (id, tenant, submitter, idempotency_key, fingerprint, kind, labels, body)
@@ -32,8 +33,7 @@ const ADD_SPECS: &str = "INSERT INTO task_spec
        AS new (id, tenant, submitter, key, fingerprint, kind, body)
      LEFT JOIN (
        SELECT task, array_agg(label) FROM unnest($8::uuid[], $9::bigint[]) AS l (task, label) GROUP BY task)
-       AS s (task, labels) ON s.task = new.id
-     ON CONFLICT DO NOTHING";
+       AS s (task, labels) ON s.task = new.id";
 
 const CHANGE_TASKS: &str = "UPDATE task AS t SET lane = n.lane, order_key = n.order_key, state = n.state,
        due_at = n.due_at, holder = n.holder, closed_at = n.closed_at, status = n.status
@@ -157,11 +157,7 @@ impl Group<'_> {
         let tasks = write.session.execute(ADD_TASKS, &rows);
         let bodies = write.session.execute(ADD_SPECS, &specs);
         let added = try_join(tasks, bodies);
-        let expected = self.submitted.len() as u64;
-        if added.await? != (expected, expected) {
-            return Err(Fault::Raced);
-        }
-        Ok(())
+        added.await.map(drop).map_err(Fault::or_raced)
     }
 
     async fn change_tasks(&self, write: &Write<'_>) -> Result<(), Fault> {
