@@ -1,7 +1,7 @@
 //! The background services of one process, started in order and stopped in reverse.
 
 mod housekeeping;
-mod registry;
+pub(crate) mod registry;
 mod shared;
 
 use std::sync::Arc;

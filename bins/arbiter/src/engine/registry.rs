@@ -18,7 +18,7 @@ use super::StartFailure;
 use crate::exit::Failure;
 
 /// How often profiles and health are read from the registry, beside hints.
-const EVERY: Duration = Duration::from_secs(5);
+pub(crate) const EVERY: Duration = Duration::from_secs(5);
 
 /// The service.
 pub(super) struct Keeper {
