@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use arbiter_core::model::{
-    AgentBeat, AgentId, AgentMode, AgentProfile, AgentSeen, AuditAction, OutcomeDelta, Record, RecordDraft,
+    AgentBeat, AgentId, AgentMode, AgentProfile, AuditAction, OutcomeDelta, Record, RecordDraft,
     RecordOutcome, RegisteredAgent, Resource, TenantId, TenantScope, Timestamp,
 };
 use arbiter_core::ports::{
-    AgentChanges, AgentPage, AgentQuery, AgentRegistry, AuditLog, Clock, IdSource, Registered, RegistryError,
-    Revision,
+    AgentChanges, AgentPage, AgentQuery, AgentRegistry, AgentsHeard, AuditLog, Clock, HeardFrom, IdSource,
+    Registered, RegistryError, Revision,
 };
 use async_trait::async_trait;
 
@@ -99,8 +99,8 @@ impl AgentRegistry for Recorded {
         self.inner.changes(after, limit).await
     }
 
-    async fn heard(&self, since: Timestamp) -> Result<Vec<AgentSeen>, RegistryError> {
-        self.inner.heard(since).await
+    async fn heard(&self, from: HeardFrom, limit: usize) -> Result<AgentsHeard, RegistryError> {
+        self.inner.heard(from, limit).await
     }
 
     async fn learn(&self, outcomes: Vec<OutcomeDelta>) -> Result<(), RegistryError> {

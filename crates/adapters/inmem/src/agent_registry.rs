@@ -7,7 +7,8 @@ use arbiter_core::model::{
     RecordOutcome, RegisteredAgent, Resource, TenantId, TenantScope, Timestamp,
 };
 use arbiter_core::ports::{
-    AgentChanges, AgentPage, AgentQuery, AgentRegistry, Registered, RegistryError, Revision, StoreError,
+    AgentChanges, AgentPage, AgentQuery, AgentRegistry, AgentsHeard, HeardFrom, Registered, RegistryError,
+    Revision, StoreError,
 };
 use async_trait::async_trait;
 
@@ -129,17 +130,19 @@ impl AgentRegistry for InMemoryStore {
         }))
     }
 
-    async fn heard(&self, since: Timestamp) -> Result<Vec<AgentSeen>, RegistryError> {
+    async fn heard(&self, from: HeardFrom, limit: usize) -> Result<AgentsHeard, RegistryError> {
         Ok(self.read(|tables, _| {
             let agents = tables.agents.iter().filter_map(|(_, row)| row.agent.as_ref());
-            agents
-                .filter(|agent| agent.seen_at >= since)
-                .map(|agent| AgentSeen {
-                    agent: agent.profile.id,
-                    at: agent.seen_at,
-                    beat: agent.beat,
-                })
-                .collect()
+            let seen = agents.map(|agent| AgentSeen {
+                agent: agent.profile.id,
+                at: agent.seen_at,
+                beat: agent.beat,
+            });
+            let mut agents: Vec<_> = seen.filter(|seen| from.precedes(seen)).collect();
+            agents.sort_unstable_by_key(|seen| (seen.at, seen.agent));
+            let more = agents.len() > limit;
+            agents.truncate(limit);
+            AgentsHeard { agents, more }
         }))
     }
 

@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0002_tasks.sql"),
     include_str!("../migrations/0003_artifacts.sql"),
     include_str!("../migrations/0004_telemetry.sql"),
+    include_str!("../migrations/0005_agent_heard.sql"),
 ];
 
 /// What the reader's role may read. Each of these tables is under row-level security.

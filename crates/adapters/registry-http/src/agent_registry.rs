@@ -1,11 +1,12 @@
 //! The port `AgentRegistry`.
 
 use arbiter_core::model::{
-    AgentBeat, AgentId, AgentMode, AgentProfile, AgentSeen, OutcomeDelta, RecordDraft, RegisteredAgent,
-    TenantScope, Timestamp,
+    AgentBeat, AgentId, AgentMode, AgentProfile, OutcomeDelta, RecordDraft, RegisteredAgent, TenantScope,
+    Timestamp,
 };
 use arbiter_core::ports::{
-    AgentChanges, AgentPage, AgentQuery, AgentRegistry, BoxError, Registered, RegistryError, Revision,
+    AgentChanges, AgentPage, AgentQuery, AgentRegistry, AgentsHeard, BoxError, HeardFrom, Registered,
+    RegistryError, Revision,
 };
 use arbiter_net::{HttpPorts, Method};
 use arbiter_wire::http::{
@@ -15,6 +16,7 @@ use arbiter_wire::http::{
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 
+use crate::asked;
 use crate::cache::Cache;
 use crate::client::{Call, Operation, Remote};
 use crate::codec;
@@ -254,13 +256,27 @@ impl AgentRegistry for HttpAgentRegistry {
         Ok(changes)
     }
 
-    async fn heard(&self, since: Timestamp) -> Result<Vec<AgentSeen>, RegistryError> {
-        let call = Call::new().query("since", codec::moment(since));
-        let make = |view: AgentsHeardView| view.agents.iter().map(codec::seen).collect();
-        let seen: Result<Vec<AgentSeen>, _> = self.read(&HEARD, call, make).await;
-        let seen = seen.map_err(|error| error.unavailable("read who was heard of"))?;
-        self.cache.heard(&seen);
-        Ok(seen)
+    async fn heard(&self, from: HeardFrom, limit: usize) -> Result<AgentsHeard, RegistryError> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let since = codec::moment(from.since);
+        let after = from.after.filter(|_| since.is_some());
+        let call = Call::new()
+            .query("since", since)
+            .query("after", after.map(|after| after.to_string()))
+            .query("limit", Some(limit.to_string()));
+        let make = |view: AgentsHeardView| {
+            let agents = view.agents.iter().map(codec::seen);
+            let agents = agents.collect::<Result<Vec<_>, _>>()?;
+            asked::heard(from, limit, &agents, view.more)?;
+            Ok(AgentsHeard {
+                agents,
+                more: view.more,
+            })
+        };
+        let heard = self.read(&HEARD, call, make).await;
+        let heard = heard.map_err(|error| error.unavailable("read who was heard of"))?;
+        self.cache.heard(&heard.agents);
+        Ok(heard)
     }
 
     async fn learn(&self, outcomes: Vec<OutcomeDelta>) -> Result<(), RegistryError> {

@@ -7,7 +7,8 @@ use arbiter_core::model::{
     RecordDraft, RecordOutcome, RegisteredAgent, Resource, TenantId, TenantScope, Timestamp,
 };
 use arbiter_core::ports::{
-    AgentChanges, AgentPage, AgentQuery, AgentRegistry, Registered, RegistryError, Revision,
+    AgentChanges, AgentPage, AgentQuery, AgentRegistry, AgentsHeard, HeardFrom, Registered, RegistryError,
+    Revision,
 };
 use arbiter_wire::stored::{decode_agent, encode_agent};
 use async_trait::async_trait;
@@ -69,9 +70,9 @@ impl AgentRegistry for SqliteStore {
         Ok(changes.await?)
     }
 
-    async fn heard(&self, since: Timestamp) -> Result<Vec<AgentSeen>, RegistryError> {
+    async fn heard(&self, from: HeardFrom, limit: usize) -> Result<AgentsHeard, RegistryError> {
         let heard = self.read("read which agents were heard of", move |connection| {
-            heard(connection, since)
+            heard(connection, from, limit)
         });
         Ok(heard.await?)
     }
@@ -152,21 +153,31 @@ fn beat(row: &Row<'_>, agent: AgentId, first: usize) -> Result<Option<AgentBeat>
     }))
 }
 
-fn heard(connection: &Connection, since: Timestamp) -> Result<Vec<AgentSeen>, Fault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, seen_at, able, cpu, memory FROM agent WHERE seen_at >= ?1 AND body IS NOT NULL",
-    )?;
-    let mut rows = statement.query([since.as_micros()])?;
-    let mut heard = Vec::new();
+/// Who was heard of, in the order of the index.
+pub(crate) const HEARD: &str = "SELECT id, seen_at, able, cpu, memory FROM agent
+     WHERE body IS NOT NULL AND seen_at >= ?1 AND (seen_at > ?1 OR id > coalesce(?2, x'')) ORDER BY seen_at, id LIMIT ?3";
+
+fn heard(connection: &Connection, from: HeardFrom, limit: usize) -> Result<AgentsHeard, Fault> {
+    let mut statement = connection.prepare_cached(HEARD)?;
+    let after = from.after.as_ref().map(AgentId::as_bytes);
+    let mut rows = statement.query(params![
+        from.since.as_micros(),
+        after,
+        whole(limit.saturating_add(1))
+    ])?;
+    let mut heard = AgentsHeard::default();
     while let Some(row) = rows.next()? {
+        if heard.agents.len() == limit {
+            heard.more = true;
+            break;
+        }
         let agent = AgentId::from_bytes(row.get(0)?);
-        heard.push(AgentSeen {
+        heard.agents.push(AgentSeen {
             agent,
             at: Timestamp::from_micros(row.get(1)?),
             beat: beat(row, agent, 2)?,
         });
     }
-    heard.sort_unstable_by_key(|seen| seen.agent);
     Ok(heard)
 }
 

@@ -116,12 +116,22 @@ impl Client {
         self.call_with(&CHANGES, &[], &query).read().await
     }
 
-    /// Lists, as a peer, which agents were heard of at or after a moment; all without one.
+    /// A page, as a peer, of agents that were heard of at or after a moment, and after the agent that was told last at that
+    /// moment; from the first one on without a place.
     ///
     /// # Errors
     /// [`ClientError`]
-    pub async fn agent_heard(&self, since: Option<Timestamp>) -> Result<AgentsHeardView, ClientError> {
-        let query = [("since", since.map(|since| since.to_string()))];
+    pub async fn agent_heard(
+        &self,
+        from: Option<(Timestamp, Option<AgentId>)>,
+        limit: Option<usize>,
+    ) -> Result<AgentsHeardView, ClientError> {
+        let after = from.and_then(|(_, after)| after);
+        let query = [
+            ("since", from.map(|(since, _)| since.to_string())),
+            ("after", after.map(|after| after.to_string())),
+            ("limit", limit.map(|limit| limit.to_string())),
+        ];
         self.call_with(&HEARD, &[], &query).read().await
     }
 

@@ -42,9 +42,10 @@ pub trait AgentRegistry: Send + Sync + 'static {
     /// What changed after `after`, at most `limit` agents.
     async fn changes(&self, after: Revision, limit: usize) -> Result<AgentChanges, RegistryError>;
 
-    /// Agents that were heard of at or after a moment of the store's clock, by id, with their latest heartbeat; removed
-    /// ones are left out. To register is to be heard of.
-    async fn heard(&self, since: Timestamp) -> Result<Vec<AgentSeen>, RegistryError>;
+    /// Agents that were heard of at or after a moment of the store's clock, with their latest heartbeat, at most `limit`:
+    /// in the order of when that was, then by id. Removed ones are left out. To register is to be heard of. One that is
+    /// heard of while pages are read comes again at its new place; none is left out for it.
+    async fn heard(&self, from: HeardFrom, limit: usize) -> Result<AgentsHeard, RegistryError>;
 
     /// Counts outcomes.
     async fn learn(&self, outcomes: Vec<OutcomeDelta>) -> Result<(), RegistryError>;
@@ -112,6 +113,47 @@ pub struct AgentChanges {
     /// Where to go on.
     pub revision: Revision,
     /// Whether there is more.
+    pub more: bool,
+}
+
+/// From where on to tell who was heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeardFrom {
+    /// Those that were heard of at this moment, or later.
+    pub since: Timestamp,
+    /// Of those that were heard of at that very moment, only the ones after this one.
+    pub after: Option<AgentId>,
+}
+
+impl HeardFrom {
+    /// From before everything that was ever heard.
+    pub const START: Self = Self::since(Timestamp::from_micros(i64::MIN));
+
+    /// From a moment on.
+    pub const fn since(since: Timestamp) -> Self {
+        Self { since, after: None }
+    }
+
+    /// From behind what was told last.
+    pub const fn after(told: &AgentSeen) -> Self {
+        Self {
+            since: told.at,
+            after: Some(told.agent),
+        }
+    }
+
+    /// Whether something lies behind it.
+    pub fn precedes(&self, told: &AgentSeen) -> bool {
+        told.at > self.since || (told.at == self.since && self.after < Some(told.agent))
+    }
+}
+
+/// Who was heard of.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct AgentsHeard {
+    /// The agents, by when they were heard of, then by id.
+    pub agents: Vec<AgentSeen>,
+    /// Whether there is more, from behind the last one on.
     pub more: bool,
 }
 

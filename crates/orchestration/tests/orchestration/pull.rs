@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arbiter_core::model::{AgentProfile, Fence, Principal, RecordDraft, TaskId, Transport};
-use arbiter_core::ports::{AgentRegistry as _, Spawner as _, TaskHandle};
+use arbiter_core::ports::{AgentRegistry as _, HeardFrom, Spawner as _, TaskHandle};
 use arbiter_core::services::{WorkDesk as _, WorkRef};
 use arbiter_orchestration::{Asked, ClaimError, PullDesk, PullParts, Pulled, Stopper};
 use arbiter_testkit::TestSpawner;
@@ -280,13 +280,9 @@ async fn a_key_that_names_the_agent_of_another_tenant_gets_nothing_of_its_work()
         .claim(&posing, asked(1, seconds(30)), &node.stop.signal())
         .await;
     assert!(matches!(told, Err(ClaimError::Unregistered(_))), "{told:?}");
-    let heard = node
-        .world
-        .inner
-        .heard(start.plus(seconds(1)))
-        .await
-        .expect("heard");
-    assert_eq!(heard, [], "nor is it a heartbeat of that agent");
+    let from = HeardFrom::since(start.plus(seconds(1)));
+    let heard = node.world.inner.heard(from, 10).await.expect("heard");
+    assert_eq!(heard.agents, [], "nor is it a heartbeat of that agent");
 }
 
 #[tokio::test]
@@ -312,7 +308,8 @@ async fn a_poll_is_a_heartbeat_of_its_agent() {
     let poll = node.poll(1, asked(1, seconds(60))).await;
     node.world.pass(seconds(46)).await;
     assert_eq!(poll.tasks(), None);
-    let heard = node.world.inner.heard(start).await.expect("heard");
+    let from = HeardFrom::since(start);
+    let heard = node.world.inner.heard(from, 10).await.expect("heard").agents;
     let silent = |number| {
         let seen = heard
             .iter()

@@ -24,8 +24,10 @@ pub struct AgentChangesView {
 /// Agents that were heard of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AgentsHeardView {
-    /// The agents, by id.
+    /// The agents, by when they were heard of, then by id.
     pub agents: Vec<AgentHeardView>,
+    /// Whether there is more: go on with `since` and `after` of the last one.
+    pub more: bool,
 }
 
 /// When an agent was heard of last.

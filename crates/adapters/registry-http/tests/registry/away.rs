@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use arbiter_core::model::{AgentMode, RecordDraft};
-use arbiter_core::ports::{AgentRegistry as _, RegistryError, Revision};
+use arbiter_core::ports::{AgentRegistry as _, HeardFrom, RegistryError, Revision};
 use arbiter_testkit::StubAnswer;
 use arbiter_testkit::builders::{agent, profile};
 use serde_json::json;
@@ -111,10 +111,11 @@ async fn what_the_feed_tells_is_remembered_with_who_was_heard_of() {
     let world = World::saying(json_answer(200, &changes)).await;
     world.registry.changes(Revision(0), 10).await.unwrap();
     let later = "2026-01-01T00:10:00.000000Z";
-    let heard = json!({"agents": [{"agent": agent(2).to_string(), "at": later, "beat": {"able": false}}]});
+    let seen = json!({"agent": agent(2).to_string(), "at": later, "beat": {"able": false}});
+    let heard = json!({"agents": [seen], "more": false});
     world.says(json_answer(200, &heard));
-    let since = "2026-01-01T00:00:00Z".parse().unwrap();
-    world.registry.heard(since).await.unwrap();
+    let from = HeardFrom::since("2026-01-01T00:00:00Z".parse().unwrap());
+    world.registry.heard(from, 10).await.unwrap();
     world.says(StubAnswer::Raw(Vec::new()));
     let found = world.registry.get(&[agent(2), agent(1)]).await.unwrap();
     let second = found[0].as_ref().unwrap();

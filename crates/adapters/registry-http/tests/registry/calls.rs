@@ -1,7 +1,7 @@
 //! What is sent, where the pact does not show it.
 
 use arbiter_core::model::{AgentMode, Json, RecordDraft, Timestamp};
-use arbiter_core::ports::{AgentRegistry as _, Revision};
+use arbiter_core::ports::{AgentRegistry as _, HeardFrom, Revision};
 use arbiter_testkit::StubAnswer;
 use arbiter_testkit::builders::{agent, profile};
 use arbiter_wire::http::MAX_AGENT_ITEMS;
@@ -36,18 +36,25 @@ async fn a_mode_is_sent_with_the_reason_of_the_draft() {
 
 #[tokio::test]
 async fn moments_before_every_agent_are_left_out() {
-    let world = World::saying(json_answer(200, &json!({"agents": []}))).await;
-    world
-        .registry
-        .heard(Timestamp::from_micros(i64::MIN))
-        .await
-        .unwrap();
-    assert_eq!(world.last().target, "/v1/agents/heard");
-    world.registry.heard(Timestamp::from_micros(1)).await.unwrap();
-    assert_eq!(
-        world.last().target,
-        "/v1/agents/heard?since=1970-01-01T00%3A00%3A00.000001Z"
+    let world = World::saying(json_answer(200, &json!({"agents": [], "more": false}))).await;
+    let before_all = HeardFrom {
+        after: Some(agent(1)),
+        ..HeardFrom::START
+    };
+    for from in [HeardFrom::START, before_all] {
+        world.registry.heard(from, 1_000).await.unwrap();
+        assert_eq!(world.last().target, "/v1/agents/heard?limit=1000");
+    }
+    let from = HeardFrom {
+        since: Timestamp::from_micros(1),
+        after: Some(agent(1)),
+    };
+    world.registry.heard(from, 0).await.unwrap();
+    let expected = format!(
+        "/v1/agents/heard?since=1970-01-01T00%3A00%3A00.000001Z&after={}&limit=1",
+        agent(1)
     );
+    assert_eq!(world.last().target, expected);
     let asked = world.stub.seen().len();
     let silent = world
         .registry
@@ -96,8 +103,8 @@ async fn how_the_registry_stands_is_known() {
     let status = world.registry.status();
     let problem = status.problem.unwrap();
     assert!(status.answered.is_none() && problem.contains("401"), "{problem}");
-    world.says(json_answer(200, &json!({"agents": []})));
-    world.registry.heard(Timestamp::from_micros(1)).await.unwrap();
+    world.says(json_answer(200, &json!({"agents": [], "more": false})));
+    world.registry.heard(HeardFrom::START, 10).await.unwrap();
     let status = world.registry.status();
     assert!(status.answered.is_some() && status.problem.is_none());
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arbiter_adapter_registry_http::{CallError, HttpAgentRegistry};
 use arbiter_core::model::{AgentBeat, AgentMode, Fence, OutcomeDelta, RecordDraft, TenantScope, Timestamp};
-use arbiter_core::ports::{AgentQuery, AgentRegistry as _, RegistryError, Revision};
+use arbiter_core::ports::{AgentQuery, AgentRegistry as _, HeardFrom, RegistryError, Revision};
 use arbiter_testkit::StubAnswer;
 use arbiter_testkit::builders::{agent, kind, profile, task};
 use arbiter_wire::http::Problem;
@@ -46,7 +46,7 @@ async fn each_call(registry: &HttpAgentRegistry) -> Vec<(&'static str, Result<()
         ),
         ("beat", registry.beat(vec![beat]).await.map(drop)),
         ("changes", registry.changes(Revision(0), 10).await.map(drop)),
-        ("heard", registry.heard(now).await.map(drop)),
+        ("heard", registry.heard(HeardFrom::since(now), 10).await.map(drop)),
         ("learn", registry.learn(vec![outcome]).await),
         (
             "remove_silent",
@@ -122,7 +122,7 @@ async fn what_the_registry_does_not_have_is_absent_and_no_error() {
     assert_eq!(registry.status().problem, None, "it answers");
     // No list and no feed is ever absent.
     registry.changes(Revision(0), 1).await.unwrap_err();
-    registry.heard(Timestamp::from_micros(1)).await.unwrap_err();
+    registry.heard(HeardFrom::START, 1).await.unwrap_err();
 }
 
 #[tokio::test]
@@ -311,6 +311,36 @@ async fn answers_that_nobody_can_read_are_no_agents() {
     let world = World::saying(json_answer(200, &view(1))).await;
     let (why, _) = unavailable(world.registry.get(&[agent(2)]).await.unwrap_err());
     assert!(chain(&why).contains("is about the agent"), "{why:?}");
+}
+
+#[tokio::test]
+async fn who_was_heard_of_is_told_from_the_place_that_was_asked_for_and_on() {
+    let moment = |second: u8| format!("2026-01-01T00:00:{second:02}.000000Z");
+    let told = |agents: &[(u64, u8)], more: bool| {
+        let agents = agents
+            .iter()
+            .map(|(number, second)| json!({"agent": agent(*number).to_string(), "at": moment(*second)}));
+        json_answer(200, &json!({"agents": agents.collect::<Vec<_>>(), "more": more}))
+    };
+    let from = HeardFrom {
+        since: moment(5).parse().unwrap(),
+        after: Some(agent(2)),
+    };
+    let ask = async |answer, limit| World::saying(answer).await.registry.heard(from, limit).await;
+    let heard = ask(told(&[(3, 5), (1, 6), (4, 6)], true), 3).await.unwrap();
+    assert_eq!((heard.agents.len(), heard.more), (3, true));
+    for (what, answer) in [
+        ("the same again", told(&[(2, 5)], true)),
+        ("one before", told(&[(9, 4)], false)),
+        ("out of order", told(&[(4, 6), (1, 6)], false)),
+        ("back in time", told(&[(1, 6), (3, 5)], false)),
+        ("one twice", told(&[(3, 5), (3, 5)], false)),
+        ("no end", told(&[], true)),
+        ("too many", told(&[(3, 5), (4, 5), (5, 5), (6, 5)], false)),
+    ] {
+        let (why, _) = unavailable(ask(answer, 3).await.unwrap_err());
+        assert!(matches!(why, CallError::Answer { .. }), "{what}: {why:?}");
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use arbiter_core::model::{
     AgentBeat, AgentCost, AgentId, AgentMode, AgentProfile, Fence, Json, OutcomeDelta, Ratio, RecordDraft,
     SecurityLevel, TenantId, TenantScope, Timestamp, Transport,
 };
-use arbiter_core::ports::{AgentQuery, AgentRegistry as _, Registered, RegistryError, Revision};
+use arbiter_core::ports::{AgentQuery, AgentRegistry as _, HeardFrom, Registered, RegistryError, Revision};
 use arbiter_testkit::builders::{agent, kind, principal, profile, task, tenant};
 use arbiter_wire::http::Problem;
 use serde_json::{Value, json};
@@ -437,13 +437,28 @@ fn reading() -> Vec<Interaction> {
             state: ONE,
             status: 200,
             body: Some(
-                json!({"agents": [{"agent": agent(1).to_string(), "at": "2026-01-01T00:00:05.000002Z"}]}),
+                json!({"agents": [{"agent": agent(1).to_string(), "at": "2026-01-01T00:00:05.000002Z"}], "more": false}),
             ),
             rules: vec![("$.agents[*].at", moment())],
             call: |registry| {
                 Box::pin(async {
-                    let heard = registry.heard(Timestamp::from_micros(i64::MIN)).await.unwrap();
-                    assert_eq!(heard.len(), 1);
+                    let heard = registry.heard(HeardFrom::START, 1_000).await.unwrap();
+                    assert_eq!((heard.agents.len(), heard.more), (1, false));
+                })
+            },
+        },
+        Interaction {
+            description: "asks who was heard of, one at a time",
+            state: TWO,
+            status: 200,
+            body: Some(
+                json!({"agents": [{"agent": agent(1).to_string(), "at": "2026-01-01T00:00:05.000002Z"}], "more": true}),
+            ),
+            rules: vec![("$.agents[*].at", moment())],
+            call: |registry| {
+                Box::pin(async {
+                    let heard = registry.heard(HeardFrom::START, 1).await.unwrap();
+                    assert_eq!((heard.agents.len(), heard.more), (1, true));
                 })
             },
         },
@@ -451,11 +466,16 @@ fn reading() -> Vec<Interaction> {
             description: "asks who was heard of since a moment",
             state: ONE,
             status: 200,
-            body: Some(json!({"agents": []})),
+            body: Some(json!({"agents": [], "more": false})),
             rules: Vec::new(),
             call: |registry| {
                 Box::pin(async {
-                    assert_eq!(registry.heard(far_future()).await.unwrap(), []);
+                    let from = HeardFrom {
+                        since: far_future(),
+                        after: Some(agent(1)),
+                    };
+                    let heard = registry.heard(from, 1_000).await.unwrap();
+                    assert_eq!((heard.agents, heard.more), (Vec::new(), false));
                 })
             },
         },
