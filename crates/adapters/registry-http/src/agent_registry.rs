@@ -114,9 +114,10 @@ impl HttpAgentRegistry {
                 Err(format!("the answer is about the agent `{}`", agent.profile.id).into())
             }
         };
+        let reading = self.cache.reading(self.now());
         match self.read(&GET, Call::new().id(id), make).await {
             Ok(agent) => {
-                self.cache.keep([&agent], self.now());
+                reading.keep([&agent]);
                 Ok(Some(agent))
             }
             Err(error) if error.is_code("not_found") => {
@@ -168,14 +169,19 @@ impl AgentRegistry for HttpAgentRegistry {
             other => Err(format!("`outcome` is `{}`, which is none", other.escape_debug()).into()),
         };
         let id = profile.id;
+        let changing = self.cache.changing(id);
         let error = match self.read(&REGISTER, call, make).await {
             Ok(registered) => {
-                // Its profile is another one now, and was not read since.
-                self.cache.forget(&[id]);
+                if registered == Registered::Unchanged {
+                    changing.nothing_changed();
+                }
                 return Ok(registered);
             }
             Err(error) => error,
         };
+        if !error.may_be_done() {
+            changing.nothing_changed();
+        }
         if let CallError::Refused {
             limit: Some(limit), ..
         } = &error
@@ -213,7 +219,7 @@ impl AgentRegistry for HttpAgentRegistry {
         let call = Call::new().id(agent).on_behalf_of(draft.principal);
         let call = call.json(&form).map_err(unwritten(DOING))?;
         // Whatever becomes of the call: the mode that was read before is not to be given any more.
-        self.cache.forget(&[agent]);
+        let _changing = self.cache.changing(agent);
         found(self.done(&MODE, call).await, DOING)
     }
 
@@ -250,9 +256,10 @@ impl AgentRegistry for HttpAgentRegistry {
                 more: view.more,
             })
         };
+        let reading = self.cache.reading(self.now());
         let changes = self.read(&CHANGES, call, make).await;
         let changes = changes.map_err(|error| error.unavailable("read what changed"))?;
-        self.cache.follow(after, &changes, self.now());
+        reading.follow(after, &changes);
         Ok(changes)
     }
 
@@ -312,7 +319,7 @@ impl AgentRegistry for HttpAgentRegistry {
 
     async fn remove(&self, agent: AgentId, draft: RecordDraft) -> Result<bool, RegistryError> {
         let call = Call::new().id(agent).once().on_behalf_of(draft.principal);
-        self.cache.forget(&[agent]);
+        let _changing = self.cache.changing(agent);
         found(self.done(&REMOVE, call).await, "remove an agent")
     }
 
@@ -353,9 +360,10 @@ impl AgentRegistry for HttpAgentRegistry {
                 next: view.next_after.map(|id| id.parse()).transpose()?,
             })
         };
+        let reading = self.cache.reading(self.now());
         let page = self.read(&LIST, call, make).await;
         let page = page.map_err(|error| error.unavailable("list agents"))?;
-        self.cache.keep(&page.agents, self.now());
+        reading.keep(&page.agents);
         Ok(page)
     }
 }

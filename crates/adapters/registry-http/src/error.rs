@@ -57,6 +57,11 @@ impl CallError {
         }
     }
 
+    /// Whether the registry may have done what it was asked. It has not when it says no.
+    pub(crate) fn may_be_done(&self) -> bool {
+        self.is_away()
+    }
+
     /// Whether this is the registry's own refusal of this code.
     pub fn is_code(&self, word: &str) -> bool {
         matches!(self, Self::Refused { code: Some(code), .. } if code == word)

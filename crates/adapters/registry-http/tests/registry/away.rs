@@ -106,6 +106,22 @@ async fn what_was_removed_or_changed_is_not_given() {
 }
 
 #[tokio::test]
+async fn to_register_forgets_what_may_have_changed_and_nothing_else() {
+    let register = async |answer: StubAnswer| {
+        let world = asked().await;
+        world.says(answer);
+        let registered = world.registry.register(profile(1), RecordDraft::default()).await;
+        world.says(problem("unavailable"));
+        (registered.is_ok(), world.registry.get(&[agent(1)]).await.is_ok())
+    };
+    let outcome = |word: &str| json_answer(200, &json!({"id": agent(1).to_string(), "outcome": word}));
+    assert_eq!(register(outcome("unchanged")).await, (true, true));
+    assert_eq!(register(outcome("replaced")).await, (true, false));
+    assert_eq!(register(problem("invalid_value")).await, (false, true));
+    assert_eq!(register(problem("unavailable")).await, (false, false));
+}
+
+#[tokio::test]
 async fn what_the_feed_tells_is_remembered_with_who_was_heard_of() {
     let changes = json!({"agents": [view(1), view(2)], "removed": [], "revision": 2, "more": false});
     let world = World::saying(json_answer(200, &changes)).await;
