@@ -83,19 +83,19 @@ impl HttpAgentRegistry {
         let read = self.remote.read(operation, call).await;
         let understood =
             read.and_then(|view| make(view).map_err(|source| CallError::answer(operation.0, 200, source)));
-        self.note(understood)
+        self.note(operation, understood)
     }
 
     /// A call whose answer is that it is done.
     async fn done(&self, operation: &Operation, call: Call) -> Result<(), CallError> {
         let done = self.remote.done(operation, call).await;
-        self.note(done)
+        self.note(operation, done)
     }
 
-    fn note<T>(&self, result: Result<T, CallError>) -> Result<T, CallError> {
+    fn note<T>(&self, operation: &Operation, result: Result<T, CallError>) -> Result<T, CallError> {
         match &result {
             // Whether this one agent may be registered says nothing about the registry.
-            Err(error) if !is_about_one(error) => self.standing.failed(chain(error)),
+            Err(error) if !is_about_one(operation, error) => self.standing.failed(chain(error)),
             _ => self.standing.answered(self.remote.clock().monotonic()),
         }
         result
@@ -129,10 +129,12 @@ impl HttpAgentRegistry {
     }
 }
 
-/// Whether a refusal is about the agent that was named, not about the caller or the registry.
-fn is_about_one(error: &CallError) -> bool {
-    let words = ["not_found", "registry_full", "invalid_value"];
-    words.iter().any(|word| error.is_code(word))
+/// Whether a refusal is about what the call named, not about the caller or the registry. The feeds name nothing: whoever
+/// cannot follow them is without a registry.
+fn is_about_one(operation: &Operation, error: &CallError) -> bool {
+    let follows = [CHANGES.0, HEARD.0].contains(&operation.0);
+    let words = ["not_found", "registry_full"];
+    !follows && (error.is_about_the_call() || words.iter().any(|word| error.is_code(word)))
 }
 
 /// An error and its causes in one line.
@@ -202,7 +204,7 @@ impl AgentRegistry for HttpAgentRegistry {
                 _ => self.standing.failed(chain(&error)),
             }
         }
-        Err(error.unavailable(DOING))
+        Err(error.failed(DOING))
     }
 
     async fn set_mode(
@@ -233,7 +235,7 @@ impl AgentRegistry for HttpAgentRegistry {
             let call = Call::new().json(&form).map_err(unwritten(DOING))?;
             let make = |view: UnknownAgentsView| codec::ids(&view.unknown);
             let told = self.read(&HEARTBEATS, call, make).await;
-            unknown.extend(told.map_err(|error| error.unavailable(DOING))?);
+            unknown.extend(told.map_err(|error| error.failed(DOING))?);
         }
         self.cache.forget(&unknown);
         Ok(unknown)
@@ -294,7 +296,7 @@ impl AgentRegistry for HttpAgentRegistry {
             };
             let call = Call::new().json(&form).map_err(unwritten(DOING))?;
             let told = self.done(&LEARN, call).await;
-            told.map_err(|error| error.unavailable(DOING))?;
+            told.map_err(|error| error.failed(DOING))?;
         }
         Ok(())
     }
@@ -312,7 +314,7 @@ impl AgentRegistry for HttpAgentRegistry {
         let call = call.json(&SilentAgentsForm { since }).map_err(unwritten(DOING))?;
         let make = |view: RemovedAgentsView| codec::ids(&view.removed);
         let removed = self.read(&REMOVE_SILENT, call, make).await;
-        let removed = removed.map_err(|error| error.unavailable(DOING))?;
+        let removed = removed.map_err(|error| error.failed(DOING))?;
         self.cache.forget(&removed);
         Ok(removed)
     }
@@ -333,7 +335,7 @@ impl AgentRegistry for HttpAgentRegistry {
                 Ok(agent) => found.insert(*id, agent),
                 Err(error) => {
                     let recent = self.cache.recent(ids, self.now()).filter(|_| error.is_away());
-                    return recent.ok_or_else(|| error.unavailable("read agents"));
+                    return recent.ok_or_else(|| error.failed("read agents"));
                 }
             };
         }
@@ -362,7 +364,7 @@ impl AgentRegistry for HttpAgentRegistry {
         };
         let reading = self.cache.reading(self.now());
         let page = self.read(&LIST, call, make).await;
-        let page = page.map_err(|error| error.unavailable("list agents"))?;
+        let page = page.map_err(|error| error.failed("list agents"))?;
         reading.keep(&page.agents);
         Ok(page)
     }
@@ -373,6 +375,6 @@ fn found(done: Result<(), CallError>, doing: &'static str) -> Result<bool, Regis
     match done {
         Ok(()) => Ok(true),
         Err(error) if error.is_code("not_found") => Ok(false),
-        Err(error) => Err(error.unavailable(doing)),
+        Err(error) => Err(error.failed(doing)),
     }
 }

@@ -189,6 +189,14 @@ pub enum RegistryError {
         /// Why.
         source: BoxError,
     },
+    /// The registry is there, and does not take this one call for what it says. Its repeat is of no use; others are.
+    #[error("the agent registry refuses to {operation}")]
+    Refused {
+        /// What was being done.
+        operation: &'static str,
+        /// Why.
+        source: BoxError,
+    },
     /// The store of the registry failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -89,7 +89,6 @@ async fn every_error_status_is_unavailable_with_what_the_registry_said() {
         "internal",
         "unavailable",
         "registry_unavailable",
-        "unsupported_field",
     ] {
         world.says(problem(code));
         let status = arbiter_wire::codes::meaning(code).status;
@@ -123,6 +122,34 @@ async fn what_the_registry_does_not_have_is_absent_and_no_error() {
     // No list and no feed is ever absent.
     registry.changes(Revision(0), 1).await.unwrap_err();
     registry.heard(HeardFrom::START, 1).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_call_that_is_refused_for_what_it_says_is_an_error_of_that_call() {
+    let world = World::saying(problem("invalid_value")).await;
+    for code in [
+        "invalid_value",
+        "invalid_request",
+        "unsupported_field",
+        "too_large",
+    ] {
+        world.says(problem(code));
+        for (call, result) in each_call(&world.registry).await {
+            let is_feed = ["changes", "heard"].contains(&call);
+            match result {
+                Err(RegistryError::Refused { source, .. }) if !is_feed => {
+                    let why = source.downcast::<CallError>().unwrap();
+                    assert!(why.is_code(code), "{call}: {why:?}");
+                }
+                Err(RegistryError::Unavailable { .. }) if is_feed => {}
+                other => panic!("{code}: {call}: {other:?}"),
+            }
+        }
+        assert_eq!(world.registry.status().problem, None, "{code}: it serves others");
+        // The feeds name nothing of anybody's.
+        world.registry.changes(Revision(0), 1).await.unwrap_err();
+        assert!(world.registry.status().problem.is_some(), "{code}");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::time::Duration;
 
-use arbiter_adapter_registry_http::HttpAgentRegistry;
+use arbiter_adapter_registry_http::{CallError, HttpAgentRegistry};
 use arbiter_core::model::{
     AgentBeat, AgentCost, AgentId, AgentMode, AgentProfile, Fence, Json, OutcomeDelta, Ratio, RecordDraft,
     SecurityLevel, TenantId, TenantScope, Timestamp, Transport,
@@ -556,7 +556,10 @@ fn refusals() -> Vec<Interaction> {
                         .register(other, RecordDraft::default())
                         .await
                         .unwrap_err();
-                    assert!(unavailable(error).0.is_code("invalid_value"));
+                    let RegistryError::Refused { source, .. } = error else {
+                        panic!("{error:?}");
+                    };
+                    assert!(source.downcast::<CallError>().unwrap().is_code("invalid_value"));
                 })
             },
         },
