@@ -233,7 +233,11 @@ impl AgentRegistry for HttpAgentRegistry {
                 beats: some.iter().map(codec::beat_form).collect(),
             };
             let call = Call::new().json(&form).map_err(unwritten(DOING))?;
-            let make = |view: UnknownAgentsView| codec::ids(&view.unknown);
+            let make = |view: UnknownAgentsView| {
+                let unknown = codec::ids(&view.unknown)?;
+                asked::among(some.iter().map(|beat| beat.agent), &unknown)?;
+                Ok(unknown)
+            };
             let told = self.read(&HEARTBEATS, call, make).await;
             unknown.extend(told.map_err(|error| error.failed(DOING))?);
         }
@@ -247,16 +251,15 @@ impl AgentRegistry for HttpAgentRegistry {
             .query("after", Some(after.0.to_string()))
             .query("limit", Some(limit.to_string()));
         let make = |view: AgentChangesView| {
-            if view.revision < after.0 {
-                return Err("its revision went back".into());
-            }
             let agents = view.agents.into_iter().map(codec::agent);
-            Ok(AgentChanges {
+            let changes = AgentChanges {
                 agents: agents.collect::<Result<_, _>>()?,
                 removed: codec::ids(&view.removed)?,
                 revision: Revision(view.revision),
                 more: view.more,
-            })
+            };
+            asked::changes(after, limit, &changes)?;
+            Ok(changes)
         };
         let reading = self.cache.reading(self.now());
         let changes = self.read(&CHANGES, call, make).await;
@@ -357,10 +360,12 @@ impl AgentRegistry for HttpAgentRegistry {
                 return Err("the registry does not say after which agent to go on; it is too old".into());
             }
             let agents = view.agents.into_iter().map(codec::agent);
-            Ok(AgentPage {
+            let page = AgentPage {
                 agents: agents.collect::<Result<_, _>>()?,
                 next: view.next_after.map(|id| id.parse()).transpose()?,
-            })
+            };
+            asked::list(scope, AgentQuery { limit, ..query }, &page)?;
+            Ok(page)
         };
         let reading = self.cache.reading(self.now());
         let page = self.read(&LIST, call, make).await;

@@ -153,6 +153,73 @@ async fn a_call_that_is_refused_for_what_it_says_is_an_error_of_that_call() {
 }
 
 #[tokio::test]
+async fn an_answer_to_something_else_is_damaged() {
+    let page = |numbers: &[u64], revision: u64, more: bool| {
+        let agents: Vec<_> = numbers.iter().map(|number| view(*number)).collect();
+        json_answer(
+            200,
+            &json!({"agents": agents, "removed": [], "revision": revision, "more": more}),
+        )
+    };
+    let gone = json!({"agents": [], "removed": [agent(1).to_string()], "revision": 4, "more": false});
+    for (what, answer) in [
+        ("no end", page(&[], 4, true)),
+        ("the same place again", page(&[1], 4, true)),
+        ("changes that are none", page(&[1], 4, false)),
+        ("removals that are none", json_answer(200, &gone)),
+        ("too many", page(&[1, 2, 3], 7, false)),
+    ] {
+        let world = World::saying(answer).await;
+        let error = world.registry.changes(Revision(4), 2).await.unwrap_err();
+        is_damaged(what, error);
+    }
+    let listed = |numbers: &[u64], next: Option<u64>| {
+        let agents: Vec<_> = numbers.iter().map(|number| view(*number)).collect();
+        let next = next.map(|number| agent(number).to_string());
+        let cursor = next.as_ref().map(|_| "a-cursor");
+        json_answer(
+            200,
+            &json!({"agents": agents, "next": cursor, "next_after": next}),
+        )
+    };
+    let own = arbiter_testkit::builders::tenant(1);
+    let other = arbiter_testkit::builders::tenant(2);
+    let query = AgentQuery {
+        after: Some(agent(2)),
+        limit: 2,
+    };
+    let list = async |scope, answer| World::saying(answer).await.registry.list(scope, query).await;
+    list(TenantScope::Tenant(own), listed(&[3, 4], Some(4)))
+        .await
+        .unwrap();
+    list(TenantScope::All, listed(&[], Some(9))).await.unwrap();
+    for (what, scope, answer) in [
+        ("another tenant's", TenantScope::Tenant(other), listed(&[3], None)),
+        ("one before", TenantScope::All, listed(&[1], None)),
+        ("the same again", TenantScope::All, listed(&[2], None)),
+        ("out of order", TenantScope::All, listed(&[4, 3], None)),
+        ("too many", TenantScope::All, listed(&[3, 4, 5], None)),
+        ("the same cursor", TenantScope::All, listed(&[], Some(2))),
+        ("a cursor before", TenantScope::All, listed(&[3, 4], Some(3))),
+    ] {
+        is_damaged(what, list(scope, answer).await.unwrap_err());
+    }
+    let world = World::saying(json_answer(200, &json!({"unknown": [agent(2).to_string()]}))).await;
+    let beat = AgentBeat {
+        agent: agent(1),
+        able: true,
+        cpu: None,
+        memory: None,
+    };
+    is_damaged("a stranger", world.registry.beat(vec![beat]).await.unwrap_err());
+}
+
+fn is_damaged(what: &str, error: RegistryError) {
+    let (why, _) = unavailable(error);
+    assert!(matches!(why, CallError::Answer { .. }), "{what}: {why:?}");
+}
+
+#[tokio::test]
 async fn a_full_registry_says_its_limit() {
     let told = Problem {
         limit: Some(7),
