@@ -1,5 +1,7 @@
 //! The port `AgentRegistry`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use arbiter_core::model::{
     AgentBeat, AgentId, AgentMode, AgentProfile, OutcomeDelta, RecordDraft, RegisteredAgent, TenantScope,
     Timestamp,
@@ -10,8 +12,9 @@ use arbiter_core::ports::{
 };
 use arbiter_net::{HttpPorts, Method};
 use arbiter_wire::http::{
-    AgentBeatsForm, AgentChangesView, AgentModeForm, AgentPageView, AgentView, AgentsHeardView,
-    MAX_AGENT_ITEMS, OutcomesForm, RegisteredView, RemovedAgentsView, SilentAgentsForm, UnknownAgentsView,
+    AgentBeatsForm, AgentChangesView, AgentIdsForm, AgentModeForm, AgentPageView, AgentView, AgentsHeardView,
+    AgentsView, MAX_AGENT_ITEMS, OutcomesForm, RegisteredView, RemovedAgentsView, SilentAgentsForm,
+    UnknownAgentsView,
 };
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
@@ -27,6 +30,7 @@ use crate::status::{RegistryStatus, Standing};
 const REGISTER: Operation = ("agent.register", Method::POST, "/v1/agents");
 const LIST: Operation = ("agent.list", Method::GET, "/v1/agents");
 const GET: Operation = ("agent.get", Method::GET, "/v1/agents/{id}");
+const GET_MANY: Operation = ("agent.get_many", Method::POST, "/v1/agents/get-many");
 const REMOVE: Operation = ("agent.remove", Method::DELETE, "/v1/agents/{id}");
 const MODE: Operation = ("agent.mode", Method::POST, "/v1/agents/{id}/mode");
 const CHANGES: Operation = ("agent.changes", Method::GET, "/v1/agents/changes");
@@ -126,6 +130,36 @@ impl HttpAgentRegistry {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Different agents, in as few calls as their number permits. Those that are absent are none.
+    async fn get_many(
+        &self,
+        wanted: &[AgentId],
+    ) -> Result<BTreeMap<AgentId, Option<RegisteredAgent>>, CallError> {
+        let mut found = BTreeMap::new();
+        for some in wanted.chunks(MAX_AGENT_ITEMS) {
+            let form = AgentIdsForm {
+                ids: some.iter().map(ToString::to_string).collect(),
+            };
+            let call = Call::new()
+                .json(&form)
+                .map_err(|error| CallError::answer(GET_MANY.0, 0, error))?;
+            let make = |view: AgentsView| {
+                let agents = view.agents.into_iter().map(codec::agent);
+                let agents = agents.collect::<Result<Vec<_>, _>>()?;
+                let told: Vec<AgentId> = agents.iter().map(|agent| agent.profile.id).collect();
+                asked::among(some.iter().copied(), &told)?;
+                Ok(agents)
+            };
+            let reading = self.cache.reading(self.now());
+            let agents = self.read(&GET_MANY, call, make).await?;
+            reading.keep(&agents);
+            found.extend(agents.into_iter().map(|agent| (agent.profile.id, Some(agent))));
+            let absent = some.iter().filter(|id| !found.contains_key(*id));
+            self.cache.forget(&absent.copied().collect::<Vec<_>>());
+        }
+        Ok(found)
     }
 }
 
@@ -329,20 +363,19 @@ impl AgentRegistry for HttpAgentRegistry {
     }
 
     async fn get(&self, ids: &[AgentId]) -> Result<Vec<Option<RegisteredAgent>>, RegistryError> {
-        let mut found = std::collections::BTreeMap::new();
-        for id in ids {
-            if found.contains_key(id) {
-                continue;
+        let wanted: BTreeSet<AgentId> = ids.iter().copied().collect();
+        let wanted: Vec<AgentId> = wanted.into_iter().collect();
+        let found = match wanted[..] {
+            [id] => self.get_one(id).await.map(|agent| BTreeMap::from([(id, agent)])),
+            _ => self.get_many(&wanted).await,
+        };
+        match found {
+            Ok(found) => Ok(ids.iter().map(|id| found.get(id).cloned().flatten()).collect()),
+            Err(error) => {
+                let recent = self.cache.recent(ids, self.now()).filter(|_| error.is_away());
+                recent.ok_or_else(|| error.failed("read agents"))
             }
-            match self.get_one(*id).await {
-                Ok(agent) => found.insert(*id, agent),
-                Err(error) => {
-                    let recent = self.cache.recent(ids, self.now()).filter(|_| error.is_away());
-                    return recent.ok_or_else(|| error.failed("read agents"));
-                }
-            };
         }
-        Ok(ids.iter().map(|id| found.get(id).cloned().flatten()).collect())
     }
 
     async fn list(&self, scope: TenantScope, query: AgentQuery) -> Result<AgentPage, RegistryError> {

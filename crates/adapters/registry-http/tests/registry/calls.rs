@@ -7,7 +7,7 @@ use arbiter_testkit::builders::{agent, profile};
 use arbiter_wire::http::MAX_AGENT_ITEMS;
 use serde_json::{Value, json};
 
-use crate::support::{World, json_answer, problem};
+use crate::support::{World, json_answer, problem, view};
 
 fn body(world: &World) -> Value {
     serde_json::from_slice(&world.last().body).unwrap()
@@ -75,6 +75,7 @@ async fn many_items_are_sent_in_calls_of_a_bounded_size() {
     let unknown = world.registry.beat(beats.collect()).await.unwrap();
     assert_eq!((unknown.len(), world.stub.seen().len()), (0, 2));
     assert_eq!(world.registry.beat(Vec::new()).await.unwrap(), []);
+    assert_eq!(world.registry.get(&[]).await.unwrap(), []);
     assert_eq!(world.stub.seen().len(), 2, "nothing is asked about nobody");
 }
 
@@ -107,4 +108,31 @@ async fn how_the_registry_stands_is_known() {
     world.registry.heard(HeardFrom::START, 10).await.unwrap();
     let status = world.registry.status();
     assert!(status.answered.is_some() && status.problem.is_none());
+}
+
+#[tokio::test]
+async fn several_agents_are_read_in_one_call() {
+    let world = World::saying(json_answer(200, &json!({"agents": [view(1), view(2)]}))).await;
+    let found = world
+        .registry
+        .get(&[agent(2), agent(3), agent(1), agent(2)])
+        .await
+        .unwrap();
+    let names: Vec<_> = found
+        .iter()
+        .map(|agent| agent.as_ref().map(|agent| agent.profile.id))
+        .collect();
+    assert_eq!(names, [Some(agent(2)), None, Some(agent(1)), Some(agent(2))]);
+    assert_eq!(world.stub.seen().len(), 1);
+    let ids: Vec<_> = (1..=3).map(|number| agent(number).to_string()).collect();
+    assert_eq!(body(&world), json!({"ids": ids}));
+    // What was read is remembered, and what is absent is not.
+    world.says(problem("unavailable"));
+    assert!(world.registry.get(&[agent(1), agent(2)]).await.is_ok());
+    assert!(world.registry.get(&[agent(1), agent(3)]).await.is_err());
+    world.says(json_answer(200, &json!({"agents": []})));
+    let before = world.stub.seen().len();
+    let many: Vec<_> = (0..=MAX_AGENT_ITEMS as u64).map(agent).collect();
+    assert_eq!(world.registry.get(&many).await.unwrap(), vec![None; many.len()]);
+    assert_eq!(world.stub.seen().len(), before + 2);
 }

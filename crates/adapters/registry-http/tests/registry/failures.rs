@@ -212,6 +212,12 @@ async fn an_answer_to_something_else_is_damaged() {
         memory: None,
     };
     is_damaged("a stranger", world.registry.beat(vec![beat]).await.unwrap_err());
+    for (what, numbers) in [("a stranger", vec![3]), ("one twice", vec![1, 1, 2])] {
+        let agents: Vec<_> = numbers.into_iter().map(view).collect();
+        let world = World::saying(json_answer(200, &json!({"agents": agents}))).await;
+        let error = world.registry.get(&[agent(1), agent(2)]).await.unwrap_err();
+        is_damaged(what, error);
+    }
 }
 
 fn is_damaged(what: &str, error: RegistryError) {

@@ -1,5 +1,6 @@
 //! What only another control plane asks: this one is its registry of agents.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use arbiter_core::model::{
@@ -8,8 +9,8 @@ use arbiter_core::model::{
 };
 use arbiter_core::ports::{HeardFrom, Hint, Revision};
 use arbiter_wire::http::{
-    AgentBeatsForm, AgentChangesView, AgentHeardView, AgentsHeardView, MAX_AGENT_ITEMS, OutcomeForm,
-    OutcomesForm, RemovedAgentsView, SilentAgentsForm, UnknownAgentsView,
+    AgentBeatsForm, AgentChangesView, AgentHeardView, AgentIdsForm, AgentsHeardView, AgentsView,
+    MAX_AGENT_ITEMS, OutcomeForm, OutcomesForm, RemovedAgentsView, SilentAgentsForm, UnknownAgentsView,
 };
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
@@ -58,6 +59,17 @@ pub(super) fn routes() -> Routes {
             .answers::<AgentsHeardView>(200, "A page of agents, by when they were heard of, then by id")
             .errors(DOWN_OR_INVALID),
             heard,
+        )
+        .add(
+            Operation::post(
+                "/v1/agents/get-many",
+                "agent.get_many",
+                "Read several agents of any tenant; absent ones are left out",
+            )
+            .body::<AgentIdsForm>()
+            .answers::<AgentsView>(200, "Those that are there, by id")
+            .errors(DOWN_OR_INVALID),
+            get_many,
         )
         .add(
             Operation::post(
@@ -220,6 +232,24 @@ async fn heard(
     Ok(Json(AgentsHeardView {
         agents: agents.collect(),
         more: found.more,
+    }))
+}
+
+async fn get_many(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    JsonBody(form): JsonBody<AgentIdsForm>,
+) -> Result<Json<AgentsView>, Failure> {
+    at_most("ids", form.ids.len())?;
+    let ids = form.ids.iter().map(|text| id("ids", text));
+    let ids: BTreeSet<AgentId> = ids.collect::<Result<_, _>>()?;
+    permit_everywhere(&api, &caller, Action::AgentList).await?;
+    let ids: Vec<AgentId> = ids.into_iter().collect();
+    let found = api.parts().registry.get(&ids).await?;
+    let now = api.parts().clock.now();
+    let agents = found.iter().flatten();
+    Ok(Json(AgentsView {
+        agents: agents.map(|agent| view::agent(agent, now)).collect(),
     }))
 }
 

@@ -364,6 +364,27 @@ fn reading() -> Vec<Interaction> {
             },
         },
         Interaction {
+            description: "reads several agents, of which one is not there",
+            state: TWO,
+            status: 200,
+            body: Some(json!({"agents": [view(1), view(2)]})),
+            rules: vec![
+                ("$.agents[*].registered_at", moment()),
+                ("$.agents[*].seen_at", moment()),
+                ("$.agents[*].health", same_type()),
+            ],
+            call: |registry| {
+                Box::pin(async {
+                    let found = registry.get(&[agent(2), agent(9), agent(1)]).await.unwrap();
+                    let found: Vec<_> = found
+                        .iter()
+                        .map(|agent| agent.as_ref().map(|agent| agent.profile.id))
+                        .collect();
+                    assert_eq!(found, [Some(agent(2)), None, Some(agent(1))]);
+                })
+            },
+        },
+        Interaction {
             description: "lists the agents of a tenant, one at a time",
             state: TWO,
             status: 200,
