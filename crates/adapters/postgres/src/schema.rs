@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0003_artifacts.sql"),
     include_str!("../migrations/0004_telemetry.sql"),
     include_str!("../migrations/0005_agent_heard.sql"),
+    include_str!("../migrations/0006_outcome_at.sql"),
 ];
 
 /// What the reader's role may read. Each of these tables is under row-level security.

@@ -10,6 +10,10 @@ use crate::model::{
     RegisteredAgent, TenantId, TenantScope, Timestamp,
 };
 
+/// For how long it is known that the outcome of another control plane's task was counted: 30 days. An outcome is told when its
+/// attempt ends, and repeated within minutes.
+pub const OUTCOMES_KEPT: Duration = Duration::from_hours(30 * 24);
+
 /// Knows profiles, modes, heartbeats and records of agents. It never counts slots: leases do, in
 /// [`TaskStore`](super::TaskStore).
 ///
@@ -19,7 +23,8 @@ use crate::model::{
 /// - Every change of an agent but a heartbeat raises the registry's revision and leaves an audit record.
 /// - A heartbeat is no change: `heard` tells of it.
 /// - `changes` gives each agent that changed after a revision once, with its latest content; removed ones are named.
-/// - An outcome is counted once, whatever is repeated.
+/// - An outcome is counted once, whatever is repeated: for as long as its task is in the same store, and of a task that is
+///   not, for [`OUTCOMES_KEPT`] after it was counted. What is kept for that goes then.
 /// - A registry that is down says so; it never invents an agent.
 /// - `remove` forgets mode and records: whoever comes again under the id is new. Leases are not its business; an agent
 ///   that still holds one may end it.

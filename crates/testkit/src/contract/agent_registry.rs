@@ -7,9 +7,11 @@ use arbiter_core::model::{
     AgentBeat, AgentId, AgentMode, AgentProfile, OutcomeDelta, Ratio, RecordDraft, RegisteredAgent,
     TenantScope,
 };
-use arbiter_core::ports::{AgentChanges, AgentQuery, HeardFrom, Registered, RegistryError, Revision};
+use arbiter_core::ports::{
+    AgentChanges, AgentQuery, HeardFrom, OUTCOMES_KEPT, Registered, RegistryError, Revision,
+};
 
-use crate::builders::{agent, kind, principal, profile, task, tenant};
+use crate::builders::{agent, kind, new_task, principal, profile, task, tenant};
 use crate::contract::desk::{TENANT, acts};
 use crate::contract::{Desk, Harness, suite};
 
@@ -31,6 +33,7 @@ suite!($ agent_registry_contract, agent_registry, [
     agents_are_read_in_the_order_of_the_ids,
     a_list_gives_every_agent_that_may_be_seen_once_by_id,
     an_outcome_is_counted_once,
+    that_an_outcome_was_counted_is_known_for_a_while,
     every_change_leaves_a_record,
 ]);
 
@@ -555,6 +558,31 @@ pub async fn an_outcome_is_counted_once(h: &dyn Harness) {
         "what is known of an agent has changed"
     );
     assert_eq!(find(&desk, 9).await, None);
+}
+
+/// The outcome of a task that is not in the store is counted once for a while, and anew after it; of one that is there it is
+/// counted once.
+pub async fn that_an_outcome_was_counted_is_known_for_a_while(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    registered(&desk, 1).await;
+    let counted = async |of_task, count| {
+        let learnt = desk.stores().agents.learn(vec![outcome(1, of_task)]).await;
+        learnt.expect("learn");
+        let found = find(&desk, 1).await.expect("registered");
+        let record = found.records.get(&kind()).expect("a record");
+        assert_eq!(record.count, count, "task {of_task}");
+    };
+    let here = desk.submit(new_task(72)).await;
+    assert_eq!(here.id, task(72));
+    counted(72, 1).await;
+    counted(70, 2).await;
+    desk.advance(OUTCOMES_KEPT).await;
+    counted(70, 2).await;
+    counted(71, 3).await;
+    desk.advance(Duration::from_millis(1)).await;
+    counted(70, 4).await;
+    counted(71, 4).await;
+    counted(72, 4).await;
 }
 
 /// Registering, setting a mode and removing leave a record each, in the agent's tenant.

@@ -55,6 +55,10 @@ async fn hot_statements_search_an_index_and_sort_nothing() {
             "SEARCH agent USING INDEX agent_seen (seen_at>?)",
         ),
         (
+            agent_registry::OLD_OUTCOMES,
+            "SEARCH agent_outcome USING COVERING INDEX agent_outcome_at (at<?)",
+        ),
+        (
             telemetry::read::POINTS,
             "SEARCH metric_point USING PRIMARY KEY (series=? AND at>? AND at<?)",
         ),
