@@ -182,8 +182,19 @@ fn agents_of_one_arbiter_are_in_the_registry_of_another() {
     };
     assert_eq!(
         acts(&near),
-        ["agent_registered", "agent_mode_set", "agent_removed"]
+        [
+            "agent_change_asked",
+            "agent_registered",
+            "agent_change_asked",
+            "agent_mode_set",
+            "agent_change_asked",
+            "agent_removed"
+        ]
     );
+    for pair in near.chunks(2) {
+        assert!(pair[0].2["change"].is_string(), "{pair:?}");
+        assert_eq!(pair[0].2["change"], pair[1].2["change"]);
+    }
     assert_eq!(
         acts(&there),
         [
@@ -204,7 +215,7 @@ fn agents_of_one_arbiter_are_in_the_registry_of_another() {
         (by, &detail["reason"]),
         (&json!(pair.peer), &json!("it was a mistake"))
     );
-    assert_eq!(detail["on_behalf_of"], near[1].1);
+    assert_eq!(detail["on_behalf_of"], near[3].1);
 }
 
 #[test]
