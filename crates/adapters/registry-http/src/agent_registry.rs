@@ -90,6 +90,25 @@ impl HttpAgentRegistry {
         self.note(operation, understood)
     }
 
+    /// A page of agents; a shorter one while the answer is larger than an answer may be. How large an agent is, is limited by
+    /// what a registration may hold, so one at a time fits.
+    async fn page<V: DeserializeOwned, T>(
+        &self,
+        operation: &Operation,
+        limit: usize,
+        call: impl Fn(usize) -> Call,
+        make: impl Fn(V, usize) -> Result<T, BoxError>,
+    ) -> Result<T, CallError> {
+        let mut limit = limit.clamp(1, MAX_PAGE);
+        loop {
+            let read = self.read(operation, call(limit), |view| make(view, limit));
+            match read.await {
+                Err(error) if limit > 1 && error.is_too_large() => limit /= 2,
+                read => return read,
+            }
+        }
+    }
+
     /// A call whose answer is that it is done.
     async fn done(&self, operation: &Operation, call: Call) -> Result<(), CallError> {
         let done = self.remote.done(operation, call).await;
@@ -138,7 +157,9 @@ impl HttpAgentRegistry {
         wanted: &[AgentId],
     ) -> Result<BTreeMap<AgentId, Option<RegisteredAgent>>, CallError> {
         let mut found = BTreeMap::new();
-        for some in wanted.chunks(MAX_AGENT_ITEMS) {
+        let (mut rest, mut size) = (wanted, MAX_AGENT_ITEMS);
+        while !rest.is_empty() {
+            let (some, later) = rest.split_at(size.min(rest.len()));
             let form = AgentIdsForm {
                 ids: some.iter().map(ToString::to_string).collect(),
             };
@@ -153,7 +174,14 @@ impl HttpAgentRegistry {
                 Ok(agents)
             };
             let reading = self.cache.reading(self.now());
-            let agents = self.read(&GET_MANY, call, make).await?;
+            let agents = match self.read(&GET_MANY, call, make).await {
+                Err(error) if some.len() > 1 && error.is_too_large() => {
+                    size = some.len() / 2;
+                    continue;
+                }
+                read => read?,
+            };
+            rest = later;
             reading.keep(&agents);
             found.extend(agents.into_iter().map(|agent| (agent.profile.id, Some(agent))));
             let absent = some.iter().filter(|id| !found.contains_key(*id));
@@ -280,11 +308,12 @@ impl AgentRegistry for HttpAgentRegistry {
     }
 
     async fn changes(&self, after: Revision, limit: usize) -> Result<AgentChanges, RegistryError> {
-        let limit = limit.clamp(1, MAX_PAGE);
-        let call = Call::new()
-            .query("after", Some(after.0.to_string()))
-            .query("limit", Some(limit.to_string()));
-        let make = |view: AgentChangesView| {
+        let call = |limit: usize| {
+            Call::new()
+                .query("after", Some(after.0.to_string()))
+                .query("limit", Some(limit.to_string()))
+        };
+        let make = |view: AgentChangesView, limit| {
             let agents = view.agents.into_iter().map(codec::agent);
             let changes = AgentChanges {
                 agents: agents.collect::<Result<_, _>>()?,
@@ -296,7 +325,7 @@ impl AgentRegistry for HttpAgentRegistry {
             Ok(changes)
         };
         let reading = self.cache.reading(self.now());
-        let changes = self.read(&CHANGES, call, make).await;
+        let changes = self.page(&CHANGES, limit, call, make).await;
         let changes = changes.map_err(|error| error.unavailable("read what changed"))?;
         reading.follow(after, &changes);
         Ok(changes)
@@ -379,16 +408,17 @@ impl AgentRegistry for HttpAgentRegistry {
     }
 
     async fn list(&self, scope: TenantScope, query: AgentQuery) -> Result<AgentPage, RegistryError> {
-        let limit = query.limit.clamp(1, MAX_PAGE);
         let tenant = match scope {
             TenantScope::All => None,
             TenantScope::Tenant(tenant) => Some(tenant.to_string()),
         };
-        let call = Call::new()
-            .query("limit", Some(limit.to_string()))
-            .query("after", query.after.map(|after| after.to_string()))
-            .query("tenant", tenant);
-        let make = |view: AgentPageView| {
+        let call = |limit: usize| {
+            Call::new()
+                .query("limit", Some(limit.to_string()))
+                .query("after", query.after.map(|after| after.to_string()))
+                .query("tenant", tenant.clone())
+        };
+        let make = |view: AgentPageView, limit| {
             if view.next.is_some() && view.next_after.is_none() {
                 return Err("the registry does not say after which agent to go on; it is too old".into());
             }
@@ -401,7 +431,7 @@ impl AgentRegistry for HttpAgentRegistry {
             Ok(page)
         };
         let reading = self.cache.reading(self.now());
-        let page = self.read(&LIST, call, make).await;
+        let page = self.page(&LIST, query.limit, call, make).await;
         let page = page.map_err(|error| error.failed("list agents"))?;
         reading.keep(&page.agents);
         Ok(page)

@@ -69,6 +69,11 @@ impl CallError {
         )
     }
 
+    /// Whether the answer is larger than an answer may be.
+    pub(crate) fn is_too_large(&self) -> bool {
+        matches!(self, Self::Unanswered(NetError::ResponseTooLarge { .. }))
+    }
+
     /// Whether the registry may have done what it was asked. It has not when it says no.
     pub(crate) fn may_be_done(&self) -> bool {
         self.is_away()

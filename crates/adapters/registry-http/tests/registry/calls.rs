@@ -1,7 +1,7 @@
 //! What is sent, where the pact does not show it.
 
-use arbiter_core::model::{AgentMode, Json, RecordDraft, Timestamp};
-use arbiter_core::ports::{AgentRegistry as _, HeardFrom, Revision};
+use arbiter_core::model::{AgentMode, Json, RecordDraft, TenantScope, Timestamp};
+use arbiter_core::ports::{AgentQuery, AgentRegistry as _, HeardFrom, Revision};
 use arbiter_testkit::StubAnswer;
 use arbiter_testkit::builders::{agent, profile};
 use arbiter_wire::http::MAX_AGENT_ITEMS;
@@ -135,4 +135,46 @@ async fn several_agents_are_read_in_one_call() {
     let many: Vec<_> = (0..=MAX_AGENT_ITEMS as u64).map(agent).collect();
     assert_eq!(world.registry.get(&many).await.unwrap(), vec![None; many.len()]);
     assert_eq!(world.stub.seen().len(), before + 2);
+}
+
+/// Agent of a kilobyte and more.
+fn large(number: u64) -> Value {
+    let mut view = view(number);
+    view["labels"] = json!({"text": "x".repeat(1_000)});
+    view
+}
+
+#[tokio::test]
+async fn pages_that_are_too_large_are_asked_for_in_parts() {
+    let world = World::by_call(|seen| {
+        if seen.target == "/v1/agents/get-many" {
+            let form: Value = serde_json::from_slice(&seen.body).unwrap();
+            let ids = form["ids"].as_array().unwrap().iter();
+            let agents = ids.filter_map(|id| (1..=200).map(large).find(|view| view["id"] == *id));
+            return json_answer(200, &json!({"agents": agents.collect::<Vec<_>>()}));
+        }
+        let (_, limit) = seen.target.split_once("limit=").unwrap();
+        let limit: u64 = limit.split('&').next().unwrap().parse().unwrap();
+        let agents: Vec<Value> = (1..=limit).map(large).collect();
+        let last = agent(limit).to_string();
+        let answer = if seen.target.contains("changes") {
+            json!({"agents": agents, "removed": [], "revision": limit, "more": true})
+        } else {
+            json!({"agents": agents, "next": "a-cursor", "next_after": last})
+        };
+        json_answer(200, &answer)
+    })
+    .await;
+    let changes = world.registry.changes(Revision(0), 1_000).await.unwrap();
+    assert_eq!((changes.agents.len(), changes.revision), (31, Revision(31)));
+    let query = AgentQuery {
+        after: None,
+        limit: 100,
+    };
+    let page = world.registry.list(TenantScope::All, query).await.unwrap();
+    assert_eq!((page.agents.len(), page.next), (25, Some(agent(25))));
+    let ids: Vec<_> = (1..=200).map(agent).collect();
+    let found = world.registry.get(&ids).await.unwrap();
+    assert!(found.len() == 200 && found.iter().all(Option::is_some));
+    assert_eq!(world.registry.status().problem, None);
 }
