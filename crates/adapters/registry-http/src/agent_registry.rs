@@ -283,6 +283,7 @@ impl AgentRegistry for HttpAgentRegistry {
         let call = Call::new().id(agent).on_behalf_of(draft.principal);
         let call = call.json(&form).map_err(unwritten(DOING))?;
         // Whatever becomes of the call: the mode that was read before is not to be given any more.
+        self.cache.forget(&[agent]);
         let _changing = self.cache.changing(agent);
         found(self.done(&MODE, call).await, DOING)
     }
@@ -387,6 +388,7 @@ impl AgentRegistry for HttpAgentRegistry {
 
     async fn remove(&self, agent: AgentId, draft: RecordDraft) -> Result<bool, RegistryError> {
         let call = Call::new().id(agent).once().on_behalf_of(draft.principal);
+        self.cache.forget(&[agent]);
         let _changing = self.cache.changing(agent);
         found(self.done(&REMOVE, call).await, "remove an agent")
     }

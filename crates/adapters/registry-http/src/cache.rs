@@ -41,7 +41,12 @@ struct Known {
     under_way: BTreeSet<u64>,
     /// When agents were forgotten while calls were under way, whose answers may be older than that.
     forgotten: BTreeMap<AgentId, u64>,
+    /// When there were too many of them to know each: no answer to a call from before is remembered.
+    all_forgotten: u64,
 }
+
+/// How many agents are known to be forgotten.
+const MOST_FORGOTTEN: usize = 10_000;
 
 impl Known {
     fn next(&mut self) -> u64 {
@@ -52,9 +57,14 @@ impl Known {
     fn forget(&mut self, agent: AgentId) {
         self.agents.remove(&agent);
         let turn = self.next();
-        if !self.under_way.is_empty() {
-            self.forgotten.insert(agent, turn);
+        if self.under_way.is_empty() {
+            return;
         }
+        if self.forgotten.len() >= MOST_FORGOTTEN {
+            self.forgotten.clear();
+            self.all_forgotten = turn;
+        }
+        self.forgotten.insert(agent, turn);
     }
 }
 
@@ -133,7 +143,8 @@ impl Cache {
 
     fn insert(&self, known: &mut Known, reading: &Reading<'_>, agent: &RegisteredAgent) {
         let id = agent.profile.id;
-        if known.forgotten.get(&id).is_some_and(|at| *at > reading.began) {
+        let forgotten = known.forgotten.get(&id).copied().unwrap_or_default();
+        if forgotten.max(known.all_forgotten) > reading.began {
             return;
         }
         // Of two calls at the same time nobody knows which the registry answered first.
@@ -147,7 +158,9 @@ impl Cache {
         }
         if known.agents.len() >= self.most && !known.agents.contains_key(&id) {
             // What is read again comes back.
-            known.agents.clear();
+            if let Some(other) = known.agents.keys().next().copied() {
+                known.forget(other);
+            }
         }
         let told = known.next();
         let (agent, at) = (agent.clone(), reading.at);
@@ -311,6 +324,33 @@ mod tests {
         assert_eq!(mode(&cache), None, "the feed is no younger");
         let reading = cache.reading(NOW);
         reading.follow(Revision::default(), &nothing_new);
+        assert_eq!(mode(&cache), Some(AgentMode::Active));
+    }
+
+    #[test]
+    fn what_gave_its_place_to_another_does_not_come_back_older() {
+        let small = Cache::new(1, Duration::from_secs(60));
+        let late = small.reading(NOW);
+        small.reading(NOW).keep([&known(AgentMode::Quarantined)]);
+        let mut other = known(AgentMode::Active);
+        other.profile.id = agent(2);
+        small.reading(NOW).keep([&other]);
+        late.keep([&known(AgentMode::Active)]);
+        assert_eq!(mode(&small), None);
+    }
+
+    #[test]
+    fn more_than_can_be_known_to_be_forgotten_is_all_forgotten() {
+        let cache = cache();
+        let late = cache.reading(NOW);
+        for number in 2..=MOST_FORGOTTEN as u64 + 3 {
+            cache.forget(&[agent(number)]);
+        }
+        assert!(cache.known().forgotten.len() <= MOST_FORGOTTEN);
+        late.keep([&known(AgentMode::Active)]);
+        assert_eq!(mode(&cache), None);
+        drop(late);
+        cache.reading(NOW).keep([&known(AgentMode::Active)]);
         assert_eq!(mode(&cache), Some(AgentMode::Active));
     }
 

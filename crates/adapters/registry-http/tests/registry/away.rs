@@ -1,5 +1,7 @@
 //! The time without the registry: what was read may be given until it is stale, and nothing else.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arbiter_core::model::{AgentMode, RecordDraft};
@@ -103,6 +105,30 @@ async fn what_was_removed_or_changed_is_not_given() {
         .await;
     is_unavailable(set);
     is_unavailable(world.registry.get(&[agent(1)]).await);
+}
+
+#[tokio::test]
+async fn while_a_mode_is_being_set_the_one_before_is_not_given() {
+    let away = Arc::new(AtomicBool::new(false));
+    let is_away = Arc::clone(&away);
+    let world = World::by_call(move |seen| match is_away.load(Ordering::SeqCst) {
+        false => json_answer(200, &view(1)),
+        true if seen.target.ends_with("/mode") => StubAnswer::Stall(Vec::new()),
+        true => problem("unavailable"),
+    })
+    .await;
+    world.registry.get(&[agent(1)]).await.unwrap();
+    away.store(true, Ordering::SeqCst);
+    assert!(world.registry.get(&[agent(1)]).await.is_ok(), "from memory");
+    let asked = world.stub.seen().len();
+    let draft = RecordDraft::default();
+    let set = world.registry.set_mode(agent(1), AgentMode::Quarantined, draft);
+    let (set, ()) = tokio::join!(set, async {
+        world.stub.wait_for(asked + 1).await;
+        is_unavailable(world.registry.get(&[agent(1)]).await);
+        world.clock.advance(Duration::from_secs(6));
+    });
+    is_unavailable(set);
 }
 
 #[tokio::test]
