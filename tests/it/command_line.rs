@@ -55,6 +55,11 @@ fn exit_codes_and_messages_say_what_to_do() {
             "the roles are submitter",
         ),
         (
+            &["key", "create", "--name", "x", "--role", "peer"],
+            2,
+            "the system's own tenant only",
+        ),
+        (
             &[
                 "key",
                 "create",

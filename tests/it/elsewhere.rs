@@ -84,12 +84,7 @@ impl Pair {
 
     /// What the near one says of its registry.
     fn trouble(&self) -> Value {
-        let told = self.near.operator.get("/readyz");
-        assert_eq!(told.status, 200, "{told:?}");
-        let told = told.json();
-        let parts = told["parts"].as_array().expect("parts");
-        let part = parts.iter().find(|part| part["name"] == "agent registry");
-        part.expect("the registry is a part of it")["why"].clone()
+        trouble(&self.near, "agent registry")
     }
 
     /// Why nobody would get a task; null when somebody would.
@@ -102,6 +97,16 @@ impl Pair {
         refused(&told, 503, "registry_unavailable");
         told.json()["code"].clone()
     }
+}
+
+/// What a server says of one of its parts; null when nothing is wrong with it.
+fn trouble(served: &Served, part: &str) -> Value {
+    let told = served.operator.get("/readyz");
+    assert_eq!(told.status, 200, "{told:?}");
+    let told = told.json();
+    let parts = told["parts"].as_array().expect("parts");
+    let found = parts.iter().find(|known| known["name"] == part);
+    found.expect("it is a part of it")["why"].clone()
 }
 
 /// The records about something, oldest first: what was done, by whom, and the detail.
@@ -177,8 +182,19 @@ fn agents_of_one_arbiter_are_in_the_registry_of_another() {
     };
     assert_eq!(
         acts(&near),
-        ["agent_registered", "agent_mode_set", "agent_removed"]
+        [
+            "agent_change_asked",
+            "agent_registered",
+            "agent_change_asked",
+            "agent_mode_set",
+            "agent_change_asked",
+            "agent_removed"
+        ]
     );
+    for pair in near.chunks(2) {
+        assert!(pair[0].2["change"].is_string(), "{pair:?}");
+        assert_eq!(pair[0].2["change"], pair[1].2["change"]);
+    }
     assert_eq!(
         acts(&there),
         [
@@ -199,7 +215,7 @@ fn agents_of_one_arbiter_are_in_the_registry_of_another() {
         (by, &detail["reason"]),
         (&json!(pair.peer), &json!("it was a mistake"))
     );
-    assert_eq!(detail["on_behalf_of"], near[1].1);
+    assert_eq!(detail["on_behalf_of"], near[3].1);
 }
 
 #[test]
@@ -280,6 +296,59 @@ fn an_arbiter_starts_without_its_registry_and_registers_its_agents_when_it_is_th
         names(&registry) == [(json!("slow"), json!("exec"))]
     });
     wait_until("it reads them there", || names(&near) == names(&registry));
+}
+
+#[test]
+fn a_hosted_agent_that_the_registry_refuses_is_told_and_stops_nothing() {
+    let registry = Served::with("[agents]\nmost = 2\n", &[]);
+    let (_, key) = peer::new(&registry.operator);
+    let blocker = "0190f3c2-7b5e-7c3a-9d41-5f6e8a1b2c3d";
+    let form = json!({"id": blocker, "name": "blocker", "model_family": "none", "kinds": ["writing"]});
+    id(&registry.operator.post("/v1/agents", &form));
+    let place = Place::new();
+    let agents = ["first", "second"].map(|name| {
+        format!(
+            "[[agent]]\nname = \"{name}\"\ncommand = [\"./agents/slow.sh\"]\nmodel_family = \"none\"\nkinds = [\"analysis\"]\n"
+        )
+    });
+    place.write("agents.toml", &agents.concat());
+    let own = peer::configure(&place, &registry.serving.url, &key);
+    let near = Served::at(place, &format!("{own}[server]\nagents = \"agents.toml\"\n"), &[]);
+    let agent = |name: &str| {
+        let told = registry.operator.get("/v1/agents?limit=100").json();
+        let agents = told["agents"].as_array().cloned().unwrap_or_default();
+        let found = agents.into_iter().find(|agent| agent["name"] == name);
+        found.map(|agent| agent["id"].as_str().expect("an id").to_owned())
+    };
+    let first = agent("first").expect("there is room for one");
+    assert_eq!(agent("second"), None);
+    let told = trouble(&near, "hosted agents").to_string();
+    assert!(
+        told.contains("refuses `second`") && told.contains("full"),
+        "{told}"
+    );
+    let refused_agents = || {
+        let told = near.operator.get("/metrics");
+        String::from_utf8_lossy(&told.body).contains("agent_registry_refused_agents{} 1")
+    };
+    assert!(refused_agents());
+    // What is done at the registry is followed all the same.
+    let mode = json!({"mode": "quarantined", "reason": "it invents results"});
+    let set = registry.operator.post(&format!("/v1/agents/{first}/mode"), &mode);
+    assert_eq!(set.status, 204, "{set:?}");
+    let asked = json!({"kind": "analysis", "title": "who would get it"});
+    wait_until("the near arbiter knows of the quarantine", || {
+        near.operator.post("/v1/routing/route", &asked).json()["reason"] == "none_healthy"
+    });
+    // It is tried again, and has its place when there is one.
+    let removed = registry
+        .operator
+        .call("DELETE", &format!("/v1/agents/{blocker}"), &[], b"");
+    assert_eq!(removed.status, 204, "{removed:?}");
+    wait_until("the second one is registered", || agent("second").is_some());
+    wait_until("nothing is wrong any more", || {
+        trouble(&near, "hosted agents").is_null() && !refused_agents()
+    });
 }
 
 #[test]

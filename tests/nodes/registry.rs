@@ -25,6 +25,7 @@ const MOST: usize = 20;
 const CONFIG: &str = "
 [agents]
 most = 20
+remove_after_hours = 8760
 
 [queue]
 calls_per_principal = { per_second = 100000, burst = 100000 }

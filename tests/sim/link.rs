@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arbiter_core::model::{
-    AgentBeat, AgentId, AgentMode, AgentProfile, AgentSeen, BatchId, Holder, OutcomeDelta, Record,
-    RecordDraft, RegisteredAgent, StoredTask, TaskId, TenantId, TenantScope, Timestamp,
+    AgentBeat, AgentId, AgentMode, AgentProfile, BatchId, Holder, OutcomeDelta, Record, RecordDraft,
+    RegisteredAgent, StoredTask, TaskId, TenantId, TenantScope, Timestamp,
 };
 use arbiter_core::ports::{
-    AgentChanges, AgentPage, AgentQuery, AgentRegistry, Applied, AuditEntry, AuditLog, AuditPage, AuditQuery,
-    Registered, RegistryError, Retry, Revision, Seal, Sealed, StoreError, Tally, TaskHistory, TaskPage,
-    TaskQuery, TaskReader,
+    AgentChanges, AgentPage, AgentQuery, AgentRegistry, AgentsHeard, Applied, AuditEntry, AuditLog,
+    AuditPage, AuditQuery, HeardFrom, Registered, RegistryError, Retry, Revision, Seal, Sealed, StoreError,
+    Tally, TaskHistory, TaskPage, TaskQuery, TaskReader,
 };
 use arbiter_testkit::contract::Stores;
 use arbiter_testkit::faulty::{Fault, FaultPlan};
@@ -176,9 +176,9 @@ impl AgentRegistry for Far {
         self.stores.agents.changes(after, limit).await
     }
 
-    async fn heard(&self, since: Timestamp) -> Result<Vec<AgentSeen>, RegistryError> {
+    async fn heard(&self, from: HeardFrom, limit: usize) -> Result<AgentsHeard, RegistryError> {
         self.link.read("heard").await?;
-        self.stores.agents.heard(since).await
+        self.stores.agents.heard(from, limit).await
     }
 
     async fn learn(&self, outcomes: Vec<OutcomeDelta>) -> Result<(), RegistryError> {

@@ -1,7 +1,7 @@
 //! The background services of one process, started in order and stopped in reverse.
 
 mod housekeeping;
-mod registry;
+pub(crate) mod registry;
 mod shared;
 
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use arbiter_orchestration::{
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
+use self::registry::Hosted;
 use crate::app::App;
 use crate::batch::AgentEntry;
 use crate::config::{Config, Environment};
@@ -52,6 +53,8 @@ pub(crate) struct Engine {
     pub(crate) outcomes: Option<Arc<OutcomeHistory>>,
     /// The side that agents call.
     pub(crate) work: Arc<PullDesk>,
+    /// How the agents that this process runs itself stand with the registry.
+    pub(crate) registered: Arc<Hosted>,
 }
 
 /// The running services.
@@ -89,14 +92,17 @@ impl Engine {
             .map_or(plain, |outcomes| outcomes as Arc<dyn Allocator>);
         let offers = Arc::new(Offers::new());
         let drain = Stopper::default();
+        let registered = Arc::new(Hosted::new(agents.iter().map(|entry| entry.profile.clone())));
         let registry = registry::Keeper {
             allocation: Arc::clone(&allocation),
             registry: Arc::clone(&known),
-            registered: AtomicBool::new(false),
+            is_elsewhere: app.agents.elsewhere.is_some(),
             queue: Arc::clone(&app.queue),
-            hosted: agents.iter().map(|entry| entry.profile.clone()).collect(),
+            hosted: Arc::clone(&registered),
             operator: app.operator.clone(),
             wakeups: Arc::clone(&app.wakeups),
+            metrics: Arc::clone(&app.metrics),
+            entropy: Arc::clone(&app.entropy),
             clock: Arc::clone(&app.clock),
         };
         let shared = shared::services(app, &agents);
@@ -139,6 +145,7 @@ impl Engine {
             allocation,
             outcomes,
             work,
+            registered,
         })
     }
 

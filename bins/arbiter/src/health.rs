@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use futures_util::{FutureExt as _, select_biased};
 
 use crate::agent_registry::Elsewhere;
+use crate::engine::registry::Hosted;
 use crate::identities;
 
 /// How often the node writes that it is there.
@@ -34,6 +35,8 @@ pub(crate) struct Health {
     provider: Option<Arc<OidcTokens>>,
     /// Who knows the agents, where that is another arbiter. Without it the node does all its other work.
     registry: Option<Elsewhere>,
+    /// How the agents that the process runs itself stand with the registry.
+    hosted: Mutex<Option<Arc<Hosted>>>,
 }
 
 impl Health {
@@ -44,6 +47,11 @@ impl Health {
             registry,
             ..Self::default()
         }
+    }
+
+    /// Tells of the agents that the process runs itself.
+    pub(crate) fn hosts(&self, hosted: Arc<Hosted>) {
+        *lock(&self.hosted) = Some(hosted);
     }
 
     /// Tells how services stand from now on; until then the process is starting.
@@ -82,6 +90,12 @@ impl ReadinessSource for Health {
             name: "agent registry".to_owned(),
             ready: true,
             why: registry.trouble(),
+        }));
+        let hosted = lock(&self.hosted).clone().filter(|hosted| !hosted.is_empty());
+        parts.extend(hosted.map(|hosted| ReadinessPart {
+            name: "hosted agents".to_owned(),
+            ready: true,
+            why: hosted.trouble(),
         }));
         Readiness {
             ready: parts.iter().all(|part| part.ready),

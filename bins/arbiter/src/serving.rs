@@ -46,6 +46,7 @@ impl Serving {
             app.agents.elsewhere.clone(),
         ));
         let engine = Engine::new(app, agents, environment).await?;
+        health.hosts(Arc::clone(&engine.registered));
         let schedules = schedules::schedules(app);
         let parts = parts::parts(app, &engine, &schedules, Arc::clone(&health), waiting.signal());
         let api = Api::new(parts, app.config.server.api.clone());

@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use arbiter_allocation::{Allocation, Settings, Strategy};
 use arbiter_core::model::{
-    AgentBeat, AgentCost, AgentId, AgentMode, AgentProfile, AgentSeen, Band, Budget, Capabilities, LaneKey,
+    AgentBeat, AgentCost, AgentId, AgentMode, AgentProfile, Band, Budget, Capabilities, LaneKey,
     OutcomeDelta, Priority, RecordDraft, RegisteredAgent, Requires, SecurityLevel, Shape, TaskId, TaskKind,
     TenantId, TenantScope, Timestamp, Transport, Work,
 };
 use arbiter_core::ports::{
-    AgentChanges, AgentPage, AgentQuery, AgentRegistry, Candidate, Clock, Entropy, IdSource, NoMetrics,
-    Registered, RegistryError, Revision,
+    AgentChanges, AgentPage, AgentQuery, AgentRegistry, AgentsHeard, Candidate, Clock, Entropy, HeardFrom,
+    IdSource, NoMetrics, Registered, RegistryError, Revision,
 };
 use arbiter_core::services::{Allocator as _, Offer};
 use async_trait::async_trait;
@@ -79,8 +79,8 @@ impl AgentRegistry for Fleet {
             more: false,
         })
     }
-    async fn heard(&self, _: Timestamp) -> Result<Vec<AgentSeen>, RegistryError> {
-        Ok(Vec::new())
+    async fn heard(&self, _: HeardFrom, _: usize) -> Result<AgentsHeard, RegistryError> {
+        Ok(AgentsHeard::default())
     }
     async fn learn(&self, _: Vec<OutcomeDelta>) -> Result<(), RegistryError> {
         Ok(())

@@ -14,7 +14,7 @@ const MAX_SHAPES: usize = 4_096;
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
     pub(crate) agents: HashMap<AgentId, Arc<RegisteredAgent>>,
-    /// When the registry last answered.
+    /// When the registry had last told all that had changed.
     pub(crate) fresh_at: Timestamp,
     /// Whether an agent can serve a class, remembered: a decision looks at offered agents only.
     capable: RwLock<HashMap<(TenantId, Shape), Verdicts>>,

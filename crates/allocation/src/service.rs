@@ -8,7 +8,7 @@ use arbiter_core::model::{
     AgentId, AgentMode, Health, OutcomeDelta, RegisteredAgent, Shape, TaskKind, TenantId, Timestamp,
 };
 use arbiter_core::ports::{
-    AgentRegistry, Chooser, Clock, Entropy, IdSource, Metrics, RegistryError, Revision,
+    AgentRegistry, Chooser, Clock, Entropy, HeardFrom, IdSource, Metrics, RegistryError, Revision,
 };
 use arbiter_core::services::{Allocator, AttemptOutcome, Offer};
 use async_trait::async_trait;
@@ -29,6 +29,8 @@ struct Known {
     /// The latest heartbeat, by the registry's clock.
     heard: Timestamp,
 }
+
+type Agents = HashMap<AgentId, Arc<RegisteredAgent>>;
 
 /// Chooses agents out of a registry.
 pub struct Allocation {
@@ -77,7 +79,7 @@ impl Allocation {
             snapshot,
             known: Mutex::new(Known {
                 revision: Revision::default(),
-                heard: Timestamp::from_micros(i64::MIN),
+                heard: HeardFrom::START.since,
             }),
             turns: Arc::default(),
             measured: Mutex::default(),
@@ -87,13 +89,34 @@ impl Allocation {
     /// Reads what has changed in the registry, and who was heard of.
     ///
     /// # Errors
-    /// The registry's. What was known stays in use until it is stale; no agent is ever invented.
+    /// The registry's. What was known stays in use until it is stale, with what was read before the error; no agent is ever
+    /// invented.
     ///
     /// # Cancel safety
-    /// Safe: a page that was read is kept.
+    /// Safe: what was read is read again.
     pub async fn refresh(&self) -> Result<(), RegistryError> {
         let mut known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut agents: HashMap<_, _> = self.current().agents.clone();
+        let current = self.current();
+        let mut agents = current.agents.clone();
+        let followed = self.follow(&mut known, &mut agents).await;
+        // Profiles are as young as the whole feed. What was read of it is not lost when the rest cannot be read.
+        let fresh_at = match followed {
+            Ok(()) => self.clock.now(),
+            Err(_) => current.fresh_at,
+        };
+        let heard = match followed {
+            Ok(()) => self.hear(&mut known, &mut agents).await,
+            Err(error) => Err(error),
+        };
+        let snapshot = Arc::new(Snapshot::new(agents, fresh_at));
+        self.measure(&snapshot, self.clock.now());
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        heard
+    }
+
+    /// Reads what has changed, page by page; each page that was read counts.
+    async fn follow(&self, known: &mut Known, agents: &mut Agents) -> Result<(), RegistryError> {
         loop {
             let changes = self.registry.changes(known.revision, PAGE).await?;
             for agent in changes.agents {
@@ -104,21 +127,29 @@ impl Allocation {
             }
             known.revision = changes.revision;
             if !changes.more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads who was heard of, page by page; each page that was read counts. Whoever is heard of again meanwhile is told
+    /// behind the others, so the pages of one pass are bounded.
+    async fn hear(&self, known: &mut Known, agents: &mut Agents) -> Result<(), RegistryError> {
+        // What another transaction notes at the moment that was told last may become visible later.
+        let mut from = HeardFrom::since(known.heard);
+        for _ in 0..agents.len() / PAGE + 2 {
+            let heard = self.registry.heard(from, PAGE).await?;
+            for seen in &heard.agents {
+                (known.heard, from) = (seen.at, HeardFrom::after(seen));
+                if let Some(agent) = agents.get_mut(&seen.agent) {
+                    let agent = Arc::make_mut(agent);
+                    (agent.seen_at, agent.beat) = (seen.at, seen.beat);
+                }
+            }
+            if !heard.more {
                 break;
             }
         }
-        for seen in self.registry.heard(known.heard).await? {
-            known.heard = known.heard.max(seen.at);
-            if let Some(agent) = agents.get_mut(&seen.agent) {
-                let agent = Arc::make_mut(agent);
-                (agent.seen_at, agent.beat) = (seen.at, seen.beat);
-            }
-        }
-        let now = self.clock.now();
-        let snapshot = Arc::new(Snapshot::new(agents, now));
-        self.measure(&snapshot, now);
-        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
         Ok(())
     }
 

@@ -117,6 +117,10 @@ impl From<RegistryError> for Failure {
             }
             // Whose agent it is, is nobody else's business.
             RegistryError::OtherTenant { .. } => Self::new("forbidden", "the principal may not do this"),
+            RegistryError::Refused { source, .. } => Self::new(
+                "invalid_value",
+                format!("the registry of agents refuses it: {source}"),
+            ),
             RegistryError::Store(store) => store_of(store),
             other => {
                 let after = match other {

@@ -62,6 +62,7 @@ pub const OPERATIONS: &[Operation] = &[
     agents::MODE,
     agents::CHANGES,
     agents::HEARD,
+    agents::GET_MANY,
     agents::HEARTBEATS,
     agents::LEARN,
     agents::REMOVE_SILENT,

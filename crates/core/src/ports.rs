@@ -28,7 +28,8 @@ pub use access::{
     Identity, IdentityProvider, Verdict,
 };
 pub use agent_registry::{
-    AgentChanges, AgentPage, AgentQuery, AgentRegistry, Registered, RegistryError, Revision,
+    AgentChanges, AgentPage, AgentQuery, AgentRegistry, AgentsHeard, HeardFrom, OUTCOMES_KEPT, Registered,
+    RegistryError, Revision,
 };
 pub use agent_transport::{
     AgentTransport, ContextItem, Delivered, Delivery, ProgressSink, StopSignal, TransportError,

@@ -1,6 +1,7 @@
 //! Agents that ask for work over a network: they offer free slots and wait, and keep what they got by heartbeats.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -62,6 +63,8 @@ pub struct PullDesk {
     parts: PullParts,
     /// When each agent was noted as alive.
     noted: Mutex<BTreeMap<AgentId, Duration>>,
+    /// Whether the registry did not take the latest heartbeat.
+    deaf: AtomicBool,
 }
 
 impl std::fmt::Debug for PullDesk {
@@ -115,6 +118,7 @@ impl PullDesk {
         Self {
             parts,
             noted: Mutex::default(),
+            deaf: AtomicBool::new(false),
         }
     }
 
@@ -246,10 +250,20 @@ impl PullDesk {
             memory: None,
         };
         let unknown = match self.parts.registry.beat(vec![beat]).await {
-            Ok(unknown) => unknown,
+            Ok(unknown) => {
+                if self.deaf.swap(false, Ordering::Relaxed) {
+                    tracing::info!(
+                        event = "agents_noted",
+                        "the registry notes again that agents are alive"
+                    );
+                }
+                unknown
+            }
             // Whether it is still known was asked before. It counts as heard of when the registry last noted it.
             Err(error @ RegistryError::Unavailable { .. }) => {
-                tracing::warn!(event = "agent_not_noted", agent.id = %agent, error = %error, "the registry did not note that an agent is alive; it is tried again at the next poll");
+                if !self.deaf.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(event = "agent_not_noted", agent.id = %agent, error = %error, "the registry does not note that agents are alive; it is tried again at each poll");
+                }
                 return Ok(());
             }
             Err(error) => return Err(error.into()),

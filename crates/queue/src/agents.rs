@@ -180,6 +180,9 @@ pub(crate) fn unavailable(error: RegistryError) -> QueueError {
             retry_after: retry_after.unwrap_or(Duration::from_secs(1)),
             source: Box::new(error),
         },
+        RegistryError::Refused { .. } => QueueError::RegistryRefused {
+            source: Box::new(error),
+        },
         error => QueueError::Unavailable {
             retry_after: Duration::from_secs(1),
             source: Box::new(error),

@@ -112,6 +112,12 @@ pub enum QueueError {
         /// Why.
         source: arbiter_core::ports::BoxError,
     },
+    /// The registry of agents does not take this call for what it says.
+    #[error("the registry of agents refuses it{}", cause(source.as_ref()))]
+    RegistryRefused {
+        /// Why.
+        source: arbiter_core::ports::BoxError,
+    },
     /// A mistake of ours.
     #[error("internal error during {operation}")]
     Internal {
@@ -120,6 +126,11 @@ pub enum QueueError {
         /// Why.
         source: arbiter_core::ports::BoxError,
     },
+}
+
+/// What the registry itself said.
+fn cause(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
+    error.source().map(|said| format!(": {said}")).unwrap_or_default()
 }
 
 impl QueueError {
@@ -142,6 +153,7 @@ impl QueueError {
             Self::AgentHoldsWork { .. } => "in_use",
             Self::Unavailable { .. } => "unavailable",
             Self::RegistryUnavailable { .. } => "registry_unavailable",
+            Self::RegistryRefused { .. } => "invalid_value",
             Self::Internal { .. } => "internal",
         }
     }

@@ -37,7 +37,9 @@ pub use error::QueueError;
 pub use fingerprint::FingerprintKey;
 pub use identities::Identities;
 pub use keys::{ApiKeys, KeyDesk, KeyError, KeyInfo, MadeKey, NewKey, Rotation};
-pub use principals::{Directory, KnownPrincipal, NewPrincipal, PrincipalChange, PrincipalRecord, Principals};
+pub use principals::{
+    Directory, KnownPrincipal, NewPrincipal, PrincipalChange, PrincipalRecord, Principals, roles_count_in,
+};
 pub use rates::RateState;
 pub use records::RecordError;
 pub use repeats::Made;

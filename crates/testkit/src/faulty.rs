@@ -1,4 +1,6 @@
-//! A task store that fails on purpose.
+//! Stores that fail on purpose.
+
+mod registry;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +13,8 @@ use arbiter_core::ports::{
     Retry, StoreError, SubmitRequest, Submitted, TaskStore, Transition,
 };
 use async_trait::async_trait;
+
+pub use registry::{FaultyRegistry, RegistryPlan};
 
 /// What goes wrong with one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

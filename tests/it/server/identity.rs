@@ -271,7 +271,7 @@ fn every_problem_of_the_settings_is_named_at_once() {
          max_age_seconds = 1\nmax_stale_seconds = 20\nrefetch_seconds = 0\njwks_url = \"file:///keys\"\nnetworks = [\"x\"]\n\
          [server]\ntls_client_ca = \"clients.pem\"\n\
          [[identity.rules]]\nclaim = \"groups\"\nvalue = \"\"\nroles = []\n\
-         [[identity.rules]]\ncertificate = \"cn\"\nvalue = \"x\"\nroles = [\"root\"]\ntenant = \"default\"\n\
+         [[identity.rules]]\ncertificate = \"cn\"\nvalue = \"x\"\nroles = [\"root\", \"peer\"]\ntenant = \"default\"\n\
          [[identity.rules]]\nvalue = \"x\"\nroles = [\"submitter\"]\nkind = \"robot\"\nhighest_band = 200\n\
          [[identity.rules]]\ncertificate = \"dns\"\nvalue = \"Host\"\nroles = [\"submitter\"]\nkinds = []\n",
     );
@@ -294,6 +294,7 @@ fn every_problem_of_the_settings_is_named_at_once() {
         "identity.rules[0]: `roles` must name at least one",
         "identity.rules[1]: `certificate`: `cn` is none of",
         "identity.rules[1]: `root` is no role",
+        "identity.rules[1]: `roles` must not name `peer`",
         "identity.rules[1]: `tenant`:",
         "identity.rules[2]: give either `claim` or `certificate`",
         "identity.rules[2]: `kind` is none of",

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arbiter_core::mechanism::SecretText;
 use arbiter_core::model::{Band, Operation, Principal, PrincipalId, PrincipalKind, Role, TaskKind};
-use arbiter_queue::{KeyInfo, PrincipalRecord};
+use arbiter_queue::{KeyInfo, PrincipalRecord, roles_count_in};
 use arbiter_wire::http::KeyView;
 use serde_json::json;
 
@@ -113,6 +113,11 @@ async fn make_principal(app: &App, name: String, allowed: Allowed<'_>) -> Result
         }
         roles.insert(role);
     }
+    roles_count_in(app.operator.tenant, &roles).map_err(|problem| {
+        Failure::usage(format!(
+            "--role {problem}; an admin makes it over HTTP, see docs/agent-registry.md"
+        ))
+    })?;
     let usage = |error: &dyn std::fmt::Display| Failure::usage(error.to_string());
     let kinds: BTreeSet<TaskKind> = (allowed.kinds.iter())
         .map(|word| TaskKind::new(word).map_err(|error| usage(&error)))

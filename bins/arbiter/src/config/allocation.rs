@@ -8,6 +8,7 @@ use arbiter_core::model::{TaskKind, TenantId};
 
 use super::file::AllocationSection;
 use crate::bootstrap::DEFAULT_TENANT;
+use crate::engine::registry::EVERY;
 
 /// The settings of allocation; what is wrong with them goes to `problems`.
 pub(super) fn settings(section: &AllocationSection, problems: &mut Vec<String>) -> Settings {
@@ -37,6 +38,13 @@ pub(super) fn settings(section: &AllocationSection, problems: &mut Vec<String>) 
         &mut settings.heartbeat,
     );
     seconds("stale_seconds", section.stale_seconds, &mut settings.stale_after);
+    if settings.stale_after <= EVERY {
+        // Else nobody would be chosen between two readings.
+        problems.push(format!(
+            "allocation.stale_seconds: must be more than {}, because the registry is read that often",
+            EVERY.as_secs()
+        ));
+    }
     if settings.stale_after < settings.heartbeat {
         problems.push("allocation.stale_seconds: must not be less than heartbeat_seconds".into());
     }
@@ -129,6 +137,23 @@ mod tests {
         let (plain, _) = read("");
         assert_eq!(plain.policy_version, read("").0.policy_version);
         assert_ne!(plain.policy_version, made.policy_version);
+    }
+
+    #[test]
+    fn what_was_read_outlives_the_time_between_two_readings() {
+        let text = |stale: u32| format!("heartbeat_seconds = 1\nstale_seconds = {stale}");
+        for stale in [1, 4, 5] {
+            let (_, problems) = read(&text(stale));
+            let expected =
+                "allocation.stale_seconds: must be more than 5, because the registry is read that often";
+            assert_eq!(problems, [expected], "{stale}");
+        }
+        let (made, problems) = read(&text(6));
+        assert_eq!(
+            (made.stale_after, problems.len()),
+            (Duration::from_secs(6), 0),
+            "{problems:?}"
+        );
     }
 
     #[test]

@@ -232,6 +232,10 @@ fn rule(given: &IdentityRule, problem: &mut dyn FnMut(String)) -> Option<Rule> {
     if given.roles.is_empty() {
         problem("`roles` must name at least one".into());
     }
+    // Nobody who is vouched for belongs to the system's own tenant.
+    if roles.contains(&Role::Peer) {
+        problem("`roles` must not name `peer`: a peer is known by a key (docs/agent-registry.md)".into());
+    }
     let tenant = match given.tenant.as_deref().map(str::parse::<TenantId>) {
         None => DEFAULT_TENANT,
         Some(Ok(tenant)) if tenant != TenantId::SYSTEM => tenant,

@@ -336,7 +336,7 @@ const SETTINGS: &[Setting] = &[
     Setting {
         key: "allocation.stale_seconds",
         default: "300",
-        meaning: "When the registry has not answered for so long, nobody is chosen any more; profiles that were read before then may be.",
+        meaning: "When the registry has not answered for so long, nobody is chosen any more; profiles that were read before then may be. It is read every 5 s, so more than that, at most 86400, and not less than `allocation.heartbeat_seconds`.",
     },
     Setting {
         key: "allocation.running",

@@ -7,7 +7,8 @@ use arbiter_core::model::{
     RecordOutcome, RegisteredAgent, Resource, TenantId, TenantScope, Timestamp,
 };
 use arbiter_core::ports::{
-    AgentChanges, AgentPage, AgentQuery, AgentRegistry, Registered, RegistryError, Revision, StoreError,
+    AgentChanges, AgentPage, AgentQuery, AgentRegistry, AgentsHeard, HeardFrom, OUTCOMES_KEPT, Registered,
+    RegistryError, Revision, StoreError,
 };
 use async_trait::async_trait;
 
@@ -129,22 +130,25 @@ impl AgentRegistry for InMemoryStore {
         }))
     }
 
-    async fn heard(&self, since: Timestamp) -> Result<Vec<AgentSeen>, RegistryError> {
+    async fn heard(&self, from: HeardFrom, limit: usize) -> Result<AgentsHeard, RegistryError> {
         Ok(self.read(|tables, _| {
             let agents = tables.agents.iter().filter_map(|(_, row)| row.agent.as_ref());
-            agents
-                .filter(|agent| agent.seen_at >= since)
-                .map(|agent| AgentSeen {
-                    agent: agent.profile.id,
-                    at: agent.seen_at,
-                    beat: agent.beat,
-                })
-                .collect()
+            let seen = agents.map(|agent| AgentSeen {
+                agent: agent.profile.id,
+                at: agent.seen_at,
+                beat: agent.beat,
+            });
+            let mut agents: Vec<_> = seen.filter(|seen| from.precedes(seen)).collect();
+            agents.sort_unstable_by_key(|seen| (seen.at, seen.agent));
+            let more = agents.len() > limit;
+            agents.truncate(limit);
+            AgentsHeard { agents, more }
         }))
     }
 
     async fn learn(&self, outcomes: Vec<OutcomeDelta>) -> Result<(), RegistryError> {
         self.write("count outcomes", |transaction| {
+            transaction.forget_outcomes();
             for outcome in &outcomes {
                 let Some(mut known) = agent(transaction.tables, outcome.agent).cloned() else {
                     continue;
@@ -152,7 +156,7 @@ impl AgentRegistry for InMemoryStore {
                 if transaction.tables.outcomes.contains(&outcome.attempt) {
                     continue;
                 }
-                transaction.tables.outcomes.put(outcome.attempt, ());
+                transaction.keep_outcome(outcome);
                 let record = known.records.entry(outcome.kind.clone()).or_default();
                 *record = record.with(outcome);
                 transaction.change(outcome.agent, Some(known));
@@ -241,6 +245,27 @@ impl Transaction<'_> {
         }
         self.tables.agents_by_revision.put(revision, id);
         self.tables.agents.put(id, AgentRow { revision, agent });
+    }
+
+    /// Notes that an outcome was counted: with its task, or for a while when the task is not here.
+    fn keep_outcome(&mut self, outcome: &OutcomeDelta) {
+        let is_here = self.tables.tasks.contains(&outcome.attempt.0);
+        let counted = (!is_here).then_some(self.now);
+        self.tables.outcomes.put(outcome.attempt, counted);
+        if let Some(at) = counted {
+            self.tables.outcomes_elsewhere.put((at, outcome.attempt), ());
+        }
+    }
+
+    /// Forgets which outcomes of tasks that are not here were counted long ago.
+    fn forget_outcomes(&mut self) {
+        let before = self.now.minus(OUTCOMES_KEPT);
+        let kept = self.tables.outcomes_elsewhere.iter().map(|(key, ())| *key);
+        let old: Vec<_> = kept.take_while(|(at, _)| *at < before).collect();
+        for key in old {
+            self.tables.outcomes_elsewhere.remove(&key);
+            self.tables.outcomes.remove(&key.1);
+        }
     }
 
     fn agent_leaf(

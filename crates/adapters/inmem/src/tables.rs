@@ -72,8 +72,10 @@ tables! {
     agents: AgentId => AgentRow,
     /// Index: agents by the revision of their last change.
     agents_by_revision: u64 => AgentId,
-    /// Attempts whose outcome was counted.
-    outcomes: (TaskId, Fence) => (),
+    /// Attempts whose outcome was counted; when, where their tasks are not here.
+    outcomes: (TaskId, Fence) => Option<Timestamp>,
+    /// Index: those whose tasks are not here, by when they were counted.
+    outcomes_elsewhere: (Timestamp, (TaskId, Fence)) => (),
 }
 
 /// A task.

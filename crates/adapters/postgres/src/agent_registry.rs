@@ -6,11 +6,12 @@ mod read;
 mod row;
 
 use arbiter_core::model::{
-    AgentBeat, AgentId, AgentMode, AgentProfile, AgentSeen, OutcomeDelta, RecordDraft, RegisteredAgent,
-    TenantScope, Timestamp,
+    AgentBeat, AgentId, AgentMode, AgentProfile, OutcomeDelta, RecordDraft, RegisteredAgent, TenantScope,
+    Timestamp,
 };
 use arbiter_core::ports::{
-    AgentChanges, AgentPage, AgentQuery, AgentRegistry, Registered, RegistryError, Revision,
+    AgentChanges, AgentPage, AgentQuery, AgentRegistry, AgentsHeard, HeardFrom, Registered, RegistryError,
+    Revision,
 };
 use async_trait::async_trait;
 
@@ -53,11 +54,11 @@ impl AgentRegistry for PostgresStore {
         Ok(changes.await?)
     }
 
-    async fn heard(&self, since: Timestamp) -> Result<Vec<AgentSeen>, RegistryError> {
+    async fn heard(&self, from: HeardFrom, limit: usize) -> Result<AgentsHeard, RegistryError> {
         let heard = self.read(
             "read which agents were heard of",
             TenantScope::All,
-            move |session| Box::pin(async move { heartbeat::heard(session, since).await }),
+            move |session| Box::pin(async move { heartbeat::heard(session, from, limit).await }),
         );
         Ok(heard.await?)
     }

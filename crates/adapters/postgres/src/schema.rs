@@ -12,7 +12,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0002_tasks.sql"),
     include_str!("../migrations/0003_artifacts.sql"),
     include_str!("../migrations/0004_telemetry.sql"),
-    include_str!("../migrations/0005_compression.sql"),
+    include_str!("../migrations/0005_agent_heard.sql"),
+    include_str!("../migrations/0006_outcome_at.sql"),
+    include_str!("../migrations/0007_compression.sql"),
 ];
 
 /// What the reader's role may read. Each of these tables is under row-level security.

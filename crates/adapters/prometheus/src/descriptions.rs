@@ -4,6 +4,7 @@
 pub(crate) fn describe(name: &str) -> &'static str {
     match name {
         "agent_registry.available_agents" => "Agents that may take work, by kind of task",
+        "agent_registry.refused_agents" => "Agents that this node runs and the registry does not take",
         "agent_registry.removed_total" => "Agents that were removed because they were silent for too long",
         "attempt.duration_seconds" => "How long attempts ran on agents that this node hosts",
         "attempt.refused_total" => "Hand-ins of attempts that were refused",

@@ -1,20 +1,25 @@
 //! The port `AgentRegistry`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use arbiter_core::model::{
-    AgentBeat, AgentId, AgentMode, AgentProfile, AgentSeen, OutcomeDelta, RecordDraft, RegisteredAgent,
-    TenantScope, Timestamp,
+    AgentBeat, AgentId, AgentMode, AgentProfile, OutcomeDelta, RecordDraft, RegisteredAgent, TenantScope,
+    Timestamp,
 };
 use arbiter_core::ports::{
-    AgentChanges, AgentPage, AgentQuery, AgentRegistry, BoxError, Registered, RegistryError, Revision,
+    AgentChanges, AgentPage, AgentQuery, AgentRegistry, AgentsHeard, BoxError, HeardFrom, Registered,
+    RegistryError, Revision,
 };
 use arbiter_net::{HttpPorts, Method};
 use arbiter_wire::http::{
-    AgentBeatsForm, AgentChangesView, AgentModeForm, AgentPageView, AgentView, AgentsHeardView,
-    MAX_AGENT_ITEMS, OutcomesForm, RegisteredView, RemovedAgentsView, SilentAgentsForm, UnknownAgentsView,
+    AgentBeatsForm, AgentChangesView, AgentIdsForm, AgentModeForm, AgentPageView, AgentView, AgentsHeardView,
+    AgentsView, MAX_AGENT_ITEMS, OutcomesForm, RegisteredView, RemovedAgentsView, SilentAgentsForm,
+    UnknownAgentsView,
 };
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 
+use crate::asked;
 use crate::cache::Cache;
 use crate::client::{Call, Operation, Remote};
 use crate::codec;
@@ -25,6 +30,7 @@ use crate::status::{RegistryStatus, Standing};
 const REGISTER: Operation = ("agent.register", Method::POST, "/v1/agents");
 const LIST: Operation = ("agent.list", Method::GET, "/v1/agents");
 const GET: Operation = ("agent.get", Method::GET, "/v1/agents/{id}");
+const GET_MANY: Operation = ("agent.get_many", Method::POST, "/v1/agents/get-many");
 const REMOVE: Operation = ("agent.remove", Method::DELETE, "/v1/agents/{id}");
 const MODE: Operation = ("agent.mode", Method::POST, "/v1/agents/{id}/mode");
 const CHANGES: Operation = ("agent.changes", Method::GET, "/v1/agents/changes");
@@ -81,19 +87,38 @@ impl HttpAgentRegistry {
         let read = self.remote.read(operation, call).await;
         let understood =
             read.and_then(|view| make(view).map_err(|source| CallError::answer(operation.0, 200, source)));
-        self.note(understood)
+        self.note(operation, understood)
+    }
+
+    /// A page of agents; a shorter one while the answer is larger than an answer may be. How large an agent is, is limited by
+    /// what a registration may hold, so one at a time fits.
+    async fn page<V: DeserializeOwned, T>(
+        &self,
+        operation: &Operation,
+        limit: usize,
+        call: impl Fn(usize) -> Call,
+        make: impl Fn(V, usize) -> Result<T, BoxError>,
+    ) -> Result<T, CallError> {
+        let mut limit = limit.clamp(1, MAX_PAGE);
+        loop {
+            let read = self.read(operation, call(limit), |view| make(view, limit));
+            match read.await {
+                Err(error) if limit > 1 && error.is_too_large() => limit /= 2,
+                read => return read,
+            }
+        }
     }
 
     /// A call whose answer is that it is done.
     async fn done(&self, operation: &Operation, call: Call) -> Result<(), CallError> {
         let done = self.remote.done(operation, call).await;
-        self.note(done)
+        self.note(operation, done)
     }
 
-    fn note<T>(&self, result: Result<T, CallError>) -> Result<T, CallError> {
+    fn note<T>(&self, operation: &Operation, result: Result<T, CallError>) -> Result<T, CallError> {
         match &result {
             // Whether this one agent may be registered says nothing about the registry.
-            Err(error) if !is_about_one(error) => self.standing.failed(chain(error)),
+            Err(error) if !is_about_one(operation, error) => self.standing.failed(chain(error)),
             _ => self.standing.answered(self.remote.clock().monotonic()),
         }
         result
@@ -112,9 +137,10 @@ impl HttpAgentRegistry {
                 Err(format!("the answer is about the agent `{}`", agent.profile.id).into())
             }
         };
+        let reading = self.cache.reading(self.now());
         match self.read(&GET, Call::new().id(id), make).await {
             Ok(agent) => {
-                self.cache.keep([&agent], self.now());
+                reading.keep([&agent]);
                 Ok(Some(agent))
             }
             Err(error) if error.is_code("not_found") => {
@@ -124,12 +150,53 @@ impl HttpAgentRegistry {
             Err(error) => Err(error),
         }
     }
+
+    /// Different agents, in as few calls as their number permits. Those that are absent are none.
+    async fn get_many(
+        &self,
+        wanted: &[AgentId],
+    ) -> Result<BTreeMap<AgentId, Option<RegisteredAgent>>, CallError> {
+        let mut found = BTreeMap::new();
+        let (mut rest, mut size) = (wanted, MAX_AGENT_ITEMS);
+        while !rest.is_empty() {
+            let (some, later) = rest.split_at(size.min(rest.len()));
+            let form = AgentIdsForm {
+                ids: some.iter().map(ToString::to_string).collect(),
+            };
+            let call = Call::new()
+                .json(&form)
+                .map_err(|error| CallError::answer(GET_MANY.0, 0, error))?;
+            let make = |view: AgentsView| {
+                let agents = view.agents.into_iter().map(codec::agent);
+                let agents = agents.collect::<Result<Vec<_>, _>>()?;
+                let told: Vec<AgentId> = agents.iter().map(|agent| agent.profile.id).collect();
+                asked::among(some.iter().copied(), &told)?;
+                Ok(agents)
+            };
+            let reading = self.cache.reading(self.now());
+            let agents = match self.read(&GET_MANY, call, make).await {
+                Err(error) if some.len() > 1 && error.is_too_large() => {
+                    size = some.len() / 2;
+                    continue;
+                }
+                read => read?,
+            };
+            rest = later;
+            reading.keep(&agents);
+            found.extend(agents.into_iter().map(|agent| (agent.profile.id, Some(agent))));
+            let absent = some.iter().filter(|id| !found.contains_key(*id));
+            self.cache.forget(&absent.copied().collect::<Vec<_>>());
+        }
+        Ok(found)
+    }
 }
 
-/// Whether a refusal is about the agent that was named, not about the caller or the registry.
-fn is_about_one(error: &CallError) -> bool {
-    let words = ["not_found", "registry_full", "invalid_value"];
-    words.iter().any(|word| error.is_code(word))
+/// Whether a refusal is about what the call named, not about the caller or the registry. The feeds name nothing: whoever
+/// cannot follow them is without a registry.
+fn is_about_one(operation: &Operation, error: &CallError) -> bool {
+    let follows = [CHANGES.0, HEARD.0].contains(&operation.0);
+    let words = ["not_found", "registry_full"];
+    !follows && (error.is_about_the_call() || words.iter().any(|word| error.is_code(word)))
 }
 
 /// An error and its causes in one line.
@@ -166,14 +233,19 @@ impl AgentRegistry for HttpAgentRegistry {
             other => Err(format!("`outcome` is `{}`, which is none", other.escape_debug()).into()),
         };
         let id = profile.id;
+        let changing = self.cache.changing(id);
         let error = match self.read(&REGISTER, call, make).await {
             Ok(registered) => {
-                // Its profile is another one now, and was not read since.
-                self.cache.forget(&[id]);
+                if registered == Registered::Unchanged {
+                    changing.nothing_changed();
+                }
                 return Ok(registered);
             }
             Err(error) => error,
         };
+        if !error.may_be_done() {
+            changing.nothing_changed();
+        }
         if let CallError::Refused {
             limit: Some(limit), ..
         } = &error
@@ -194,7 +266,7 @@ impl AgentRegistry for HttpAgentRegistry {
                 _ => self.standing.failed(chain(&error)),
             }
         }
-        Err(error.unavailable(DOING))
+        Err(error.failed(DOING))
     }
 
     async fn set_mode(
@@ -212,6 +284,7 @@ impl AgentRegistry for HttpAgentRegistry {
         let call = call.json(&form).map_err(unwritten(DOING))?;
         // Whatever becomes of the call: the mode that was read before is not to be given any more.
         self.cache.forget(&[agent]);
+        let _changing = self.cache.changing(agent);
         found(self.done(&MODE, call).await, DOING)
     }
 
@@ -223,44 +296,63 @@ impl AgentRegistry for HttpAgentRegistry {
                 beats: some.iter().map(codec::beat_form).collect(),
             };
             let call = Call::new().json(&form).map_err(unwritten(DOING))?;
-            let make = |view: UnknownAgentsView| codec::ids(&view.unknown);
+            let make = |view: UnknownAgentsView| {
+                let unknown = codec::ids(&view.unknown)?;
+                asked::among(some.iter().map(|beat| beat.agent), &unknown)?;
+                Ok(unknown)
+            };
             let told = self.read(&HEARTBEATS, call, make).await;
-            unknown.extend(told.map_err(|error| error.unavailable(DOING))?);
+            unknown.extend(told.map_err(|error| error.failed(DOING))?);
         }
         self.cache.forget(&unknown);
         Ok(unknown)
     }
 
     async fn changes(&self, after: Revision, limit: usize) -> Result<AgentChanges, RegistryError> {
-        let limit = limit.clamp(1, MAX_PAGE);
-        let call = Call::new()
-            .query("after", Some(after.0.to_string()))
-            .query("limit", Some(limit.to_string()));
-        let make = |view: AgentChangesView| {
-            if view.revision < after.0 {
-                return Err("its revision went back".into());
-            }
+        let call = |limit: usize| {
+            Call::new()
+                .query("after", Some(after.0.to_string()))
+                .query("limit", Some(limit.to_string()))
+        };
+        let make = |view: AgentChangesView, limit| {
             let agents = view.agents.into_iter().map(codec::agent);
-            Ok(AgentChanges {
+            let changes = AgentChanges {
                 agents: agents.collect::<Result<_, _>>()?,
                 removed: codec::ids(&view.removed)?,
                 revision: Revision(view.revision),
                 more: view.more,
-            })
+            };
+            asked::changes(after, limit, &changes)?;
+            Ok(changes)
         };
-        let changes = self.read(&CHANGES, call, make).await;
+        let reading = self.cache.reading(self.now());
+        let changes = self.page(&CHANGES, limit, call, make).await;
         let changes = changes.map_err(|error| error.unavailable("read what changed"))?;
-        self.cache.follow(after, &changes, self.now());
+        reading.follow(after, &changes);
         Ok(changes)
     }
 
-    async fn heard(&self, since: Timestamp) -> Result<Vec<AgentSeen>, RegistryError> {
-        let call = Call::new().query("since", codec::moment(since));
-        let make = |view: AgentsHeardView| view.agents.iter().map(codec::seen).collect();
-        let seen: Result<Vec<AgentSeen>, _> = self.read(&HEARD, call, make).await;
-        let seen = seen.map_err(|error| error.unavailable("read who was heard of"))?;
-        self.cache.heard(&seen);
-        Ok(seen)
+    async fn heard(&self, from: HeardFrom, limit: usize) -> Result<AgentsHeard, RegistryError> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let since = codec::moment(from.since);
+        let after = from.after.filter(|_| since.is_some());
+        let call = Call::new()
+            .query("since", since)
+            .query("after", after.map(|after| after.to_string()))
+            .query("limit", Some(limit.to_string()));
+        let make = |view: AgentsHeardView| {
+            let agents = view.agents.iter().map(codec::seen);
+            let agents = agents.collect::<Result<Vec<_>, _>>()?;
+            asked::heard(from, limit, &agents, view.more)?;
+            Ok(AgentsHeard {
+                agents,
+                more: view.more,
+            })
+        };
+        let heard = self.read(&HEARD, call, make).await;
+        let heard = heard.map_err(|error| error.unavailable("read who was heard of"))?;
+        self.cache.heard(&heard.agents);
+        Ok(heard)
     }
 
     async fn learn(&self, outcomes: Vec<OutcomeDelta>) -> Result<(), RegistryError> {
@@ -271,7 +363,7 @@ impl AgentRegistry for HttpAgentRegistry {
             };
             let call = Call::new().json(&form).map_err(unwritten(DOING))?;
             let told = self.done(&LEARN, call).await;
-            told.map_err(|error| error.unavailable(DOING))?;
+            told.map_err(|error| error.failed(DOING))?;
         }
         Ok(())
     }
@@ -289,7 +381,7 @@ impl AgentRegistry for HttpAgentRegistry {
         let call = call.json(&SilentAgentsForm { since }).map_err(unwritten(DOING))?;
         let make = |view: RemovedAgentsView| codec::ids(&view.removed);
         let removed = self.read(&REMOVE_SILENT, call, make).await;
-        let removed = removed.map_err(|error| error.unavailable(DOING))?;
+        let removed = removed.map_err(|error| error.failed(DOING))?;
         self.cache.forget(&removed);
         Ok(removed)
     }
@@ -297,49 +389,53 @@ impl AgentRegistry for HttpAgentRegistry {
     async fn remove(&self, agent: AgentId, draft: RecordDraft) -> Result<bool, RegistryError> {
         let call = Call::new().id(agent).once().on_behalf_of(draft.principal);
         self.cache.forget(&[agent]);
+        let _changing = self.cache.changing(agent);
         found(self.done(&REMOVE, call).await, "remove an agent")
     }
 
     async fn get(&self, ids: &[AgentId]) -> Result<Vec<Option<RegisteredAgent>>, RegistryError> {
-        let mut found = std::collections::BTreeMap::new();
-        for id in ids {
-            if found.contains_key(id) {
-                continue;
+        let wanted: BTreeSet<AgentId> = ids.iter().copied().collect();
+        let wanted: Vec<AgentId> = wanted.into_iter().collect();
+        let found = match wanted[..] {
+            [id] => self.get_one(id).await.map(|agent| BTreeMap::from([(id, agent)])),
+            _ => self.get_many(&wanted).await,
+        };
+        match found {
+            Ok(found) => Ok(ids.iter().map(|id| found.get(id).cloned().flatten()).collect()),
+            Err(error) => {
+                let recent = self.cache.recent(ids, self.now()).filter(|_| error.is_away());
+                recent.ok_or_else(|| error.failed("read agents"))
             }
-            match self.get_one(*id).await {
-                Ok(agent) => found.insert(*id, agent),
-                Err(error) => {
-                    let recent = self.cache.recent(ids, self.now()).filter(|_| error.is_away());
-                    return recent.ok_or_else(|| error.unavailable("read agents"));
-                }
-            };
         }
-        Ok(ids.iter().map(|id| found.get(id).cloned().flatten()).collect())
     }
 
     async fn list(&self, scope: TenantScope, query: AgentQuery) -> Result<AgentPage, RegistryError> {
-        let limit = query.limit.clamp(1, MAX_PAGE);
         let tenant = match scope {
             TenantScope::All => None,
             TenantScope::Tenant(tenant) => Some(tenant.to_string()),
         };
-        let call = Call::new()
-            .query("limit", Some(limit.to_string()))
-            .query("after", query.after.map(|after| after.to_string()))
-            .query("tenant", tenant);
-        let make = |view: AgentPageView| {
+        let call = |limit: usize| {
+            Call::new()
+                .query("limit", Some(limit.to_string()))
+                .query("after", query.after.map(|after| after.to_string()))
+                .query("tenant", tenant.clone())
+        };
+        let make = |view: AgentPageView, limit| {
             if view.next.is_some() && view.next_after.is_none() {
                 return Err("the registry does not say after which agent to go on; it is too old".into());
             }
             let agents = view.agents.into_iter().map(codec::agent);
-            Ok(AgentPage {
+            let page = AgentPage {
                 agents: agents.collect::<Result<_, _>>()?,
                 next: view.next_after.map(|id| id.parse()).transpose()?,
-            })
+            };
+            asked::list(scope, AgentQuery { limit, ..query }, &page)?;
+            Ok(page)
         };
-        let page = self.read(&LIST, call, make).await;
-        let page = page.map_err(|error| error.unavailable("list agents"))?;
-        self.cache.keep(&page.agents, self.now());
+        let reading = self.cache.reading(self.now());
+        let page = self.page(&LIST, query.limit, call, make).await;
+        let page = page.map_err(|error| error.failed("list agents"))?;
+        reading.keep(&page.agents);
         Ok(page)
     }
 }
@@ -349,6 +445,6 @@ fn found(done: Result<(), CallError>, doing: &'static str) -> Result<bool, Regis
     match done {
         Ok(()) => Ok(true),
         Err(error) if error.is_code("not_found") => Ok(false),
-        Err(error) => Err(error.unavailable(doing)),
+        Err(error) => Err(error.failed(doing)),
     }
 }

@@ -57,6 +57,28 @@ impl CallError {
         }
     }
 
+    /// Whether the registry itself refuses what this one call says: another call may be taken.
+    pub fn is_about_the_call(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                status: 400 | 413 | 422,
+                code: Some(_),
+                ..
+            }
+        )
+    }
+
+    /// Whether the answer is larger than an answer may be.
+    pub(crate) fn is_too_large(&self) -> bool {
+        matches!(self, Self::Unanswered(NetError::ResponseTooLarge { .. }))
+    }
+
+    /// Whether the registry may have done what it was asked. It has not when it says no.
+    pub(crate) fn may_be_done(&self) -> bool {
+        self.is_away()
+    }
+
     /// Whether this is the registry's own refusal of this code.
     pub fn is_code(&self, word: &str) -> bool {
         matches!(self, Self::Refused { code: Some(code), .. } if code == word)
@@ -100,6 +122,17 @@ impl CallError {
             operation,
             status,
             source: source.into(),
+        }
+    }
+
+    /// What the port says of it, where it has no word of its own, and the call is about something that the caller named.
+    pub(crate) fn failed(self, operation: &'static str) -> RegistryError {
+        if !self.is_about_the_call() {
+            return self.unavailable(operation);
+        }
+        RegistryError::Refused {
+            operation,
+            source: Box::new(self),
         }
     }
 

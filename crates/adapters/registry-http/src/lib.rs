@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod agent_registry;
+mod asked;
 mod cache;
 mod client;
 mod codec;

@@ -7,7 +7,8 @@ use arbiter_core::model::{
     RecordDraft, RecordOutcome, RegisteredAgent, Resource, TenantId, TenantScope, Timestamp,
 };
 use arbiter_core::ports::{
-    AgentChanges, AgentPage, AgentQuery, AgentRegistry, Registered, RegistryError, Revision,
+    AgentChanges, AgentPage, AgentQuery, AgentRegistry, AgentsHeard, HeardFrom, OUTCOMES_KEPT, Registered,
+    RegistryError, Revision,
 };
 use arbiter_wire::stored::{decode_agent, encode_agent};
 use async_trait::async_trait;
@@ -69,9 +70,9 @@ impl AgentRegistry for SqliteStore {
         Ok(changes.await?)
     }
 
-    async fn heard(&self, since: Timestamp) -> Result<Vec<AgentSeen>, RegistryError> {
+    async fn heard(&self, from: HeardFrom, limit: usize) -> Result<AgentsHeard, RegistryError> {
         let heard = self.read("read which agents were heard of", move |connection| {
-            heard(connection, since)
+            heard(connection, from, limit)
         });
         Ok(heard.await?)
     }
@@ -152,21 +153,31 @@ fn beat(row: &Row<'_>, agent: AgentId, first: usize) -> Result<Option<AgentBeat>
     }))
 }
 
-fn heard(connection: &Connection, since: Timestamp) -> Result<Vec<AgentSeen>, Fault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, seen_at, able, cpu, memory FROM agent WHERE seen_at >= ?1 AND body IS NOT NULL",
-    )?;
-    let mut rows = statement.query([since.as_micros()])?;
-    let mut heard = Vec::new();
+/// Who was heard of, in the order of the index.
+pub(crate) const HEARD: &str = "SELECT id, seen_at, able, cpu, memory FROM agent
+     WHERE body IS NOT NULL AND seen_at >= ?1 AND (seen_at > ?1 OR id > coalesce(?2, x'')) ORDER BY seen_at, id LIMIT ?3";
+
+fn heard(connection: &Connection, from: HeardFrom, limit: usize) -> Result<AgentsHeard, Fault> {
+    let mut statement = connection.prepare_cached(HEARD)?;
+    let after = from.after.as_ref().map(AgentId::as_bytes);
+    let mut rows = statement.query(params![
+        from.since.as_micros(),
+        after,
+        whole(limit.saturating_add(1))
+    ])?;
+    let mut heard = AgentsHeard::default();
     while let Some(row) = rows.next()? {
+        if heard.agents.len() == limit {
+            heard.more = true;
+            break;
+        }
         let agent = AgentId::from_bytes(row.get(0)?);
-        heard.push(AgentSeen {
+        heard.agents.push(AgentSeen {
             agent,
             at: Timestamp::from_micros(row.get(1)?),
             beat: beat(row, agent, 2)?,
         });
     }
-    heard.sort_unstable_by_key(|seen| seen.agent);
     Ok(heard)
 }
 
@@ -330,16 +341,38 @@ fn changes(connection: &Connection, after: Revision, limit: usize) -> Result<Age
     Ok(changes)
 }
 
+/// Notes that an outcome was counted: until its task goes or, when that is not here, for a while from now on. Changes nothing
+/// when that is known.
+const COUNT: &str = "INSERT INTO agent_outcome (task, fence, at)
+     VALUES (?1, ?2, CASE WHEN EXISTS (SELECT 1 FROM task WHERE id = ?1) THEN NULL ELSE ?3 END)
+     ON CONFLICT (task, fence) DO UPDATE SET at = excluded.at WHERE agent_outcome.at < ?4";
+
+/// The outcomes that need not be known any more, the oldest first.
+pub(crate) const OLD_OUTCOMES: &str =
+    "SELECT task, fence FROM agent_outcome WHERE at < ?1 ORDER BY at LIMIT ?2";
+
+/// At most so many of them are forgotten at a time, which is more than are counted.
+const FORGET: usize = 2_000;
+
 fn learn(group: &mut Group<'_>, outcomes: &[OutcomeDelta]) -> Result<(), Fault> {
+    let before = group.now.minus(OUTCOMES_KEPT).as_micros();
+    group
+        .statement(&format!(
+            "DELETE FROM agent_outcome WHERE (task, fence) IN ({OLD_OUTCOMES})"
+        ))?
+        .execute(params![before, whole(FORGET)])?;
     for outcome in outcomes {
         // of a removed agent there is no record to keep
         let Some(mut agent) = find(group.connection, outcome.agent)? else {
             continue;
         };
         let (task, fence) = outcome.attempt;
-        let new = group
-            .statement("INSERT INTO agent_outcome (task, fence) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-            .execute(params![task.as_bytes(), whole(fence.0)])?;
+        let new = group.statement(COUNT)?.execute(params![
+            task.as_bytes(),
+            whole(fence.0),
+            group.now.as_micros(),
+            before
+        ])?;
         if new == 1 {
             let record = agent.records.entry(outcome.kind.clone()).or_default();
             *record = record.with(outcome);

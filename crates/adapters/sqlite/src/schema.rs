@@ -13,6 +13,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0002_agent_seen.sql"),
     include_str!("../migrations/0003_outbox_about.sql"),
     include_str!("../migrations/0004_telemetry.sql"),
+    include_str!("../migrations/0005_agent_heard.sql"),
+    include_str!("../migrations/0006_outcome_at.sql"),
 ];
 
 /// Marks the file as ours ("Arbi").

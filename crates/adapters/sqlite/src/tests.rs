@@ -4,6 +4,7 @@ mod backup;
 mod erasure;
 mod faults;
 mod life;
+mod outcomes;
 mod plans;
 mod support;
 mod torn;

@@ -3,8 +3,9 @@
 use arbiter_core::model::{AgentId, Timestamp};
 use arbiter_net::Method;
 use arbiter_wire::http::{
-    AgentBeatsForm, AgentChangesView, AgentForm, AgentModeForm, AgentPageView, AgentView, AgentsHeardView,
-    OutcomesForm, PerformanceView, RegisteredView, RemovedAgentsView, SilentAgentsForm, UnknownAgentsView,
+    AgentBeatsForm, AgentChangesView, AgentForm, AgentIdsForm, AgentModeForm, AgentPageView, AgentView,
+    AgentsHeardView, AgentsView, OutcomesForm, PerformanceView, RegisteredView, RemovedAgentsView,
+    SilentAgentsForm, UnknownAgentsView,
 };
 
 use super::Operation;
@@ -20,6 +21,7 @@ pub(super) const HEARTBEAT: Operation = ("agent.heartbeat", Method::POST, "/v1/a
 pub(super) const MODE: Operation = ("agent.mode", Method::POST, "/v1/agents/{id}/mode");
 pub(super) const CHANGES: Operation = ("agent.changes", Method::GET, "/v1/agents/changes");
 pub(super) const HEARD: Operation = ("agent.heard", Method::GET, "/v1/agents/heard");
+pub(super) const GET_MANY: Operation = ("agent.get_many", Method::POST, "/v1/agents/get-many");
 pub(super) const HEARTBEATS: Operation = ("agent.heartbeats", Method::POST, "/v1/agents/heartbeats");
 pub(super) const LEARN: Operation = ("agent.learn", Method::POST, "/v1/agents/outcomes");
 pub(super) const REMOVE_SILENT: Operation = ("agent.remove_silent", Method::POST, "/v1/agents/remove-silent");
@@ -116,13 +118,31 @@ impl Client {
         self.call_with(&CHANGES, &[], &query).read().await
     }
 
-    /// Lists, as a peer, which agents were heard of at or after a moment; all without one.
+    /// A page, as a peer, of agents that were heard of at or after a moment, and after the agent that was told last at that
+    /// moment; from the first one on without a place.
     ///
     /// # Errors
     /// [`ClientError`]
-    pub async fn agent_heard(&self, since: Option<Timestamp>) -> Result<AgentsHeardView, ClientError> {
-        let query = [("since", since.map(|since| since.to_string()))];
+    pub async fn agent_heard(
+        &self,
+        from: Option<(Timestamp, Option<AgentId>)>,
+        limit: Option<usize>,
+    ) -> Result<AgentsHeardView, ClientError> {
+        let after = from.and_then(|(_, after)| after);
+        let query = [
+            ("since", from.map(|(since, _)| since.to_string())),
+            ("after", after.map(|after| after.to_string())),
+            ("limit", limit.map(|limit| limit.to_string())),
+        ];
         self.call_with(&HEARD, &[], &query).read().await
+    }
+
+    /// Reads, as a peer, several agents. Absent ones are left out.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn agent_get_many(&self, agents: &AgentIdsForm) -> Result<AgentsView, ClientError> {
+        self.call(&GET_MANY, &[]).json(agents).repeatable().read().await
     }
 
     /// Tells, as a peer, that agents are alive. Gives those that are not known.

@@ -68,6 +68,12 @@ words! {
         AgentModeSet = "agent_mode_set",
         /// An agent that was silent for too long was removed.
         AgentRemoved = "agent_removed",
+        /// A registry elsewhere is asked to change an agent; how that ended is another record.
+        AgentChangeAsked = "agent_change_asked",
+        /// A registry elsewhere had nothing to change: it was so already, or there is no such agent.
+        AgentChangeVoid = "agent_change_void",
+        /// A registry elsewhere was asked to change an agent, and it is not known here whether it did.
+        AgentChangeUnknown = "agent_change_unknown",
         /// A document was written.
         DocumentWritten = "document_written",
         /// A key was made.

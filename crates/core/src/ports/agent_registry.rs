@@ -10,6 +10,10 @@ use crate::model::{
     RegisteredAgent, TenantId, TenantScope, Timestamp,
 };
 
+/// For how long it is known that the outcome of another control plane's task was counted: 30 days. An outcome is told when its
+/// attempt ends, and repeated within minutes.
+pub const OUTCOMES_KEPT: Duration = Duration::from_hours(30 * 24);
+
 /// Knows profiles, modes, heartbeats and records of agents. It never counts slots: leases do, in
 /// [`TaskStore`](super::TaskStore).
 ///
@@ -19,7 +23,8 @@ use crate::model::{
 /// - Every change of an agent but a heartbeat raises the registry's revision and leaves an audit record.
 /// - A heartbeat is no change: `heard` tells of it.
 /// - `changes` gives each agent that changed after a revision once, with its latest content; removed ones are named.
-/// - An outcome is counted once, whatever is repeated.
+/// - An outcome is counted once, whatever is repeated: for as long as its task is in the same store, and of a task that is
+///   not, for [`OUTCOMES_KEPT`] after it was counted. What is kept for that goes then.
 /// - A registry that is down says so; it never invents an agent.
 /// - `remove` forgets mode and records: whoever comes again under the id is new. Leases are not its business; an agent
 ///   that still holds one may end it.
@@ -42,9 +47,10 @@ pub trait AgentRegistry: Send + Sync + 'static {
     /// What changed after `after`, at most `limit` agents.
     async fn changes(&self, after: Revision, limit: usize) -> Result<AgentChanges, RegistryError>;
 
-    /// Agents that were heard of at or after a moment of the store's clock, by id, with their latest heartbeat; removed
-    /// ones are left out. To register is to be heard of.
-    async fn heard(&self, since: Timestamp) -> Result<Vec<AgentSeen>, RegistryError>;
+    /// Agents that were heard of at or after a moment of the store's clock, with their latest heartbeat, at most `limit`:
+    /// in the order of when that was, then by id. Removed ones are left out. To register is to be heard of. One that is
+    /// heard of while pages are read comes again at its new place; none is left out for it.
+    async fn heard(&self, from: HeardFrom, limit: usize) -> Result<AgentsHeard, RegistryError>;
 
     /// Counts outcomes.
     async fn learn(&self, outcomes: Vec<OutcomeDelta>) -> Result<(), RegistryError>;
@@ -115,6 +121,47 @@ pub struct AgentChanges {
     pub more: bool,
 }
 
+/// From where on to tell who was heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeardFrom {
+    /// Those that were heard of at this moment, or later.
+    pub since: Timestamp,
+    /// Of those that were heard of at that very moment, only the ones after this one.
+    pub after: Option<AgentId>,
+}
+
+impl HeardFrom {
+    /// From before everything that was ever heard.
+    pub const START: Self = Self::since(Timestamp::from_micros(i64::MIN));
+
+    /// From a moment on.
+    pub const fn since(since: Timestamp) -> Self {
+        Self { since, after: None }
+    }
+
+    /// From behind what was told last.
+    pub const fn after(told: &AgentSeen) -> Self {
+        Self {
+            since: told.at,
+            after: Some(told.agent),
+        }
+    }
+
+    /// Whether something lies behind it.
+    pub fn precedes(&self, told: &AgentSeen) -> bool {
+        told.at > self.since || (told.at == self.since && self.after < Some(told.agent))
+    }
+}
+
+/// Who was heard of.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct AgentsHeard {
+    /// The agents, by when they were heard of, then by id.
+    pub agents: Vec<AgentSeen>,
+    /// Whether there is more, from behind the last one on.
+    pub more: bool,
+}
+
 /// Why a registry did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -144,6 +191,14 @@ pub enum RegistryError {
         operation: &'static str,
         /// After how long it may be asked again, if it said so.
         retry_after: Option<Duration>,
+        /// Why.
+        source: BoxError,
+    },
+    /// The registry is there, and does not take this one call for what it says. Its repeat is of no use; others are.
+    #[error("the agent registry refuses to {operation}")]
+    Refused {
+        /// What was being done.
+        operation: &'static str,
         /// Why.
         source: BoxError,
     },

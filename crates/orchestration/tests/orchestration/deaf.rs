@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arbiter_adapter_inmem::InMemoryStore;
 use arbiter_core::model::{
-    AgentBeat, AgentId, AgentMode, AgentProfile, AgentSeen, OutcomeDelta, RecordDraft, RegisteredAgent,
-    TenantScope, Timestamp,
+    AgentBeat, AgentId, AgentMode, AgentProfile, OutcomeDelta, RecordDraft, RegisteredAgent, TenantScope,
+    Timestamp,
 };
 use arbiter_core::ports::{
-    AgentChanges, AgentPage, AgentQuery, AgentRegistry, Registered, RegistryError, Revision,
+    AgentChanges, AgentPage, AgentQuery, AgentRegistry, AgentsHeard, HeardFrom, Registered, RegistryError,
+    Revision,
 };
 use async_trait::async_trait;
 
@@ -52,8 +53,8 @@ impl AgentRegistry for Deaf {
         self.inner.changes(after, limit).await
     }
 
-    async fn heard(&self, since: Timestamp) -> Result<Vec<AgentSeen>, RegistryError> {
-        self.inner.heard(since).await
+    async fn heard(&self, from: HeardFrom, limit: usize) -> Result<AgentsHeard, RegistryError> {
+        self.inner.heard(from, limit).await
     }
 
     async fn learn(&self, outcomes: Vec<OutcomeDelta>) -> Result<(), RegistryError> {

@@ -14,6 +14,7 @@ mod desk;
 mod dispatcher;
 mod drain;
 mod due;
+mod events;
 mod fairness;
 mod given;
 mod panel;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arbiter_core::model::{AgentProfile, Fence, Principal, RecordDraft, TaskId, Transport};
-use arbiter_core::ports::{AgentRegistry as _, Spawner as _, TaskHandle};
+use arbiter_core::ports::{AgentRegistry as _, HeardFrom, Spawner as _, TaskHandle};
 use arbiter_core::services::{WorkDesk as _, WorkRef};
 use arbiter_orchestration::{Asked, ClaimError, PullDesk, PullParts, Pulled, Stopper};
 use arbiter_testkit::TestSpawner;
@@ -15,6 +15,7 @@ use arbiter_testkit::faulty::Fault;
 
 use crate::agents::Skill;
 use crate::deaf::Deaf;
+use crate::events::Events;
 use crate::given::seconds;
 use crate::watch::lock;
 use crate::world::{Running, World};
@@ -166,13 +167,22 @@ async fn a_poll_waits_for_work_and_no_longer_than_it_said() {
 #[tokio::test]
 async fn a_poll_goes_on_when_a_registry_elsewhere_does_not_note_it() {
     let node = Node::new().await;
+    let events = Events::new();
     node.registry.hears_nothing.store(true, Ordering::SeqCst);
-    let poll = node.poll(1, asked(1, seconds(60))).await;
+    let poll = node.poll(1, asked(1, seconds(120))).await;
     node.world.pass(seconds(40)).await;
     assert!(
         node.registry.told.load(Ordering::SeqCst) > 2,
         "it is told again and again"
     );
+    let said = || (events.count("agent_not_noted"), events.count("agents_noted"));
+    assert_eq!(said(), (1, 0), "which is logged once");
+    node.registry.hears_nothing.store(false, Ordering::SeqCst);
+    node.world.pass(seconds(40)).await;
+    assert_eq!(said(), (1, 1), "until it notes it");
+    node.registry.hears_nothing.store(true, Ordering::SeqCst);
+    node.world.pass(seconds(20)).await;
+    assert_eq!(said(), (2, 1));
     node.world.submit(1).await;
     node.world.settle().await;
     assert_eq!(poll.tasks(), Some(vec![task(1)]));
@@ -280,13 +290,9 @@ async fn a_key_that_names_the_agent_of_another_tenant_gets_nothing_of_its_work()
         .claim(&posing, asked(1, seconds(30)), &node.stop.signal())
         .await;
     assert!(matches!(told, Err(ClaimError::Unregistered(_))), "{told:?}");
-    let heard = node
-        .world
-        .inner
-        .heard(start.plus(seconds(1)))
-        .await
-        .expect("heard");
-    assert_eq!(heard, [], "nor is it a heartbeat of that agent");
+    let from = HeardFrom::since(start.plus(seconds(1)));
+    let heard = node.world.inner.heard(from, 10).await.expect("heard");
+    assert_eq!(heard.agents, [], "nor is it a heartbeat of that agent");
 }
 
 #[tokio::test]
@@ -312,7 +318,8 @@ async fn a_poll_is_a_heartbeat_of_its_agent() {
     let poll = node.poll(1, asked(1, seconds(60))).await;
     node.world.pass(seconds(46)).await;
     assert_eq!(poll.tasks(), None);
-    let heard = node.world.inner.heard(start).await.expect("heard");
+    let from = HeardFrom::since(start);
+    let heard = node.world.inner.heard(from, 10).await.expect("heard").agents;
     let silent = |number| {
         let seen = heard
             .iter()

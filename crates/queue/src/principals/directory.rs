@@ -9,7 +9,7 @@ use arbiter_core::model::{
 };
 
 use super::record::{KIND, KnownPrincipal, NewPrincipal, PrincipalChange};
-use super::rights::covers;
+use super::rights::{covers, roles_count_in};
 use super::store::{PER_TENANT, Principals};
 use crate::error::QueueError;
 use crate::records::{RecordError, expected};
@@ -138,6 +138,8 @@ impl Directory {
         if !covers(by, &known.principal) {
             return Err(QueueError::Forbidden.into());
         }
+        roles_count_in(tenant, &known.principal.roles)
+            .map_err(|problem| RecordError::invalid("roles", problem))?;
         if !self.is_known(by, tenant) {
             return Err(RecordError::NOT_FOUND);
         }
@@ -209,9 +211,14 @@ impl Directory {
             return Err(RecordError::invalid("disabled", "is not for the caller itself"));
         }
         let may_change = covers(by, &known.principal);
+        let new_roles = change.roles.is_some();
         self.apply(&mut known, change);
         if !may_change || !covers(by, &known.principal) {
             return Err(QueueError::Forbidden.into());
+        }
+        if new_roles {
+            roles_count_in(tenant, &known.principal.roles)
+                .map_err(|problem| RecordError::invalid("roles", problem))?;
         }
         let draft = RecordDraft::by(by.id, Operation::PrincipalUpdate);
         known.revision = self.principals.put(&known, None, draft).await?;

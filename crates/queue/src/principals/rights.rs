@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use arbiter_core::model::{Principal, Role};
+use arbiter_core::model::{Principal, Role, TenantId};
 
 /// Whether `by` may make a principal what `given` is, or make keys for it: whoever holds its key can do what it may do.
 ///
@@ -32,6 +32,20 @@ fn may_give(by: &Principal) -> BTreeSet<Role> {
     } else {
         by.roles.clone()
     }
+}
+
+/// What is wrong with giving these roles to a principal of this tenant: one that permits nothing there looks like one that
+/// does.
+///
+/// # Errors
+/// The problem, for the field that names the roles.
+pub fn roles_count_in(tenant: TenantId, roles: &BTreeSet<Role>) -> Result<(), &'static str> {
+    if roles.contains(&Role::Peer) && tenant != TenantId::SYSTEM {
+        return Err(
+            "must not name `peer` here: it counts in the system's own tenant only, 00000000-0000-0000-0000-000000000000",
+        );
+    }
+    Ok(())
 }
 
 #[cfg(test)]

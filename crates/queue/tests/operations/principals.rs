@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arbiter_core::mechanism::SecretText;
-use arbiter_core::model::{Band, Principal, PrincipalKind, RecordDraft, Role, TaskKind};
+use arbiter_core::model::{Band, Principal, PrincipalKind, RecordDraft, Role, TaskKind, TenantId};
 use arbiter_core::ports::{Clock as _, Credential};
 use arbiter_queue::{Directory, KnownPrincipal, NewPrincipal, PrincipalChange, PrincipalRecord, RecordError};
 use arbiter_testkit::builders::{agent, agent_principal, principal, tenant, user};
@@ -440,4 +440,39 @@ async fn a_change_of_something_else_than_was_read_is_refused() {
         "{refused:?}"
     );
     assert_eq!(update(None, "three").await.expect("changed").revision, 3);
+}
+
+#[tokio::test]
+async fn a_peer_is_made_in_the_systems_own_tenant_only() {
+    let bench = Bench::new();
+    let problem = |answer: Result<(), RecordError>| answer.map_err(|error| error.to_string());
+    for roles in [vec![Role::Peer], vec![Role::Peer, Role::Submitter]] {
+        let made = bench.directory.create(&admin(), TENANT, new(roles), None).await;
+        assert_eq!(code(&made), "invalid_value");
+        let told = problem(made.map(drop)).expect_err("refused");
+        assert!(
+            told.contains("roles") && told.contains("system's own tenant"),
+            "{told}"
+        );
+    }
+    let made = bench
+        .directory
+        .create(&admin(), TenantId::SYSTEM, new([Role::Peer]), None)
+        .await;
+    assert_eq!(code(&made), "done");
+    let plain = bench.made(&admin(), new([Role::Submitter])).await.principal.id;
+    let change = |roles: Option<Role>| PrincipalChange {
+        roles: roles.map(|role| [role].into()),
+        disabled: roles.is_none().then_some(true),
+        ..PrincipalChange::default()
+    };
+    let update = async |id, change| {
+        let changed = bench.directory.update(&admin(), TENANT, id, None, change).await;
+        code(&changed)
+    };
+    assert_eq!(update(plain, change(Some(Role::Peer))).await, "invalid_value");
+    // One that was made before may still be disabled, or become something else.
+    let before = bench.stored(user(60, [Role::Peer])).await.id;
+    assert_eq!(update(before, change(None)).await, "done");
+    assert_eq!(update(before, change(Some(Role::Auditor))).await, "done");
 }

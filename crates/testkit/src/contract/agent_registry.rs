@@ -7,9 +7,11 @@ use arbiter_core::model::{
     AgentBeat, AgentId, AgentMode, AgentProfile, OutcomeDelta, Ratio, RecordDraft, RegisteredAgent,
     TenantScope,
 };
-use arbiter_core::ports::{AgentChanges, AgentQuery, Registered, RegistryError, Revision};
+use arbiter_core::ports::{
+    AgentChanges, AgentQuery, HeardFrom, OUTCOMES_KEPT, Registered, RegistryError, Revision,
+};
 
-use crate::builders::{agent, kind, principal, profile, task, tenant};
+use crate::builders::{agent, kind, new_task, principal, profile, task, tenant};
 use crate::contract::desk::{TENANT, acts};
 use crate::contract::{Desk, Harness, suite};
 
@@ -22,6 +24,7 @@ suite!($ agent_registry_contract, agent_registry, [
     a_mode_is_set_and_kept,
     a_heartbeat_is_noted_and_is_no_change,
     who_was_heard_of_since_a_moment_is_told,
+    who_was_heard_of_is_told_in_pages,
     changes_give_each_agent_once_with_its_latest_content,
     changes_come_in_pages,
     removed_agents_are_named,
@@ -30,6 +33,7 @@ suite!($ agent_registry_contract, agent_registry, [
     agents_are_read_in_the_order_of_the_ids,
     a_list_gives_every_agent_that_may_be_seen_once_by_id,
     an_outcome_is_counted_once,
+    that_an_outcome_was_counted_is_known_for_a_while,
     every_change_leaves_a_record,
 ]);
 
@@ -230,7 +234,7 @@ pub async fn a_heartbeat_is_noted_and_is_no_change(h: &dyn Harness) {
     assert_eq!(find(&desk, 2).await, None, "a heartbeat invents no agent");
 }
 
-/// Agents that were heard of at or after a moment are told by id, with their latest heartbeat; removed ones are not.
+/// Agents that were heard of at or after a moment are told with their latest heartbeat; removed ones are not.
 pub async fn who_was_heard_of_since_a_moment_is_told(h: &dyn Harness) {
     let desk = Desk::at(h);
     for number in 1..=3 {
@@ -239,8 +243,10 @@ pub async fn who_was_heard_of_since_a_moment_is_told(h: &dyn Harness) {
     let start = desk.now().await;
     let agents = &desk.stores().agents;
     let told = async |since| {
-        let heard = agents.heard(since).await.expect("heard");
+        let heard = agents.heard(HeardFrom::since(since), 1_000).await.expect("heard");
+        assert!(!heard.more);
         heard
+            .agents
             .into_iter()
             .map(|seen| (seen.agent, seen.at, seen.beat))
             .collect::<Vec<_>>()
@@ -262,6 +268,37 @@ pub async fn who_was_heard_of_since_a_moment_is_told(h: &dyn Harness) {
     desk.advance(Duration::from_secs(1)).await;
     remove(&desk, RecordDraft::default()).await;
     assert_eq!(told(start).await, [], "who was removed is not told of");
+}
+
+/// Who was heard of is told in pages: by when that was, then by id. One that is heard of meanwhile comes again.
+pub async fn who_was_heard_of_is_told_in_pages(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    for number in [5, 3, 1, 2, 4] {
+        registered(&desk, number).await;
+    }
+    let agents = &desk.stores().agents;
+    let note = async |number| {
+        desk.advance(Duration::from_secs(1)).await;
+        let unknown = agents.beat(vec![beat(number, true)]).await;
+        assert_eq!(unknown.expect("beat"), []);
+    };
+    note(1).await;
+    let page = async |from, limit| {
+        let heard = agents.heard(from, limit).await.expect("heard");
+        let ids: Vec<_> = heard.agents.iter().map(|seen| seen.agent).collect();
+        (ids, heard.more, heard.agents.last().map(HeardFrom::after))
+    };
+    let (ids, more, next) = page(HeardFrom::START, 2).await;
+    assert_eq!((ids, more), (vec![agent(2), agent(3)], true));
+    note(3).await;
+    let (ids, more, next) = page(next.expect("a place"), 2).await;
+    assert_eq!((ids, more), (vec![agent(4), agent(5)], true));
+    let (ids, more, next) = page(next.expect("a place"), 2).await;
+    assert_eq!((ids, more), (vec![agent(1), agent(3)], false));
+    assert_eq!(page(next.expect("a place"), 2).await, (Vec::new(), false, None));
+    note(2).await;
+    let (ids, more, _) = page(next.expect("a place"), 2).await;
+    assert_eq!((ids, more), (vec![agent(2)], false));
 }
 
 /// Changes after a revision give each agent once, with its latest content; after the last one there are none.
@@ -521,6 +558,31 @@ pub async fn an_outcome_is_counted_once(h: &dyn Harness) {
         "what is known of an agent has changed"
     );
     assert_eq!(find(&desk, 9).await, None);
+}
+
+/// The outcome of a task that is not in the store is counted once for a while, and anew after it; of one that is there it is
+/// counted once.
+pub async fn that_an_outcome_was_counted_is_known_for_a_while(h: &dyn Harness) {
+    let desk = Desk::at(h);
+    registered(&desk, 1).await;
+    let counted = async |of_task, count| {
+        let learnt = desk.stores().agents.learn(vec![outcome(1, of_task)]).await;
+        learnt.expect("learn");
+        let found = find(&desk, 1).await.expect("registered");
+        let record = found.records.get(&kind()).expect("a record");
+        assert_eq!(record.count, count, "task {of_task}");
+    };
+    let here = desk.submit(new_task(72)).await;
+    assert_eq!(here.id, task(72));
+    counted(72, 1).await;
+    counted(70, 2).await;
+    desk.advance(OUTCOMES_KEPT).await;
+    counted(70, 2).await;
+    counted(71, 3).await;
+    desk.advance(Duration::from_millis(1)).await;
+    counted(70, 4).await;
+    counted(71, 4).await;
+    counted(72, 4).await;
 }
 
 /// Registering, setting a mode and removing leave a record each, in the agent's tenant.

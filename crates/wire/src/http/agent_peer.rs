@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AgentView, BeatView};
 
-/// The most heartbeats or outcomes of one call.
+/// The most ids, heartbeats or outcomes of one call.
 pub const MAX_AGENT_ITEMS: usize = 1_000;
 
 /// What changed in a registry after a revision.
@@ -24,8 +24,10 @@ pub struct AgentChangesView {
 /// Agents that were heard of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AgentsHeardView {
-    /// The agents, by id.
+    /// The agents, by when they were heard of, then by id.
     pub agents: Vec<AgentHeardView>,
+    /// Whether there is more: go on with `since` and `after` of the last one.
+    pub more: bool,
 }
 
 /// When an agent was heard of last.
@@ -38,6 +40,22 @@ pub struct AgentHeardView {
     /// What it told with its latest heartbeat; absent before the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beat: Option<BeatView>,
+}
+
+/// Agents to read together.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgentIdsForm {
+    /// Their ids, at most 1000.
+    #[schemars(length(max = 1000))]
+    pub ids: Vec<String>,
+}
+
+/// Agents that were asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentsView {
+    /// Those that are there, each once, by id.
+    pub agents: Vec<AgentView>,
 }
 
 /// Heartbeats of many agents.

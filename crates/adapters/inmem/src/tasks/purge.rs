@@ -105,7 +105,7 @@ fn delete(transaction: &mut Transaction<'_>, row: &TaskRow) -> Result<(), StoreE
         tables.dependencies.remove(&(*prerequisite, task.id));
     }
     let outcomes = (task.id, Fence(0))..=(task.id, Fence(u64::MAX));
-    let outcomes: Vec<_> = tables.outcomes.range(outcomes).map(|(key, ())| *key).collect();
+    let outcomes: Vec<_> = tables.outcomes.range(outcomes).map(|(key, _)| *key).collect();
     outcomes.iter().for_each(|key| tables.outcomes.remove(key));
     transaction.remove_task(task)
 }

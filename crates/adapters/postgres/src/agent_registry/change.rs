@@ -6,7 +6,7 @@ use arbiter_core::model::{
     AgentId, AgentMode, AgentProfile, AuditAction, OutcomeDelta, Record, RecordDraft, RecordOutcome,
     RegisteredAgent, Resource, TenantId, Timestamp,
 };
-use arbiter_core::ports::{Registered, RegistryError};
+use arbiter_core::ports::{OUTCOMES_KEPT, Registered, RegistryError};
 use arbiter_wire::stored::encode_agent;
 
 use super::row::{agent, columns, share};
@@ -228,6 +228,21 @@ pub(super) async fn set_mode(
     Ok(true)
 }
 
+/// Notes which outcomes are counted: until their tasks go or, when those are not here, for a while from now on. Gives those of
+/// which that was not known.
+const COUNT: &str = "INSERT INTO agent_outcome AS known (task, fence, at)
+     SELECT u.task, u.fence, CASE WHEN EXISTS (SELECT FROM task AS t WHERE t.id = u.task) THEN NULL ELSE $3::bigint END
+     FROM unnest($1::uuid[], $2::bigint[]) AS u (task, fence)
+     ON CONFLICT (task, fence) DO UPDATE SET at = excluded.at WHERE known.at < $4
+     RETURNING task, fence";
+
+/// Forgets outcomes that need not be known any more, the oldest first.
+const FORGET: &str = "DELETE FROM agent_outcome WHERE (task, fence) IN
+     (SELECT task, fence FROM agent_outcome WHERE at < $1 ORDER BY at LIMIT $2)";
+
+/// At most so many of them are forgotten at a time, which is more than are counted.
+const FORGOTTEN: usize = 2_000;
+
 /// Counts outcomes, each attempt once. Of a removed agent there is no record to keep.
 pub(super) async fn learn(write: &Write<'_>, outcomes: &[OutcomeDelta]) -> Result<(), Fault> {
     let mut registry = Registry::lock(write).await?;
@@ -239,13 +254,15 @@ pub(super) async fn learn(write: &Write<'_>, outcomes: &[OutcomeDelta]) -> Resul
     let attempts: BTreeSet<_> = known.map(attempt).collect();
     let tasks: Vec<_> = attempts.iter().map(|(task, _)| uuid(task)).collect();
     let fences: Vec<_> = attempts.iter().map(|(_, fence)| *fence).collect();
+    let now = write.session.now;
+    let before = now.minus(OUTCOMES_KEPT).as_micros();
+    write
+        .session
+        .execute(FORGET, &[&before, &whole(FORGOTTEN)])
+        .await?;
     let rows = write
         .session
-        .query(
-            "INSERT INTO agent_outcome (task, fence) SELECT * FROM unnest($1::uuid[], $2::bigint[])
-             ON CONFLICT DO NOTHING RETURNING task, fence",
-            &[&tasks, &fences],
-        )
+        .query(COUNT, &[&tasks, &fences, &now.as_micros(), &before])
         .await?;
     let mut new = BTreeSet::new();
     for row in &rows {

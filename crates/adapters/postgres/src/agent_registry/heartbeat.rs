@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arbiter_core::model::{AgentBeat, AgentId, AgentSeen, Timestamp};
+use arbiter_core::ports::{AgentsHeard, HeardFrom};
 
 use super::row;
 use crate::error::Fault;
+use crate::number::whole;
 use crate::session::{Session, get, id_bytes, uuid};
 use crate::write::Write;
 
@@ -38,23 +40,33 @@ pub(super) async fn beat(write: &Write<'_>, beats: &[AgentBeat]) -> Result<Vec<A
     Ok(unknown.filter(|agent| !known.contains(agent)).collect())
 }
 
-/// Who was heard of since a moment, by id.
-pub(super) async fn heard(session: &Session<'_>, since: Timestamp) -> Result<Vec<AgentSeen>, Fault> {
+/// Who was heard of, in the order of the index.
+const HEARD: &str = "SELECT id, seen_at, able, cpu, memory FROM agent
+     WHERE body IS NOT NULL AND seen_at >= $1 AND (seen_at > $1 OR $2::uuid IS NULL OR id > $2)
+     ORDER BY seen_at, id LIMIT $3";
+
+/// A page of who was heard of, by when that was, then by id.
+pub(super) async fn heard(
+    session: &Session<'_>,
+    from: HeardFrom,
+    limit: usize,
+) -> Result<AgentsHeard, Fault> {
+    let after = from.after.map(|after| uuid(after.as_bytes()));
+    let most = whole(limit.saturating_add(1));
     let rows = session
-        .query(
-            "SELECT id, seen_at, able, cpu, memory FROM agent WHERE seen_at >= $1 AND body IS NOT NULL",
-            &[&since.as_micros()],
-        )
+        .query(HEARD, &[&from.since.as_micros(), &after, &most])
         .await?;
-    let mut heard = Vec::with_capacity(rows.len());
-    for row in &rows {
+    let mut heard = AgentsHeard {
+        agents: Vec::with_capacity(rows.len()),
+        more: rows.len() > limit,
+    };
+    for row in rows.iter().take(limit) {
         let agent = AgentId::from_bytes(id_bytes(row, 0)?);
-        heard.push(AgentSeen {
+        heard.agents.push(AgentSeen {
             agent,
             at: Timestamp::from_micros(get(row, 1)?),
             beat: row::beat(row, agent, 2)?,
         });
     }
-    heard.sort_unstable_by_key(|seen| seen.agent);
     Ok(heard)
 }

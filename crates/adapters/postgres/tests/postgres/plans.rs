@@ -13,8 +13,8 @@ use arbiter_core::model::{
 use arbiter_core::ports::{
     AgentQuery, AgentRegistry, ArtifactStore as _, AuditLog, AuditQuery, AuditTree as _, Bytes, ClaimRequest,
     Clearance, Cleared, Compaction, DocumentContent, DocumentKey, DocumentQuery, DocumentWrite, Documents,
-    Effects, LaneQuota, LeaseStore, NewTask, Outbox, Precondition, Purge, RangeQuery, Retention, Revision,
-    Scope, Seal, Submitted, TaskQuery, TaskReader, TaskStore, TelemetryStore,
+    Effects, HeardFrom, LaneQuota, LeaseStore, NewTask, Outbox, Precondition, Purge, RangeQuery, Retention,
+    Revision, Scope, Seal, Submitted, TaskQuery, TaskReader, TaskStore, TelemetryStore,
 };
 use arbiter_testkit::TestSpawner;
 use arbiter_testkit::builders::{
@@ -517,7 +517,7 @@ async fn agents(store: &PostgresStore) {
     };
     AgentRegistry::learn(store, vec![outcome]).await.unwrap();
     AgentRegistry::changes(store, Revision(1), 10).await.unwrap();
-    AgentRegistry::heard(store, Timestamp::from_micros(0))
+    AgentRegistry::heard(store, HeardFrom::since(Timestamp::from_micros(0)), 10)
         .await
         .unwrap();
     AgentRegistry::get(store, &[agent(1), agent(9)]).await.unwrap();

@@ -1,10 +1,11 @@
 //! The registry with several nodes.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use arbiter_core::model::{AgentBeat, RecordDraft};
-use arbiter_core::ports::{AgentRegistry as _, AuditTree as _, Registered, Revision};
-use arbiter_testkit::builders::{agent, profile};
+use arbiter_core::model::{AgentBeat, Fence, OutcomeDelta, RecordDraft};
+use arbiter_core::ports::{AgentRegistry, AuditTree as _, OUTCOMES_KEPT, Registered, Revision};
+use arbiter_testkit::builders::{agent, kind, profile, task};
 use futures_util::future::{join, join_all};
 
 use crate::support::Place;
@@ -76,4 +77,39 @@ async fn heartbeats_and_changes_do_not_block_each_other_for_ever() {
     }
     let found = store.get(&[agent(4)]).await.unwrap().remove(0).unwrap();
     assert_eq!((found.profile.slots, found.beat), (2, Some(beat(4))));
+}
+
+/// What is kept of outcomes whose tasks are not here goes after a while.
+#[tokio::test]
+async fn outcomes_of_tasks_that_are_not_here_go_after_a_while() {
+    let place = Place::new().await;
+    let store = place.open().await;
+    store.register(profile(1), RecordDraft::default()).await.unwrap();
+    let learn = async |number| {
+        let outcome = OutcomeDelta {
+            agent: agent(1),
+            kind: kind(),
+            attempt: (task(number), Fence(1)),
+            succeeded: true,
+            quality: None,
+            latency: Duration::from_secs(1),
+            cost_micros: None,
+        };
+        AgentRegistry::learn(&store, vec![outcome]).await.unwrap();
+    };
+    learn(1).await;
+    learn(2).await;
+    let client = place.client().await;
+    let count = async || {
+        let row = client.query_one("SELECT count(*) FROM agent_outcome", &[]).await;
+        row.unwrap().get::<_, i64>(0)
+    };
+    let kept = i64::try_from(OUTCOMES_KEPT.as_micros()).unwrap();
+    let older = "UPDATE agent_outcome SET at = at - $1 WHERE task = $2::text::uuid";
+    client
+        .execute(older, &[&kept, &task(1).to_string()])
+        .await
+        .unwrap();
+    learn(3).await;
+    assert_eq!(count().await, 2);
 }

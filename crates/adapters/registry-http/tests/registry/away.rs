@@ -1,9 +1,11 @@
 //! The time without the registry: what was read may be given until it is stale, and nothing else.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arbiter_core::model::{AgentMode, RecordDraft};
-use arbiter_core::ports::{AgentRegistry as _, RegistryError, Revision};
+use arbiter_core::ports::{AgentRegistry as _, HeardFrom, RegistryError, Revision};
 use arbiter_testkit::StubAnswer;
 use arbiter_testkit::builders::{agent, profile};
 use serde_json::json;
@@ -106,15 +108,56 @@ async fn what_was_removed_or_changed_is_not_given() {
 }
 
 #[tokio::test]
+async fn while_a_mode_is_being_set_the_one_before_is_not_given() {
+    let away = Arc::new(AtomicBool::new(false));
+    let is_away = Arc::clone(&away);
+    let world = World::by_call(move |seen| match is_away.load(Ordering::SeqCst) {
+        false => json_answer(200, &view(1)),
+        true if seen.target.ends_with("/mode") => StubAnswer::Stall(Vec::new()),
+        true => problem("unavailable"),
+    })
+    .await;
+    world.registry.get(&[agent(1)]).await.unwrap();
+    away.store(true, Ordering::SeqCst);
+    assert!(world.registry.get(&[agent(1)]).await.is_ok(), "from memory");
+    let asked = world.stub.seen().len();
+    let draft = RecordDraft::default();
+    let set = world.registry.set_mode(agent(1), AgentMode::Quarantined, draft);
+    let (set, ()) = tokio::join!(set, async {
+        world.stub.wait_for(asked + 1).await;
+        is_unavailable(world.registry.get(&[agent(1)]).await);
+        world.clock.advance(Duration::from_secs(6));
+    });
+    is_unavailable(set);
+}
+
+#[tokio::test]
+async fn to_register_forgets_what_may_have_changed_and_nothing_else() {
+    let register = async |answer: StubAnswer| {
+        let world = asked().await;
+        world.says(answer);
+        let registered = world.registry.register(profile(1), RecordDraft::default()).await;
+        world.says(problem("unavailable"));
+        (registered.is_ok(), world.registry.get(&[agent(1)]).await.is_ok())
+    };
+    let outcome = |word: &str| json_answer(200, &json!({"id": agent(1).to_string(), "outcome": word}));
+    assert_eq!(register(outcome("unchanged")).await, (true, true));
+    assert_eq!(register(outcome("replaced")).await, (true, false));
+    assert_eq!(register(problem("invalid_value")).await, (false, true));
+    assert_eq!(register(problem("unavailable")).await, (false, false));
+}
+
+#[tokio::test]
 async fn what_the_feed_tells_is_remembered_with_who_was_heard_of() {
     let changes = json!({"agents": [view(1), view(2)], "removed": [], "revision": 2, "more": false});
     let world = World::saying(json_answer(200, &changes)).await;
     world.registry.changes(Revision(0), 10).await.unwrap();
     let later = "2026-01-01T00:10:00.000000Z";
-    let heard = json!({"agents": [{"agent": agent(2).to_string(), "at": later, "beat": {"able": false}}]});
+    let seen = json!({"agent": agent(2).to_string(), "at": later, "beat": {"able": false}});
+    let heard = json!({"agents": [seen], "more": false});
     world.says(json_answer(200, &heard));
-    let since = "2026-01-01T00:00:00Z".parse().unwrap();
-    world.registry.heard(since).await.unwrap();
+    let from = HeardFrom::since("2026-01-01T00:00:00Z".parse().unwrap());
+    world.registry.heard(from, 10).await.unwrap();
     world.says(StubAnswer::Raw(Vec::new()));
     let found = world.registry.get(&[agent(2), agent(1)]).await.unwrap();
     let second = found[0].as_ref().unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arbiter_adapter_registry_http::{CallError, HttpAgentRegistry};
 use arbiter_core::model::{AgentBeat, AgentMode, Fence, OutcomeDelta, RecordDraft, TenantScope, Timestamp};
-use arbiter_core::ports::{AgentQuery, AgentRegistry as _, RegistryError, Revision};
+use arbiter_core::ports::{AgentQuery, AgentRegistry as _, HeardFrom, RegistryError, Revision};
 use arbiter_testkit::StubAnswer;
 use arbiter_testkit::builders::{agent, kind, profile, task};
 use arbiter_wire::http::Problem;
@@ -46,7 +46,7 @@ async fn each_call(registry: &HttpAgentRegistry) -> Vec<(&'static str, Result<()
         ),
         ("beat", registry.beat(vec![beat]).await.map(drop)),
         ("changes", registry.changes(Revision(0), 10).await.map(drop)),
-        ("heard", registry.heard(now).await.map(drop)),
+        ("heard", registry.heard(HeardFrom::since(now), 10).await.map(drop)),
         ("learn", registry.learn(vec![outcome]).await),
         (
             "remove_silent",
@@ -89,7 +89,6 @@ async fn every_error_status_is_unavailable_with_what_the_registry_said() {
         "internal",
         "unavailable",
         "registry_unavailable",
-        "unsupported_field",
     ] {
         world.says(problem(code));
         let status = arbiter_wire::codes::meaning(code).status;
@@ -122,7 +121,108 @@ async fn what_the_registry_does_not_have_is_absent_and_no_error() {
     assert_eq!(registry.status().problem, None, "it answers");
     // No list and no feed is ever absent.
     registry.changes(Revision(0), 1).await.unwrap_err();
-    registry.heard(Timestamp::from_micros(1)).await.unwrap_err();
+    registry.heard(HeardFrom::START, 1).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_call_that_is_refused_for_what_it_says_is_an_error_of_that_call() {
+    let world = World::saying(problem("invalid_value")).await;
+    for code in [
+        "invalid_value",
+        "invalid_request",
+        "unsupported_field",
+        "too_large",
+    ] {
+        world.says(problem(code));
+        for (call, result) in each_call(&world.registry).await {
+            let is_feed = ["changes", "heard"].contains(&call);
+            match result {
+                Err(RegistryError::Refused { source, .. }) if !is_feed => {
+                    let why = source.downcast::<CallError>().unwrap();
+                    assert!(why.is_code(code), "{call}: {why:?}");
+                }
+                Err(RegistryError::Unavailable { .. }) if is_feed => {}
+                other => panic!("{code}: {call}: {other:?}"),
+            }
+        }
+        assert_eq!(world.registry.status().problem, None, "{code}: it serves others");
+        // The feeds name nothing of anybody's.
+        world.registry.changes(Revision(0), 1).await.unwrap_err();
+        assert!(world.registry.status().problem.is_some(), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_something_else_is_damaged() {
+    let page = |numbers: &[u64], revision: u64, more: bool| {
+        let agents: Vec<_> = numbers.iter().map(|number| view(*number)).collect();
+        json_answer(
+            200,
+            &json!({"agents": agents, "removed": [], "revision": revision, "more": more}),
+        )
+    };
+    let gone = json!({"agents": [], "removed": [agent(1).to_string()], "revision": 4, "more": false});
+    for (what, answer) in [
+        ("no end", page(&[], 4, true)),
+        ("the same place again", page(&[1], 4, true)),
+        ("changes that are none", page(&[1], 4, false)),
+        ("removals that are none", json_answer(200, &gone)),
+        ("too many", page(&[1, 2, 3], 7, false)),
+    ] {
+        let world = World::saying(answer).await;
+        let error = world.registry.changes(Revision(4), 2).await.unwrap_err();
+        is_damaged(what, error);
+    }
+    let listed = |numbers: &[u64], next: Option<u64>| {
+        let agents: Vec<_> = numbers.iter().map(|number| view(*number)).collect();
+        let next = next.map(|number| agent(number).to_string());
+        let cursor = next.as_ref().map(|_| "a-cursor");
+        json_answer(
+            200,
+            &json!({"agents": agents, "next": cursor, "next_after": next}),
+        )
+    };
+    let own = arbiter_testkit::builders::tenant(1);
+    let other = arbiter_testkit::builders::tenant(2);
+    let query = AgentQuery {
+        after: Some(agent(2)),
+        limit: 2,
+    };
+    let list = async |scope, answer| World::saying(answer).await.registry.list(scope, query).await;
+    list(TenantScope::Tenant(own), listed(&[3, 4], Some(4)))
+        .await
+        .unwrap();
+    list(TenantScope::All, listed(&[], Some(9))).await.unwrap();
+    for (what, scope, answer) in [
+        ("another tenant's", TenantScope::Tenant(other), listed(&[3], None)),
+        ("one before", TenantScope::All, listed(&[1], None)),
+        ("the same again", TenantScope::All, listed(&[2], None)),
+        ("out of order", TenantScope::All, listed(&[4, 3], None)),
+        ("too many", TenantScope::All, listed(&[3, 4, 5], None)),
+        ("the same cursor", TenantScope::All, listed(&[], Some(2))),
+        ("a cursor before", TenantScope::All, listed(&[3, 4], Some(3))),
+    ] {
+        is_damaged(what, list(scope, answer).await.unwrap_err());
+    }
+    let world = World::saying(json_answer(200, &json!({"unknown": [agent(2).to_string()]}))).await;
+    let beat = AgentBeat {
+        agent: agent(1),
+        able: true,
+        cpu: None,
+        memory: None,
+    };
+    is_damaged("a stranger", world.registry.beat(vec![beat]).await.unwrap_err());
+    for (what, numbers) in [("a stranger", vec![3]), ("one twice", vec![1, 1, 2])] {
+        let agents: Vec<_> = numbers.into_iter().map(view).collect();
+        let world = World::saying(json_answer(200, &json!({"agents": agents}))).await;
+        let error = world.registry.get(&[agent(1), agent(2)]).await.unwrap_err();
+        is_damaged(what, error);
+    }
+}
+
+fn is_damaged(what: &str, error: RegistryError) {
+    let (why, _) = unavailable(error);
+    assert!(matches!(why, CallError::Answer { .. }), "{what}: {why:?}");
 }
 
 #[tokio::test]
@@ -311,6 +411,36 @@ async fn answers_that_nobody_can_read_are_no_agents() {
     let world = World::saying(json_answer(200, &view(1))).await;
     let (why, _) = unavailable(world.registry.get(&[agent(2)]).await.unwrap_err());
     assert!(chain(&why).contains("is about the agent"), "{why:?}");
+}
+
+#[tokio::test]
+async fn who_was_heard_of_is_told_from_the_place_that_was_asked_for_and_on() {
+    let moment = |second: u8| format!("2026-01-01T00:00:{second:02}.000000Z");
+    let told = |agents: &[(u64, u8)], more: bool| {
+        let agents = agents
+            .iter()
+            .map(|(number, second)| json!({"agent": agent(*number).to_string(), "at": moment(*second)}));
+        json_answer(200, &json!({"agents": agents.collect::<Vec<_>>(), "more": more}))
+    };
+    let from = HeardFrom {
+        since: moment(5).parse().unwrap(),
+        after: Some(agent(2)),
+    };
+    let ask = async |answer, limit| World::saying(answer).await.registry.heard(from, limit).await;
+    let heard = ask(told(&[(3, 5), (1, 6), (4, 6)], true), 3).await.unwrap();
+    assert_eq!((heard.agents.len(), heard.more), (3, true));
+    for (what, answer) in [
+        ("the same again", told(&[(2, 5)], true)),
+        ("one before", told(&[(9, 4)], false)),
+        ("out of order", told(&[(4, 6), (1, 6)], false)),
+        ("back in time", told(&[(1, 6), (3, 5)], false)),
+        ("one twice", told(&[(3, 5), (3, 5)], false)),
+        ("no end", told(&[], true)),
+        ("too many", told(&[(3, 5), (4, 5), (5, 5), (6, 5)], false)),
+    ] {
+        let (why, _) = unavailable(ask(answer, 3).await.unwrap_err());
+        assert!(matches!(why, CallError::Answer { .. }), "{what}: {why:?}");
+    }
 }
 
 #[tokio::test]

@@ -70,9 +70,26 @@ impl World {
     pub(crate) async fn with(answer: StubAnswer, change: impl FnOnce(&mut RegistryConfig)) -> Self {
         let says = Arc::new(Mutex::new(answer));
         let script = Arc::clone(&says);
-        let stub = HttpStub::start(move |_| script.lock().unwrap().clone())
-            .await
-            .unwrap();
+        let answer = move |_: &SeenRequest| script.lock().unwrap().clone();
+        Self::answering(says, answer, change).await
+    }
+
+    /// A server that answers each call by what it asks, whose answers have 64 KiB at most.
+    pub(crate) async fn by_call(answer: impl Fn(&SeenRequest) -> StubAnswer + Send + Sync + 'static) -> Self {
+        Self::answering(Arc::new(Mutex::new(problem("internal"))), answer, |config| {
+            config.retries = 0;
+            config.breaker = None;
+            config.max_answer_bytes = 65_536;
+        })
+        .await
+    }
+
+    async fn answering(
+        says: Arc<Mutex<StubAnswer>>,
+        answer: impl Fn(&SeenRequest) -> StubAnswer + Send + Sync + 'static,
+        change: impl FnOnce(&mut RegistryConfig),
+    ) -> Self {
+        let stub = HttpStub::start(answer).await.unwrap();
         let mut config = RegistryConfig::new(stub.url("/"), SecretText::new(KEY));
         change(&mut config);
         let clock = Arc::new(Impatient::default());

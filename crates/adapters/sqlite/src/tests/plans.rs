@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::support::Fixture;
-use crate::{claim, due, outbox, purge, telemetry};
+use crate::{agent_registry, claim, due, outbox, purge, telemetry};
 
 fn plan(connection: &Connection, sql: &str) -> String {
     let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
@@ -49,6 +49,14 @@ async fn hot_statements_search_an_index_and_sort_nothing() {
         (
             outbox::DUE,
             "SEARCH outbox USING INDEX outbox_due (topic=? AND due_at>? AND due_at<?)",
+        ),
+        (
+            agent_registry::HEARD,
+            "SEARCH agent USING INDEX agent_seen (seen_at>?)",
+        ),
+        (
+            agent_registry::OLD_OUTCOMES,
+            "SEARCH agent_outcome USING COVERING INDEX agent_outcome_at (at<?)",
         ),
         (
             telemetry::read::POINTS,

@@ -1,15 +1,16 @@
 //! What only another control plane asks: this one is its registry of agents.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use arbiter_core::model::{
     AgentBeat, AgentId, Fence, Json as Detail, Operation as Action, OutcomeDelta, Principal, PrincipalId,
     Ratio, RecordDraft, Role, Target, TaskId, TaskKind, TenantScope, Timestamp,
 };
-use arbiter_core::ports::{Hint, Revision};
+use arbiter_core::ports::{HeardFrom, Hint, Revision};
 use arbiter_wire::http::{
-    AgentBeatsForm, AgentChangesView, AgentHeardView, AgentsHeardView, MAX_AGENT_ITEMS, OutcomeForm,
-    OutcomesForm, RemovedAgentsView, SilentAgentsForm, UnknownAgentsView,
+    AgentBeatsForm, AgentChangesView, AgentHeardView, AgentIdsForm, AgentsHeardView, AgentsView,
+    MAX_AGENT_ITEMS, OutcomeForm, OutcomesForm, RemovedAgentsView, SilentAgentsForm, UnknownAgentsView,
 };
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
@@ -29,8 +30,8 @@ use crate::view;
 /// The header in which a peer says for which of its principals it calls.
 pub(super) const ON_BEHALF_OF: &str = "on-behalf-of";
 
-/// Agents of a page of changes that names no limit.
-const CHANGES: usize = 1_000;
+/// Agents of a page that names no limit.
+const PAGE: usize = 1_000;
 
 const DOWN: &[&str] = &["registry_unavailable"];
 const DOWN_OR_INVALID: &[&str] = &["invalid_value", "registry_unavailable"];
@@ -55,9 +56,20 @@ pub(super) fn routes() -> Routes {
                 "List which agents of every tenant were heard of at or after a moment",
             )
             .query::<HeardQuery>()
-            .answers::<AgentsHeardView>(200, "The agents, by id")
-            .errors(DOWN),
+            .answers::<AgentsHeardView>(200, "A page of agents, by when they were heard of, then by id")
+            .errors(DOWN_OR_INVALID),
             heard,
+        )
+        .add(
+            Operation::post(
+                "/v1/agents/get-many",
+                "agent.get_many",
+                "Read several agents of any tenant; absent ones are left out",
+            )
+            .body::<AgentIdsForm>()
+            .answers::<AgentsView>(200, "Those that are there, by id")
+            .errors(DOWN_OR_INVALID),
+            get_many,
         )
         .add(
             Operation::post(
@@ -113,6 +125,11 @@ struct ChangesQuery {
 struct HeardQuery {
     /// The moment, by the registry's clock (RFC 3339); without it all agents are told.
     since: Option<String>,
+    /// Of those that were heard of at that very moment, only the ones after this id.
+    after: Option<String>,
+    /// At most so many agents; 1000.
+    #[schemars(range(min = 1, max = 1000))]
+    limit: Option<usize>,
 }
 
 /// Whether the caller is another control plane, which asks for agents of every tenant.
@@ -179,7 +196,7 @@ async fn changes(
     Caller(caller): Caller,
     Query(asked): Query<ChangesQuery>,
 ) -> Result<Json<AgentChangesView>, Failure> {
-    let limit = cursor::limit(asked.limit.or(Some(CHANGES)))?;
+    let limit = cursor::limit(asked.limit.or(Some(PAGE)))?;
     permit_everywhere(&api, &caller, Action::AgentList).await?;
     let found = api.parts().registry.changes(Revision(asked.after), limit).await?;
     let now = api.parts().clock.now();
@@ -196,19 +213,43 @@ async fn heard(
     Caller(caller): Caller,
     Query(asked): Query<HeardQuery>,
 ) -> Result<Json<AgentsHeardView>, Failure> {
-    let since = match &asked.since {
-        Some(text) => moment("since", text)?,
-        None => Timestamp::from_micros(i64::MIN),
+    let limit = cursor::limit(asked.limit.or(Some(PAGE)))?;
+    let from = match (&asked.since, &asked.after) {
+        (Some(text), after) => HeardFrom {
+            since: moment("since", text)?,
+            after: after.as_deref().map(|after| id("after", after)).transpose()?,
+        },
+        (None, None) => HeardFrom::START,
+        (None, Some(_)) => return Err(Failure::invalid("after", "needs the moment that it belongs to")),
     };
     permit_everywhere(&api, &caller, Action::AgentList).await?;
-    let found = api.parts().registry.heard(since).await?;
-    let agents = found.iter().map(|seen| AgentHeardView {
+    let found = api.parts().registry.heard(from, limit).await?;
+    let agents = found.agents.iter().map(|seen| AgentHeardView {
         agent: seen.agent.to_string(),
         at: seen.at.to_string(),
         beat: seen.beat.as_ref().map(view::beat),
     });
     Ok(Json(AgentsHeardView {
         agents: agents.collect(),
+        more: found.more,
+    }))
+}
+
+async fn get_many(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    JsonBody(form): JsonBody<AgentIdsForm>,
+) -> Result<Json<AgentsView>, Failure> {
+    at_most("ids", form.ids.len())?;
+    let ids = form.ids.iter().map(|text| id("ids", text));
+    let ids: BTreeSet<AgentId> = ids.collect::<Result<_, _>>()?;
+    permit_everywhere(&api, &caller, Action::AgentList).await?;
+    let ids: Vec<AgentId> = ids.into_iter().collect();
+    let found = api.parts().registry.get(&ids).await?;
+    let now = api.parts().clock.now();
+    let agents = found.iter().flatten();
+    Ok(Json(AgentsView {
+        agents: agents.map(|agent| view::agent(agent, now)).collect(),
     }))
 }
 

@@ -26,6 +26,9 @@ pub(super) fn agents(random: &mut Random, world: &World, by: &Someone, operation
             *random.pick(&["agents/changes?limit=1", "agents/heard"]),
             everything(),
         ),
+        O::AgentList if random.percent(10) => {
+            Call::post("agents/get-many", &json!({"ids": [agent]}), everything(), "200")
+        }
         O::AgentHeartbeat if random.percent(20) => {
             Call::post("agents/heartbeats", &json!({"beats": []}), everything(), "200")
         }

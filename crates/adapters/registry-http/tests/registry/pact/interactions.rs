@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::time::Duration;
 
-use arbiter_adapter_registry_http::HttpAgentRegistry;
+use arbiter_adapter_registry_http::{CallError, HttpAgentRegistry};
 use arbiter_core::model::{
     AgentBeat, AgentCost, AgentId, AgentMode, AgentProfile, Fence, Json, OutcomeDelta, Ratio, RecordDraft,
     SecurityLevel, TenantId, TenantScope, Timestamp, Transport,
 };
-use arbiter_core::ports::{AgentQuery, AgentRegistry as _, Registered, RegistryError, Revision};
+use arbiter_core::ports::{AgentQuery, AgentRegistry as _, HeardFrom, Registered, RegistryError, Revision};
 use arbiter_testkit::builders::{agent, kind, principal, profile, task, tenant};
 use arbiter_wire::http::Problem;
 use serde_json::{Value, json};
@@ -364,6 +364,27 @@ fn reading() -> Vec<Interaction> {
             },
         },
         Interaction {
+            description: "reads several agents, of which one is not there",
+            state: TWO,
+            status: 200,
+            body: Some(json!({"agents": [view(1), view(2)]})),
+            rules: vec![
+                ("$.agents[*].registered_at", moment()),
+                ("$.agents[*].seen_at", moment()),
+                ("$.agents[*].health", same_type()),
+            ],
+            call: |registry| {
+                Box::pin(async {
+                    let found = registry.get(&[agent(2), agent(9), agent(1)]).await.unwrap();
+                    let found: Vec<_> = found
+                        .iter()
+                        .map(|agent| agent.as_ref().map(|agent| agent.profile.id))
+                        .collect();
+                    assert_eq!(found, [Some(agent(2)), None, Some(agent(1))]);
+                })
+            },
+        },
+        Interaction {
             description: "lists the agents of a tenant, one at a time",
             state: TWO,
             status: 200,
@@ -437,13 +458,28 @@ fn reading() -> Vec<Interaction> {
             state: ONE,
             status: 200,
             body: Some(
-                json!({"agents": [{"agent": agent(1).to_string(), "at": "2026-01-01T00:00:05.000002Z"}]}),
+                json!({"agents": [{"agent": agent(1).to_string(), "at": "2026-01-01T00:00:05.000002Z"}], "more": false}),
             ),
             rules: vec![("$.agents[*].at", moment())],
             call: |registry| {
                 Box::pin(async {
-                    let heard = registry.heard(Timestamp::from_micros(i64::MIN)).await.unwrap();
-                    assert_eq!(heard.len(), 1);
+                    let heard = registry.heard(HeardFrom::START, 1_000).await.unwrap();
+                    assert_eq!((heard.agents.len(), heard.more), (1, false));
+                })
+            },
+        },
+        Interaction {
+            description: "asks who was heard of, one at a time",
+            state: TWO,
+            status: 200,
+            body: Some(
+                json!({"agents": [{"agent": agent(1).to_string(), "at": "2026-01-01T00:00:05.000002Z"}], "more": true}),
+            ),
+            rules: vec![("$.agents[*].at", moment())],
+            call: |registry| {
+                Box::pin(async {
+                    let heard = registry.heard(HeardFrom::START, 1).await.unwrap();
+                    assert_eq!((heard.agents.len(), heard.more), (1, true));
                 })
             },
         },
@@ -451,11 +487,16 @@ fn reading() -> Vec<Interaction> {
             description: "asks who was heard of since a moment",
             state: ONE,
             status: 200,
-            body: Some(json!({"agents": []})),
+            body: Some(json!({"agents": [], "more": false})),
             rules: Vec::new(),
             call: |registry| {
                 Box::pin(async {
-                    assert_eq!(registry.heard(far_future()).await.unwrap(), []);
+                    let from = HeardFrom {
+                        since: far_future(),
+                        after: Some(agent(1)),
+                    };
+                    let heard = registry.heard(from, 1_000).await.unwrap();
+                    assert_eq!((heard.agents, heard.more), (Vec::new(), false));
                 })
             },
         },
@@ -536,7 +577,10 @@ fn refusals() -> Vec<Interaction> {
                         .register(other, RecordDraft::default())
                         .await
                         .unwrap_err();
-                    assert!(unavailable(error).0.is_code("invalid_value"));
+                    let RegistryError::Refused { source, .. } = error else {
+                        panic!("{error:?}");
+                    };
+                    assert!(source.downcast::<CallError>().unwrap().is_code("invalid_value"));
                 })
             },
         },
