@@ -18,13 +18,9 @@ const OPERATION: &str = "move rows";
 async fn counts(session: &Session<'_>) -> Result<Counts, Fault> {
     let mut counts = Counts::default();
     for table in TABLES {
-        counts.set(table, count(session, table).await?);
+        let sql = format!("SELECT count(*) FROM {table}");
+        let row = session.query_opt(&sql, &[]).await?;
+        counts.set(table, natural(get(&row.ok_or(Fault::Damaged("count"))?, 0)?));
     }
     Ok(counts)
-}
-
-async fn count(session: &Session<'_>, table: &str) -> Result<u64, Fault> {
-    let sql = format!("SELECT count(*) FROM {table}");
-    let row = session.query_opt(&sql, &[]).await?;
-    Ok(natural(get(&row.ok_or(Fault::Damaged("count"))?, 0)?))
 }

@@ -7,3 +7,4 @@ mod life;
 mod plans;
 mod support;
 mod torn;
+mod transfer;

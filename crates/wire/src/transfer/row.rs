@@ -59,6 +59,30 @@ pub enum Rows {
     End(End),
 }
 
+impl Rows {
+    /// How many rows there are.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Artifact(_) | Self::Signed(_) | Self::Horizon(_) => 1,
+            Self::Piece(_) | Self::End(_) => 0,
+            Self::Documents(rows) => rows.len(),
+            Self::Leases(rows) => rows.len(),
+            Self::Outbox(rows) => rows.len(),
+            Self::Agents(rows) => rows.len(),
+            Self::Outcomes(rows) => rows.len(),
+            Self::Lanes(rows) => rows.len(),
+            Self::Tasks(rows) => rows.len(),
+            Self::Dependencies(rows) => rows.len(),
+            Self::Loads(rows) => rows.len(),
+            Self::Tallies(rows) => rows.len(),
+            Self::Batches(rows) => rows.len(),
+            Self::Appends(rows) => rows.len(),
+            Self::Series(rows) => rows.len(),
+            Self::Points(rows) => rows.len(),
+        }
+    }
+}
+
 /// Bytes whose `Debug` shows the size only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Piece(pub Vec<u8>);

@@ -404,8 +404,10 @@ fn batch(row: &Row, first: u64) -> Result<(BatchRow, usize), Fault> {
 /// The idempotency key of a task with its fingerprint.
 fn keyed(row: &Row) -> Result<Option<(String, Digest)>, Fault> {
     let (key, fingerprint): (Option<Vec<u8>>, Option<Vec<u8>>) = (get(row, 3)?, get(row, 4)?);
-    let (Some(key), Some(fingerprint)) = (key, fingerprint) else {
-        return Ok(None);
+    let (key, fingerprint) = match (key, fingerprint) {
+        (None, None) => return Ok(None),
+        (Some(key), Some(fingerprint)) => (key, fingerprint),
+        _ => return Err(Fault::Damaged("idempotency key")),
     };
     let key = String::from_utf8(key).map_err(|_| Fault::Damaged("idempotency key"))?;
     let fingerprint = fingerprint

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use arbiter_core::model::TenantScope;
 use arbiter_core::ports::TreeHead;
 use arbiter_wire::transfer::{Check, Damage, End, Rows, TABLES, TransferError};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::artifacts::Arriving;
-use super::{OPERATION, count, counts};
+use super::{OPERATION, counts};
 use crate::error::Fault;
 use crate::number::whole;
 use crate::session::Session;
@@ -44,14 +45,34 @@ impl PostgresStore {
     /// # Cancel safety
     /// Safe: the transaction is rolled back.
     pub async fn import(&self, rows: mpsc::Receiver<Rows>) -> Result<TreeHead, TransferError> {
+        // without a lock first: a store that is in use is not to be disturbed
+        self.ensure_empty().await?;
         let core = Arc::clone(&self.core);
         let done = self.core.transact(NO_SHARD, move |write| {
             Box::pin(async move { take(&core, &write.session, rows).await })
         });
-        done.await.map_err(|fault| match fault {
-            Fault::Transfer(error) => *error,
-            fault => fault.into_store(OPERATION).into(),
-        })
+        done.await.map_err(told)
+    }
+
+    /// Whether the schema takes rows.
+    ///
+    /// # Errors
+    /// [`TransferError::NotEmpty`], [`TransferError::Store`]
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn ensure_empty(&self) -> Result<(), TransferError> {
+        let looked = self.core.read(TenantScope::All, |session| {
+            Box::pin(async move { ensure_empty(session).await })
+        });
+        looked.await.map_err(told)
+    }
+}
+
+fn told(fault: Fault) -> TransferError {
+    match fault {
+        Fault::Transfer(error) => *error,
+        fault => fault.into_store(OPERATION).into(),
     }
 }
 
@@ -81,7 +102,10 @@ async fn take(core: &Core, session: &Session<'_>, mut rows: mpsc::Receiver<Rows>
 /// A statement after the lock sees what was committed before it.
 async fn ensure_empty(session: &Session<'_>) -> Result<(), Fault> {
     for table in TABLES.into_iter().chain(OTHERS) {
-        if count(session, table).await? > 0 {
+        let found = session
+            .query_opt(&format!("SELECT FROM {table} LIMIT 1"), &[])
+            .await?;
+        if found.is_some() {
             return Err(Fault::Transfer(Box::new(TransferError::NotEmpty { table })));
         }
     }
