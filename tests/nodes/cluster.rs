@@ -36,6 +36,11 @@ impl Database {
 
     /// Runs statements in the schema and gives the first column of what they find, as text.
     pub(crate) fn ask(&self, sql: &str) -> Vec<String> {
+        // whoever asks may run on a runtime, which cannot be waited for in another
+        std::thread::scope(|scope| scope.spawn(|| self.ask_alone(sql)).join()).expect("an answer")
+    }
+
+    fn ask_alone(&self, sql: &str) -> Vec<String> {
         let runtime = Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(async {
             let mut config: tokio_postgres::Config = self.url.parse().expect("a URL");
@@ -77,7 +82,12 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            self.ask(&format!("DROP SCHEMA IF EXISTS {} CASCADE", self.schema));
+            // a store in this process may not have ended its sessions yet
+            self.ask(&format!(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = '{0}';
+                 DROP SCHEMA IF EXISTS {0} CASCADE",
+                self.schema
+            ));
         }
     }
 }

@@ -5,6 +5,8 @@
 mod cluster;
 mod faults;
 mod life;
+mod moves;
 mod registry;
+mod restore;
 mod rolling;
 mod servers;

@@ -120,7 +120,8 @@ pub(crate) enum Command {
         /// The folder, which must not be there yet; a server has its own (`backup.folder`)
         folder: Option<PathBuf>,
     },
-    /// Restore a backup into a new data folder (named by --data-dir), after checking all of it
+    /// Restore a backup into the store of the configuration, after checking all of it: into a new data folder (named by
+    /// --data-dir), or into an empty shared store, and its keys into the folder
     Restore(RestoreArgs),
     /// Look for problems of configuration, data and machine, and say what to do
     Doctor(DoctorArgs),

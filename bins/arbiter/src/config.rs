@@ -21,9 +21,7 @@ pub(crate) use reference::reference;
 pub(crate) use registry::RegistryElsewhere;
 pub(crate) use server::ServerConfig;
 pub(crate) use show::show;
-#[cfg(feature = "postgres")]
-pub(crate) use store::SharedStore;
-pub(crate) use store::StoreConfig;
+pub(crate) use store::{SharedStore, StoreConfig};
 pub(crate) use telemetry::TelemetryConfig;
 pub(crate) use upkeep::UpkeepConfig;
 

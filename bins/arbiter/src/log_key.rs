@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::exit::Failure;
 
 /// The kind of its document.
-const KIND: &str = "audit_signer";
+pub(crate) const KIND: &str = "audit_signer";
 
 /// The key of this node, and where that of the store stands.
 pub(crate) struct LogKey {

@@ -5,3 +5,4 @@ pub mod http;
 pub mod object;
 pub mod stored;
 pub mod task;
+pub mod transfer;

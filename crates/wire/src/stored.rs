@@ -17,7 +17,7 @@ mod token;
 
 pub use agent::{decode_agent, encode_agent};
 pub use attempt::{decode_attempt, decode_stage_report, encode_attempt, encode_stage_report};
-pub use columns::{TaskColumns, holder_key, stage_code, state_codes};
+pub use columns::{TaskColumns, holder_key, stage_code, state_codes, tally_place};
 pub use lane::{decode_lane, encode_lane};
 pub use scope::scope_key;
 pub use series::{decode_labels, encode_labels, label_part};

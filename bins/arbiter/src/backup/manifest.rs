@@ -13,6 +13,16 @@ pub(super) const MANIFEST_DIGEST: &str = "manifest.sha256";
 pub(super) const FORMAT: &str = "arbiter-backup";
 pub(super) const VERSION: u32 = 1;
 
+/// The database: the embedded store's, whatever kind of store the backup was taken of.
+pub(super) const DATABASE: &str = "arbiter.db";
+
+/// The folder of artifacts.
+pub(super) const ARTIFACTS: &str = "artifacts";
+
+/// Files of a data folder beside the database and the artifacts. Without them nobody could go on signing the log or act
+/// as the operator.
+pub(super) const KEYS: [&str; 3] = ["audit.key", "audit.trust.json", "operator.key"];
+
 /// The stored form, version 1. A newer version is refused: a restore that leaves something out would not be one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -14,7 +14,7 @@ use arbiter_audit::report::Report;
 use arbiter_core::lifecycle::Rules;
 use arbiter_core::ports::AuditTree as _;
 
-use super::manifest::{FORMAT, MANIFEST, MANIFEST_DIGEST, Manifest, VERSION};
+use super::manifest::{ARTIFACTS, DATABASE, FORMAT, MANIFEST, MANIFEST_DIGEST, Manifest, VERSION};
 use super::manifest::{digest, files_below, is_inside, measured};
 use crate::commands::audit::{follow, vouched};
 use crate::engine::LOG_ORIGIN;
@@ -64,7 +64,7 @@ pub(crate) async fn restore(
         .prefix(".arbiter-restore-")
         .tempdir_in(parent)
         .map_err(cannot)?;
-    let problems = copy(backup, folder.path(), &manifest).map_err(cannot)?;
+    let problems = copy(backup, folder.path(), &manifest, Copied::All).map_err(cannot)?;
     refuse(backup, problems)?;
     let report = verify(folder.path(), &manifest, rules, trusted).await?;
     let (_, folders) = files_below(folder.path()).map_err(cannot)?;
@@ -87,7 +87,7 @@ pub(crate) async fn restore(
     })
 }
 
-fn ensure_empty(data_dir: &Path) -> Result<(), Failure> {
+pub(super) fn ensure_empty(data_dir: &Path) -> Result<(), Failure> {
     match std::fs::read_dir(data_dir).map(|mut entries| entries.next().is_none()) {
         Ok(true) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -102,7 +102,7 @@ fn ensure_empty(data_dir: &Path) -> Result<(), Failure> {
     }
 }
 
-fn read(backup: &Path) -> Result<Manifest, Failure> {
+pub(super) fn read(backup: &Path) -> Result<Manifest, Failure> {
     let file = |name: &str| {
         let path = backup.join(name);
         std::fs::read(&path).map_err(|error| {
@@ -139,8 +139,22 @@ fn read(backup: &Path) -> Result<Manifest, Failure> {
     Ok(manifest)
 }
 
-/// Copies every file and compares it with the manifest. Gives what is wrong.
-fn copy(backup: &Path, target: &Path, manifest: &Manifest) -> std::io::Result<Vec<String>> {
+/// Which files are copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Copied {
+    All,
+    /// Artifacts are looked at where they are.
+    #[cfg(feature = "postgres")]
+    AllButArtifacts,
+}
+
+/// Copies files, and compares every file with the manifest. Gives what is wrong.
+pub(super) fn copy(
+    backup: &Path,
+    target: &Path,
+    manifest: &Manifest,
+    which: Copied,
+) -> std::io::Result<Vec<String>> {
     let mut problems = Vec::new();
     let (found, _) = files_below(backup)?;
     let known =
@@ -161,17 +175,20 @@ fn copy(backup: &Path, target: &Path, manifest: &Manifest) -> std::io::Result<Ve
             problems.push(format!("`{path}` is missing"));
             continue;
         }
-        let to = target.join(path);
-        if let Some(folder) = to.parent() {
-            std::fs::create_dir_all(folder)?;
+        let (from, to) = (backup.join(path), target.join(path));
+        let is_copied = which == Copied::All || !path.starts_with(&format!("{ARTIFACTS}/"));
+        if is_copied {
+            if let Some(folder) = to.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            std::fs::copy(&from, &to)?;
+            std::fs::set_permissions(&to, Permissions::from_mode(0o600))?;
         }
-        std::fs::copy(backup.join(path), &to)?;
-        std::fs::set_permissions(&to, Permissions::from_mode(0o600))?;
-        if measured(&to)? != *entry {
+        if measured(if is_copied { &to } else { &from })? != *entry {
             problems.push(format!("`{path}` does not have its digest"));
         }
     }
-    for name in ["arbiter.db", "audit.key", "audit.trust.json"] {
+    for name in [DATABASE, "audit.key", "audit.trust.json"] {
         if !manifest.files.contains_key(name) {
             problems.push(format!("the manifest has no `{name}`"));
         }
@@ -179,7 +196,7 @@ fn copy(backup: &Path, target: &Path, manifest: &Manifest) -> std::io::Result<Ve
     Ok(problems)
 }
 
-fn refuse(backup: &Path, problems: Vec<String>) -> Result<(), Failure> {
+pub(super) fn refuse(backup: &Path, problems: Vec<String>) -> Result<(), Failure> {
     if problems.is_empty() {
         return Ok(());
     }
@@ -196,7 +213,7 @@ fn refuse(backup: &Path, problems: Vec<String>) -> Result<(), Failure> {
 }
 
 /// Opens the copy and verifies its audit log, whole, against the signed head of the manifest.
-async fn verify(
+pub(super) async fn verify(
     folder: &Path,
     manifest: &Manifest,
     rules: Rules,

@@ -12,44 +12,92 @@ use arbiter_adapter_sqlite::SqliteStore;
 use arbiter_core::model::{
     AuditAction, Json, Operation, PrincipalId, Record, RecordOutcome, Resource, TenantId,
 };
-use arbiter_core::ports::{AuditLog as _, Clock, IdSource, TreeHead};
+use arbiter_core::ports::{AuditLog, Clock, IdSource, TreeHead};
 use serde_json::json;
 
-use super::manifest::{FORMAT, MANIFEST, MANIFEST_DIGEST, Manifest, VERSION, digest, files_below, measured};
+use super::Progress;
+use super::manifest::{ARTIFACTS, DATABASE, FORMAT, KEYS, MANIFEST, MANIFEST_DIGEST, Manifest, VERSION};
+use super::manifest::{digest, files_below, measured};
 use crate::app::App;
 use crate::checkpoint::Checkpointer;
 use crate::engine::LOG_ORIGIN;
 use crate::exit::Failure;
-
-/// Files of a data folder beside the database and the artifacts. Without them nobody could go on signing the log or act
-/// as the operator.
-const FILES: [&str; 3] = ["audit.key", "audit.trust.json", "operator.key"];
+use crate::storage::Handle;
 
 /// What a backup is taken of.
 #[derive(Clone)]
 pub(crate) struct Source {
-    store: Arc<SqliteStore>,
-    artifacts: Arc<FileArtifacts>,
+    contents: Contents,
+    log: Arc<dyn AuditLog>,
     checkpointer: Checkpointer,
     data_dir: PathBuf,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
 }
 
+/// Where its contents are.
+#[derive(Clone)]
+enum Contents {
+    Embedded {
+        store: Arc<SqliteStore>,
+        artifacts: Arc<FileArtifacts>,
+    },
+    #[cfg(feature = "postgres")]
+    Shared(Arc<arbiter_adapter_postgres::PostgresStore>),
+}
+
+impl Contents {
+    fn of(app: &App) -> Result<Self, Failure> {
+        match (&app.handle, &app.files) {
+            (Handle::Embedded(store), Some(artifacts)) => Ok(Self::Embedded {
+                store: Arc::clone(store),
+                artifacts: Arc::clone(artifacts),
+            }),
+            (Handle::Embedded(_), None) => Err(Failure::internal(
+                "the artifacts could not be found",
+                anyhow::anyhow!("an embedded store keeps them as files"),
+            )),
+            #[cfg(feature = "postgres")]
+            (Handle::Shared { store, .. }, _) => Ok(Self::Shared(Arc::clone(store))),
+        }
+    }
+
+    /// Copies the database and the artifacts. Gives the head of the audit log that is in the copy, and the artifacts that
+    /// were damaged before.
+    async fn copy(
+        &self,
+        root: &Path,
+        #[cfg_attr(
+            not(feature = "postgres"),
+            expect(unused_variables, reason = "an embedded store is copied in one step")
+        )]
+        progress: &Progress,
+    ) -> Result<(TreeHead, Vec<String>), Failure> {
+        match self {
+            Self::Embedded { store, artifacts } => {
+                // The database first: whatever artifact it names was there before.
+                let head = store.backup(root.join(DATABASE)).await?;
+                let damaged = artifacts.copy_into(&root.join(ARTIFACTS)).await;
+                let damaged = damaged
+                    .map_err(|error| Failure::unavailable("the artifacts could not be copied", error))?;
+                let damaged = damaged
+                    .into_iter()
+                    .map(|(tenant, digest)| format!("{tenant}/{digest}"));
+                Ok((head, damaged.collect()))
+            }
+            #[cfg(feature = "postgres")]
+            Self::Shared(store) => super::pipe::copy_out(store, root, progress).await,
+        }
+    }
+}
+
 impl Source {
     /// # Errors
-    /// A usage failure for a store that other nodes share.
+    /// A failure when the artifacts cannot be found.
     pub(crate) fn of(app: &App) -> Result<Self, Failure> {
-        let embedded = app.handle.embedded().zip(app.files.as_ref());
-        let (store, files) = embedded.ok_or_else(|| {
-            Failure::usage(
-                "a shared store is backed up with the tools of its database, such as pg_dump or base backups; keep \
-                 `audit.key` and `audit.trust.json` of the data folder beside it",
-            )
-        })?;
         Ok(Self {
-            store: Arc::clone(store),
-            artifacts: Arc::clone(files),
+            contents: Contents::of(app)?,
+            log: app.store.clone(),
             checkpointer: app.checkpointer.clone(),
             data_dir: app.config.data_dir.clone(),
             clock: Arc::clone(&app.clock),
@@ -85,12 +133,24 @@ pub(crate) struct Taken {
 ///
 /// # Cancel safety
 /// Safe: what was copied so far is removed.
-pub(crate) async fn take(source: &Source, target: &Path, by: PrincipalId) -> Result<Taken, Failure> {
+pub(crate) async fn take(
+    source: &Source,
+    target: &Path,
+    by: PrincipalId,
+    progress: &Progress,
+) -> Result<Taken, Failure> {
     if target.exists() {
         return Err(Failure::usage(format!(
             "`{}` is there already; name a folder that is not",
             target.display()
         )));
+    }
+    if let Some(log_key) = &source.checkpointer.log_key
+        && !log_key.is_ours().await?
+    {
+        return Err(Failure::usage(
+            "another node's key signs the audit log of this store; take the backup there, or with a copy of its `audit.key`",
+        ));
     }
     let cannot = |error: std::io::Error| {
         Failure::unavailable(
@@ -108,23 +168,15 @@ pub(crate) async fn take(source: &Source, target: &Path, by: PrincipalId) -> Res
         .tempdir_in(parent)
         .map_err(cannot)?;
     let root = folder.path().to_path_buf();
-    // The database first: whatever artifact it names was there before.
-    let head = source.store.backup(root.join("arbiter.db")).await?;
+    let (head, damaged) = source.contents.copy(&root, progress).await?;
     let checkpoint = source
         .checkpointer
         .sign_at(head)
         .await
         .map_err(|error| Failure::unavailable("the head of the backup could not be signed", error))?;
-    for name in FILES {
+    for name in KEYS {
         copy_if_there(&source.data_dir.join(name), &root.join(name)).map_err(cannot)?;
     }
-    let damaged = source.artifacts.copy_into(&root.join("artifacts")).await;
-    let damaged =
-        damaged.map_err(|error| Failure::unavailable("the artifacts could not be copied", error))?;
-    let damaged: Vec<String> = damaged
-        .into_iter()
-        .map(|(tenant, digest)| format!("{tenant}/{digest}"))
-        .collect();
     let manifest = Manifest {
         format: FORMAT.to_owned(),
         version: VERSION,
@@ -209,7 +261,7 @@ async fn record(source: &Source, taken: &Taken, by: PrincipalId) -> Result<(), F
         count: None,
         detail: Some(Json::of(&detail)),
     };
-    source.store.append(source.ids.batch(), vec![record]).await?;
+    source.log.append(source.ids.batch(), vec![record]).await?;
     tracing::info!(
         event = "backup_taken",
         files = taken.files,

@@ -90,7 +90,7 @@ impl StoreConfig {
         }
         if file.backup.folder.is_some() {
             problems.push(
-                "backup.folder: a shared store is backed up with the tools of its database, such as pg_dump; leave it out"
+                "backup.folder: nodes of a shared store take no backups by themselves; leave it out, and run `arbiter backup FOLDER`"
                     .into(),
             );
         }

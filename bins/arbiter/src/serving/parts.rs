@@ -117,7 +117,13 @@ impl Backups for Shelf {
         // A moment without the characters that file systems elsewhere refuse.
         let name = format!("arbiter-{}", self.source.now().replace([':', '.'], "-"));
         std::fs::create_dir_all(&self.folder)?;
-        let taken = backup::take(&self.source, &self.folder.join(&name), by).await;
+        let taken = backup::take(
+            &self.source,
+            &self.folder.join(&name),
+            by,
+            &backup::Progress::hidden(),
+        )
+        .await;
         let taken = taken.map_err(|failure| failure.to_string())?;
         Ok(Some(BackupTaken {
             name,

@@ -19,8 +19,8 @@ pub(crate) fn part(digest: Digest) -> String {
     digest.to_string().chars().take(2).collect()
 }
 
-/// The file of an artifact.
-pub(crate) fn file(root: &Path, owner: TenantId, digest: Digest) -> PathBuf {
+/// The file of an artifact in a folder that [`FileArtifacts`](crate::FileArtifacts) opens.
+pub fn file(root: &Path, owner: TenantId, digest: Digest) -> PathBuf {
     folder(root, owner, digest).join(digest.to_string())
 }
 

@@ -5,4 +5,5 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use layout::file as artifact_file;
 pub use store::FileArtifacts;

@@ -20,7 +20,9 @@ use crate::error::Fault;
 use crate::session::{Session, uuid};
 use crate::store::{Core, PostgresStore};
 use clear::Cleaner;
+pub(crate) use finish::{ADD, USE};
 use upload::Upload;
+pub(crate) use upload::{CHUNK, CHUNK_BYTES};
 
 /// The group of rows on which a mutation counts tasks; mutations of artifacts count none.
 const NO_SHARD: i16 = 0;

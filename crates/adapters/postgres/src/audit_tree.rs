@@ -152,7 +152,7 @@ async fn place(write: &Write<'_>, limit: usize) -> Result<usize, Fault> {
     Ok(rows.len())
 }
 
-async fn keep(session: &Session<'_>, complete: &[Tile]) -> Result<(), Fault> {
+pub(crate) async fn keep(session: &Session<'_>, complete: &[Tile]) -> Result<(), Fault> {
     if complete.is_empty() {
         return Ok(());
     }
@@ -193,7 +193,7 @@ async fn tile(session: &Session<'_>, id: TileId) -> Result<Option<Vec<Digest>>, 
     Ok(Some(hashes).filter(|hashes| hashes.len() == width))
 }
 
-fn digests(bytes: &[u8]) -> Result<Vec<Digest>, Fault> {
+pub(crate) fn digests(bytes: &[u8]) -> Result<Vec<Digest>, Fault> {
     let (hashes, rest) = bytes.as_chunks::<32>();
     if !rest.is_empty() {
         return Err(Fault::Damaged("hashes"));

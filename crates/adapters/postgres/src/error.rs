@@ -9,6 +9,7 @@ use arbiter_audit::tree::FrontierError;
 use arbiter_core::model::InvalidJson;
 use arbiter_core::ports::{Applied, ArtifactError, BoxError, Retry, StoreError};
 use arbiter_wire::stored::CodecError;
+use arbiter_wire::transfer::TransferError;
 use deadpool_postgres::{PoolError, TimeoutType};
 use tokio_postgres::error::SqlState;
 
@@ -89,6 +90,8 @@ pub(crate) enum Fault {
     GivenUp,
     #[error("others were faster, again and again")]
     Raced,
+    #[error(transparent)]
+    Transfer(Box<TransferError>),
 }
 
 /// A fault that several calls had together.
@@ -194,7 +197,9 @@ impl Fault {
             Self::Json(_) => Meaning::Corrupt("JSON"),
             Self::Tree(_) => Meaning::Corrupt("audit tree"),
             Self::Damaged(what) => Meaning::Corrupt(what),
-            Self::Pool(_) | Self::Record(_) | Self::Misuse(_) => Meaning::Retry(Retry::Permanent),
+            Self::Pool(_) | Self::Record(_) | Self::Misuse(_) | Self::Transfer(_) => {
+                Meaning::Retry(Retry::Permanent)
+            }
         }
     }
 }

@@ -21,6 +21,7 @@ mod tasks;
 mod telemetry;
 mod tls;
 mod transaction;
+mod transfer;
 mod wakeups;
 mod write;
 

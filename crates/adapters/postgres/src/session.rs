@@ -3,8 +3,8 @@
 use arbiter_core::model::{TenantScope, Timestamp};
 use deadpool_postgres::Object;
 use futures_util::future::try_join;
-use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql};
+use tokio_postgres::{Row, RowStream};
 use uuid::Uuid;
 
 use crate::error::Fault;
@@ -76,6 +76,13 @@ impl<'t> Session<'t> {
     pub(crate) async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64, Fault> {
         let statement = self.transaction.prepare_cached(sql).await?;
         Ok(self.transaction.execute(&statement, params).await?)
+    }
+
+    /// Runs a statement and gives its rows as they come. Memory holds a few of them.
+    pub(crate) async fn stream(&self, sql: &str, params: Params<'_>) -> Result<RowStream, Fault> {
+        let statement = self.transaction.prepare_cached(sql).await?;
+        let params = params.iter().copied();
+        Ok(self.transaction.query_raw(&statement, params).await?)
     }
 
     /// Gives the transaction up, to be committed.

@@ -242,6 +242,11 @@ impl Core {
         Ok(done)
     }
 
+    /// A connection of the engine.
+    pub(crate) async fn connection(&self) -> Result<Object, Fault> {
+        Ok(self.engine.get().await?)
+    }
+
     /// An id that nobody else draws.
     pub(crate) fn random_id(&self) -> Uuid {
         let mut id = [0; 16];

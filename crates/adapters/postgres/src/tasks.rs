@@ -23,6 +23,7 @@ use async_trait::async_trait;
 
 pub(crate) use apply::Apply;
 pub(crate) use extend::Extend;
+pub(crate) use flush::{ADD_ATTEMPTS, ADD_AWAITED, ADD_SPECS, ADD_TASKS, KEEP_LANES, PUT_STAGES, label_hash};
 pub(crate) use lanes::LaneNames;
 pub(crate) use submit::Submit;
 

@@ -10,14 +10,23 @@ use futures_util::FutureExt as _;
 pub(crate) enum Purpose {
     /// Reading one snapshot.
     Read,
+    /// Reading one snapshot that is taken at a moment at which no batch of leaves is on its way; until [`GO_ON`].
+    Copy,
     /// Locking and writing; each statement sees what was committed before it.
     Write,
 }
+
+/// Lets batches of leaves be committed again. The snapshot stays.
+pub(crate) const GO_ON: &str = "ROLLBACK TO SAVEPOINT quiet";
 
 impl Purpose {
     const fn begin(self) -> &'static str {
         match self {
             Self::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+            // a lock takes no snapshot; the first statement after it does
+            Self::Copy => {
+                "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SAVEPOINT quiet; LOCK TABLE audit_batch IN SHARE MODE"
+            }
             Self::Write => "BEGIN ISOLATION LEVEL READ COMMITTED",
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arbiter_core::lifecycle::{LoadDelta, Rules};
 use arbiter_core::model::{LaneId, LaneKey, Record, State, Task, TaskId, TaskSpec, TenantId, Timestamp};
 use arbiter_core::ports::{Entropy, Scope};
-use arbiter_wire::stored::{decode_lane, encode_lane, scope_key};
+use arbiter_wire::stored::{decode_lane, encode_lane, scope_key, tally_place};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
 use crate::error::Fault;
@@ -268,7 +268,7 @@ impl<'a> Group<'a> {
         from: Option<&State>,
         to: Option<&State>,
     ) -> Result<(), Fault> {
-        let (from, to) = (from.and_then(place), to.and_then(place));
+        let (from, to) = (from.and_then(tally_place), to.and_then(tally_place));
         if from == to {
             return Ok(());
         }
@@ -386,18 +386,6 @@ impl Cache {
         if self.tallies.len() > REMEMBERED {
             self.tallies.clear();
         }
-    }
-}
-
-/// Where a state is counted: the index into [`Tallied`].
-const fn place(state: &State) -> Option<usize> {
-    match state {
-        State::Queued { .. } => Some(0),
-        State::Assigned(_) | State::Running(_) => Some(1),
-        State::Reviewing { .. } => Some(2),
-        State::Held { .. } => Some(3),
-        State::DeadLettered { .. } => Some(4),
-        State::Succeeded | State::Failed { .. } | State::Cancelled => None,
     }
 }
 

@@ -29,6 +29,7 @@ mod task_store;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod transition;
 mod writer;
 
@@ -37,4 +38,5 @@ pub use config::SqliteConfig;
 pub use error::OpenError;
 pub use job::{Job, JobQueue};
 pub use store::SqliteStore;
+pub use transfer::import;
 pub use writer::Writer;

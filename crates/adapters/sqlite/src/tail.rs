@@ -66,35 +66,63 @@ impl Tail {
         let first = self.tiles.frontier().size();
         let complete = self.tiles.append(&leaves.hashes)?;
         let hashes: Vec<u8> = leaves.hashes.iter().flat_map(|hash| *hash.as_bytes()).collect();
-        let details = (leaves.detailed > 0).then_some(leaves.details.as_slice());
-        connection
-            .prepare_cached(
-                "INSERT INTO audit_batch (first, count, root, hashes, leaves, details)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![
-                whole(first),
-                whole(leaves.hashes.len()),
-                self.tiles.frontier().root().as_bytes(),
-                hashes,
-                leaves.packed,
-                details,
-            ])?;
+        let placed = Placed {
+            first,
+            count: leaves.hashes.len() as u64,
+            root: self.tiles.frontier().root(),
+            hashes: &hashes,
+            leaves: &leaves.packed,
+            details: (leaves.detailed > 0).then_some(leaves.details.as_slice()),
+        };
+        place_batch(connection, &placed)?;
         for tile in complete {
-            let root = tile_root(&tile)?;
-            connection
-                .prepare_cached(
-                    "INSERT INTO audit_tile (level, number, root, hashes) VALUES (?1, ?2, ?3, ?4)",
-                )?
-                .execute(params![
-                    tile.id.level(),
-                    whole(tile.id.index()),
-                    root.as_bytes(),
-                    tile.encode()
-                ])?;
+            place_tile(connection, &tile)?;
         }
         Ok(())
     }
+}
+
+/// The leaves of a commit in their place.
+pub(crate) struct Placed<'a> {
+    pub(crate) first: u64,
+    pub(crate) count: u64,
+    /// The root of the tree after them.
+    pub(crate) root: Digest,
+    pub(crate) hashes: &'a [u8],
+    pub(crate) leaves: &'a [u8],
+    pub(crate) details: Option<&'a [u8]>,
+}
+
+/// Stores the leaves of a commit.
+pub(crate) fn place_batch(connection: &Connection, placed: &Placed<'_>) -> Result<(), Fault> {
+    connection
+        .prepare_cached(
+            "INSERT INTO audit_batch (first, count, root, hashes, leaves, details)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            whole(placed.first),
+            whole(placed.count),
+            placed.root.as_bytes(),
+            placed.hashes,
+            placed.leaves,
+            placed.details,
+        ])?;
+    Ok(())
+}
+
+/// Stores a tile that is complete.
+pub(crate) fn place_tile(connection: &Connection, tile: &Tile) -> Result<(), Fault> {
+    let root = tile_root(tile)?;
+    connection
+        .prepare_cached("INSERT INTO audit_tile (level, number, root, hashes) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![
+            tile.id.level(),
+            whole(tile.id.index()),
+            root.as_bytes(),
+            tile.encode()
+        ])?;
+    Ok(())
 }
 
 /// The first entry, of those whose tile is not complete, that does not match the hash that stands in the tree.

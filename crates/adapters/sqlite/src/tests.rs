@@ -8,3 +8,4 @@ mod outcomes;
 mod plans;
 mod support;
 mod torn;
+mod transfer;

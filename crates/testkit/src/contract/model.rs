@@ -295,9 +295,22 @@ pub async fn compare(
     right: &dyn Harness,
     operations: &[Operation],
 ) -> Result<(), TestCaseError> {
+    compare_after(0, left, right, operations).await
+}
+
+/// As [`compare`], for two stores that hold the same already, because `done` operations were [played](play) before.
+///
+/// # Errors
+/// The first difference.
+pub async fn compare_after(
+    done: usize,
+    left: &dyn Harness,
+    right: &dyn Harness,
+    operations: &[Operation],
+) -> Result<(), TestCaseError> {
     let (left, right) = (Runner::at(left), Runner::at(right));
-    let mut commands = Vec::new();
-    for (step, operation) in operations.iter().enumerate() {
+    let mut commands: Vec<u64> = (1..=done as u64).collect();
+    for (step, operation) in (done..).zip(operations) {
         let (one, other) = (
             left.run(step, operation, &commands).await,
             right.run(step, operation, &commands).await,
@@ -310,6 +323,15 @@ pub async fn compare(
     let (one, other) = (left.everything().await, right.everything().await);
     prop_assert_eq!(one, other, "what is left in the end");
     Ok(())
+}
+
+/// Runs operations on one harness.
+pub async fn play(harness: &dyn Harness, operations: &[Operation]) {
+    let runner = Runner::at(harness);
+    let commands: Vec<u64> = (1..=operations.len() as u64).collect();
+    for (step, operation) in operations.iter().enumerate() {
+        runner.run(step, operation, &commands[..step]).await;
+    }
 }
 
 /// Runs operations on one harness and checks after each that versions have one leaf each, that counts add up and that

@@ -1,4 +1,4 @@
-//! The columns that indexes over tasks need. All of them follow from the task, in every store alike.
+//! The columns that indexes and counts over tasks need. All of them follow from the task, in every store alike.
 
 use arbiter_core::model::{Holder, Stage, State, StateName, Task, Timestamp};
 
@@ -48,6 +48,18 @@ fn state_code(task: &Task) -> i16 {
         (State::Failed { .. }, _) => 11,
         (State::Cancelled, _) => 12,
         (State::DeadLettered { .. }, _) => 13,
+    }
+}
+
+/// Where the open tasks of a tenant are counted: 0 queued, 1 running, 2 reviewing, 3 held, 4 dead; others are not.
+pub const fn tally_place(state: &State) -> Option<usize> {
+    match state {
+        State::Queued { .. } => Some(0),
+        State::Assigned(_) | State::Running(_) => Some(1),
+        State::Reviewing { .. } => Some(2),
+        State::Held { .. } => Some(3),
+        State::DeadLettered { .. } => Some(4),
+        State::Succeeded | State::Failed { .. } | State::Cancelled => None,
     }
 }
 

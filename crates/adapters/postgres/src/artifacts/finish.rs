@@ -17,13 +17,13 @@ const COUNT: &str = "INSERT INTO artifact_usage (tenant, used_bytes) VALUES ($1,
 
 const LOCK: &str = "SELECT used_bytes FROM artifact_usage WHERE tenant = $1 FOR UPDATE";
 
-const USE: &str = "UPDATE artifact_usage SET used_bytes = used_bytes + $2 WHERE tenant = $1";
+pub(crate) const USE: &str = "UPDATE artifact_usage SET used_bytes = used_bytes + $2 WHERE tenant = $1";
 
 const IS_THERE: &str = "SELECT FROM artifact WHERE tenant = $1 AND digest = $2";
 
 const END: &str = "DELETE FROM artifact_upload WHERE id = $1 AND touched_at IS NOT NULL";
 
-const ADD: &str =
+pub(crate) const ADD: &str =
     "INSERT INTO artifact (tenant, digest, size_bytes, chunk_bytes, upload) VALUES ($1, $2, $3, $4, $5)";
 
 const REMOVE: &str =

@@ -15,7 +15,7 @@ use crate::session::{Session, uuid};
 use crate::store::Core;
 
 /// How large a chunk is, all but the last.
-pub(super) const CHUNK_BYTES: usize = 256 * 1024;
+pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 
 /// In errors.
 const OPERATION: &str = "put an artifact";
@@ -24,7 +24,7 @@ const BEGIN: &str = "INSERT INTO artifact_upload (id, touched_at) VALUES ($1, $2
 
 const GO_ON: &str = "UPDATE artifact_upload SET touched_at = $2 WHERE id = $1 AND touched_at IS NOT NULL";
 
-pub(super) const CHUNK: &str =
+pub(crate) const CHUNK: &str =
     "INSERT INTO artifact_chunk (upload, place, tenant, body) VALUES ($1, $2, $3, $4)";
 
 /// A put in progress. One that is dropped before its end is cleared away.

@@ -21,12 +21,12 @@ use crate::write::{PUT_LEAVES, Write, put_leaves};
 
 /// A task that somebody else has stored meanwhile is an error of the statement: to look before each row, as `ON CONFLICT`
 /// does, costs a tenth of a submission, and finds something once in a blue moon.
-const ADD_TASKS: &str =
+pub(crate) const ADD_TASKS: &str =
     "INSERT INTO task (id, tenant, lane, order_key, state, due_at, holder, closed_at, status)
      SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::smallint[], $6::bigint[],
        $7::bytea[], $8::bigint[], $9::text[])";
 
-const ADD_SPECS: &str = "INSERT INTO task_spec
+pub(crate) const ADD_SPECS: &str = "INSERT INTO task_spec
        (id, tenant, submitter, idempotency_key, fingerprint, kind, labels, body)
      SELECT id, tenant, submitter, key, fingerprint, kind, coalesce(s.labels, '{}'), body
      FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::bytea[], $6::text[], $7::text[])
@@ -42,14 +42,14 @@ const CHANGE_TASKS: &str = "UPDATE task AS t SET lane = n.lane, order_key = n.or
        AS n (id, tenant, lane, order_key, state, due_at, holder, closed_at, status)
      WHERE t.id = n.id AND t.tenant = n.tenant";
 
-const ADD_ATTEMPTS: &str = "INSERT INTO attempt (task, fence, tenant, command, body)
+pub(crate) const ADD_ATTEMPTS: &str = "INSERT INTO attempt (task, fence, tenant, command, body)
      SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::text[])";
 
-const PUT_STAGES: &str = "INSERT INTO stage_report (task, fence, stage, tenant, command, body)
+pub(crate) const PUT_STAGES: &str = "INSERT INTO stage_report (task, fence, stage, tenant, command, body)
      SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::uuid[], $5::uuid[], $6::text[])
      ON CONFLICT (task, fence, stage) DO UPDATE SET command = excluded.command, body = excluded.body";
 
-const ADD_AWAITED: &str = "INSERT INTO dependency (prerequisite, dependant)
+pub(crate) const ADD_AWAITED: &str = "INSERT INTO dependency (prerequisite, dependant)
      SELECT * FROM unnest($1::uuid[], $2::uuid[]) ON CONFLICT DO NOTHING";
 
 const FORGET_TOLD: &str =
@@ -78,7 +78,7 @@ const COUNT_TALLIES: &str = "INSERT INTO tally AS t (tenant, shard, queued, runn
 const OPEN: &str = "SELECT tenant, sum(queued + running + reviewing + held)::bigint FROM tally
      WHERE tenant = ANY($1) GROUP BY tenant";
 
-const KEEP_LANES: &str = "INSERT INTO lane (lane, tenant, body)
+pub(crate) const KEEP_LANES: &str = "INSERT INTO lane (lane, tenant, body)
      SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[]) ON CONFLICT DO NOTHING";
 
 /// Everything that a flush may send.
@@ -444,7 +444,7 @@ fn labels(spec: &TaskSpec) -> impl Iterator<Item = i64> + '_ {
 }
 
 /// A label as lists look for it. Two labels may share one: who reads compares the label itself.
-pub(super) fn label_hash(name: &str, value: &str) -> i64 {
+pub(crate) fn label_hash(name: &str, value: &str) -> i64 {
     let text = [name.as_bytes(), &[0], value.as_bytes()].concat();
     let digest = Digest::of(&text);
     let first = digest.as_bytes().first_chunk();

@@ -7,6 +7,7 @@ use arbiter_core::model::{
     Attempt, CommandId, Fence, LaneId, LaneKey, Record, StageReport, State, Task, TaskId, TenantId, Timestamp,
 };
 use arbiter_core::ports::{NewOutboxEntry, NewTask, Scope};
+use arbiter_wire::stored::tally_place;
 
 use crate::error::Fault;
 
@@ -156,7 +157,7 @@ impl<'r> Group<'r> {
 
     /// Moves a task from one place of its tenant's tally to another.
     pub(super) fn retally(&mut self, tenant: TenantId, from: Option<&State>, to: Option<&State>) {
-        let (from, to) = (from.and_then(place), to.and_then(place));
+        let (from, to) = (from.and_then(tally_place), to.and_then(tally_place));
         if from == to {
             return;
         }
@@ -180,17 +181,5 @@ impl<'r> Group<'r> {
     /// The task that a decision was just made about; it was taken in before.
     pub(super) fn known(&self, id: TaskId) -> Result<Task, Fault> {
         self.find(id).cloned().ok_or(Fault::Damaged("task"))
-    }
-}
-
-/// Where a state is counted: the index into [`Tallied`].
-const fn place(state: &State) -> Option<usize> {
-    match state {
-        State::Queued { .. } => Some(0),
-        State::Assigned(_) | State::Running(_) => Some(1),
-        State::Reviewing { .. } => Some(2),
-        State::Held { .. } => Some(3),
-        State::DeadLettered { .. } => Some(4),
-        State::Succeeded | State::Failed { .. } | State::Cancelled => None,
     }
 }
