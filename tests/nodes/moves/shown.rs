@@ -8,7 +8,7 @@ use arbiter_audit::proof::ConsistencyProof;
 use arbiter_audit::tile::{Tile, TileMap};
 use arbiter_core::model::{Holder, Labels, SeriesKey, TenantId, TenantScope, Timestamp};
 use arbiter_core::ports::{
-    AgentQuery, AuditQuery, DocumentQuery, RangeQuery, Revision, TaskQuery, TelemetryStore,
+    AgentQuery, AuditQuery, DocumentQuery, HeardFrom, RangeQuery, Revision, TaskQuery, TelemetryStore,
 };
 use arbiter_testkit::builders::{agent, node, tenant};
 use arbiter_testkit::contract::Stores;
@@ -96,7 +96,7 @@ pub(super) async fn shown(stores: &Stores, telemetry: &dyn TelemetryStore) -> St
     say(&stores.agents.changes(Revision(0), 100).await.expect("changes"));
     say(&stores
         .agents
-        .heard(Timestamp::from_micros(0))
+        .heard(HeardFrom::START, 100)
         .await
         .expect("who was heard"));
     for entry in stores.log.read(0, 10_000).await.expect("the log") {
