@@ -14,7 +14,8 @@ use arbiter_testkit::builders::{
     agent, command, idempotency, lane_of, new_task, submit_each, task, tenant, transition,
 };
 use arbiter_testkit::choosers::AssignAll;
-use futures_util::future::join_all;
+use futures_util::FutureExt as _;
+use futures_util::future::{Either, join_all, select};
 
 use crate::support::Place;
 
@@ -138,6 +139,36 @@ async fn calls_at_the_same_time_share_commits() {
     let commits: i64 = row.get(0);
     // each worker takes one call first, then what has come in the meantime
     assert!(commits <= 8, "{commits} commits");
+}
+
+/// A small group keeps the line to itself, but not for longer than its work takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_waits_for_a_lock_holds_nobody_else_up() {
+    let (place, [store, _]) = nodes().await;
+    store
+        .submit(submit_each(vec![new_task(1), new_task(2)]))
+        .await
+        .unwrap();
+    let client = place.client().await;
+    let locked = "BEGIN; SELECT FROM task ORDER BY id LIMIT 1 FOR UPDATE";
+    client.batch_execute(locked).await.unwrap();
+    let cancel = |number| {
+        let why = "not needed".to_owned();
+        store.apply(vec![transition(number, task(number), Command::Cancel { why })])
+    };
+    let mut held_up = cancel(1);
+    assert!((&mut held_up).now_or_never().is_none());
+    let waiting = "SELECT FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'";
+    let name = &place.config.application_name;
+    while client.query(waiting, &[name]).await.unwrap().is_empty() {}
+    match select(cancel(2), held_up).await {
+        Either::Left((done, held_up)) => {
+            assert!(done.unwrap()[0].is_ok());
+            client.batch_execute("COMMIT").await.unwrap();
+            assert!(held_up.await.unwrap()[0].is_ok());
+        }
+        Either::Right(_) => panic!("the other call waited for the one that waits for the lock"),
+    }
 }
 
 #[tokio::test]
