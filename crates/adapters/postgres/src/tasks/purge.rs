@@ -72,9 +72,14 @@ pub(super) async fn purge(write: &mut Write<'_>, retention: &Retention) -> Resul
     if !found.is_empty() {
         group.outbox.extend_from_slice(&retention.effects.outbox);
     }
+    // their leaves are stored behind what is forgotten below: see `put_leaves`
+    let records = std::mem::take(&mut group.records);
     group.flush(write, nothing).await?;
     if let Purge::Tenant(tenant) = retention.which {
         forget(&write.session, tenant).await?;
+    }
+    for record in &records {
+        write.leaf(record)?;
     }
     Ok(found.len())
 }

@@ -7,15 +7,16 @@ use arbiter_adapter_postgres::PostgresStore;
 use arbiter_core::lifecycle::Command;
 use arbiter_core::model::{Holder, TenantId};
 use arbiter_core::ports::{
-    AuditTree as _, ClaimRequest, Effects, LaneQuota, NewTask, Scope, StoreError, SubmitRefusal, Submitted,
-    TaskReader as _, TaskStore as _,
+    AuditTree as _, ClaimRequest, Effects, LaneQuota, NewTask, Purge, Retention, Scope, StoreError,
+    SubmitRefusal, Submitted, TaskReader as _, TaskStore as _,
 };
 use arbiter_testkit::builders::{
     agent, command, idempotency, lane_of, new_task, submit_each, task, tenant, transition,
 };
 use arbiter_testkit::choosers::AssignAll;
 use futures_util::FutureExt as _;
-use futures_util::future::{Either, join_all, select};
+use futures_util::future::{Either, join, join_all, select};
+use tokio_postgres::Client;
 
 use crate::support::Place;
 
@@ -39,6 +40,13 @@ async fn submit_at_once(stores: &[Arc<PostgresStore>; 2], tasks: Vec<NewTask>) -
     });
     let answers = join_all(calls).await;
     answers.into_iter().map(Result::unwrap).collect()
+}
+
+/// Looks until a call of the place waits for a lock.
+async fn waits_for_a_lock(client: &Client, place: &Place) {
+    let waiting = "SELECT FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'";
+    let name = &place.config.application_name;
+    while client.query(waiting, &[name]).await.unwrap().is_empty() {}
 }
 
 fn stored(answers: &[Submitted]) -> usize {
@@ -154,13 +162,15 @@ async fn a_call_that_waits_for_a_lock_holds_nobody_else_up() {
     client.batch_execute(locked).await.unwrap();
     let cancel = |number| {
         let why = "not needed".to_owned();
-        store.apply(vec![transition(number, task(number), Command::Cancel { why })])
+        store.apply(vec![transition(
+            100 + number,
+            task(number),
+            Command::Cancel { why },
+        )])
     };
     let mut held_up = cancel(1);
     assert!((&mut held_up).now_or_never().is_none());
-    let waiting = "SELECT FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'";
-    let name = &place.config.application_name;
-    while client.query(waiting, &[name]).await.unwrap().is_empty() {}
+    waits_for_a_lock(&client, &place).await;
     match select(cancel(2), held_up).await {
         Either::Left((done, held_up)) => {
             assert!(done.unwrap()[0].is_ok());
@@ -169,6 +179,39 @@ async fn a_call_that_waits_for_a_lock_holds_nobody_else_up() {
         }
         Either::Right(_) => panic!("the other call waited for the one that waits for the lock"),
     }
+}
+
+/// Batches are numbered once their mutation holds every lock that it needs: also that of a tenant's counters, which who
+/// deletes the tenant's last task takes at the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purge_numbers_its_leaves_after_its_last_lock() {
+    let (place, [store, _]) = nodes().await;
+    submit(&store, new_task(1)).await.unwrap();
+    let why = "not needed".to_owned();
+    let cancel = transition(101, task(1), Command::Cancel { why });
+    store.apply(vec![cancel]).await.unwrap()[0].clone().unwrap();
+    let client = place.client().await;
+    let number = async || {
+        let last = "SELECT last_value FROM audit_batch_seq_seq";
+        client.query_one(last, &[]).await.unwrap().get::<_, i64>(0)
+    };
+    let before = number().await;
+    let locked = "BEGIN; SELECT FROM tally FOR UPDATE";
+    client.batch_execute(locked).await.unwrap();
+    let purge = store.purge(Retention {
+        which: Purge::Tenant(tenant(1)),
+        keyed_before: None,
+        limit: 10,
+        effects: Effects::default(),
+    });
+    let look = async {
+        waits_for_a_lock(&client, &place).await;
+        assert_eq!(number().await, before);
+        client.batch_execute("COMMIT").await.unwrap();
+    };
+    let (purged, ()) = join(purge, look).await;
+    assert_eq!(purged.unwrap(), 1);
+    assert_eq!(number().await, before + 1);
 }
 
 #[tokio::test]
