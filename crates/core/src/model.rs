@@ -4,7 +4,9 @@ mod agent;
 mod attempt;
 mod decision;
 mod digest;
+mod failure;
 mod ids;
+mod incident;
 mod json;
 mod kind;
 mod lane;
@@ -24,10 +26,14 @@ pub use agent::{
 pub use attempt::{Attempt, AttemptEnd, Failure, FailureClass, OpenAttempt, Progress, Release, Report};
 pub use decision::{Alternative, Decision, ScorePart};
 pub use digest::{Digest, InvalidDigest};
-pub use ids::{
-    AgentId, BatchId, CommandId, DecisionId, ErasureId, Fence, HookId, InvalidId, LaneId, NodeId, OrderKey,
-    OutboxId, PrincipalId, ScheduleId, TaskId, TenantId, Version,
+pub use failure::{
+    ComponentFailure, ComponentName, Diagnostics, FailureKind, Impact, InvalidComponent, Severity,
 };
+pub use ids::{
+    AgentId, BatchId, CommandId, DecisionId, ErasureId, Fence, HookId, IncidentId, InvalidId, LaneId, NodeId,
+    OperationId, OrderKey, OutboxId, PrincipalId, ScheduleId, SilenceId, TaskId, TenantId, Version,
+};
+pub use incident::{IncidentState, IncidentSummary};
 pub use json::{InvalidJson, Json};
 pub use kind::{InvalidKind, TaskKind};
 pub use lane::{LaneKey, Shape, Work};
@@ -39,6 +45,7 @@ pub use spec::{
     ArtifactRef, Budget, CompliancePlan, Constraints, InvalidTraceContext, OnPrerequisiteFailure, Requires,
     ReviewPlan, SecurityLevel, Stage, TaskSpec, TraceContext, Usage, VerificationPlan,
 };
+pub(crate) use task::words as task_words;
 pub use task::{
     DeadReason, FailReason, HoldReason, Holder, Lease, Resume, State, StateName, StoredTask, Task, Terms,
     Wait,

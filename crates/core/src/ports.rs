@@ -9,6 +9,8 @@ mod audit_log;
 mod documents;
 mod error;
 mod hook_transport;
+mod incident_notifier;
+mod infrastructure;
 mod lease_store;
 mod measurements;
 mod metrics;
@@ -46,6 +48,13 @@ pub use documents::{
 };
 pub use error::{Applied, BoxError, Retry, StoreError};
 pub use hook_transport::{HookAnswer, HookEndpoint, HookMessage, HookTransport, HookTrouble};
+pub use incident_notifier::{
+    IncidentNotice, IncidentNotifier, MAX_ANSWER_BYTES, NoticeStep, Notified, NotifyError,
+};
+pub use infrastructure::{
+    ComponentHealth, InfrastructureController, InfrastructureError, OperationRequest, OperationState,
+    OperationStatus, Verb, VerbName,
+};
 pub use lease_store::{LeaseStore, Turn};
 pub use measurements::{Measurements, Reading};
 pub use metrics::{Metrics, NoMetrics};

@@ -28,14 +28,13 @@ impl FailureHandler for PlainRetry {
                 class = failure.class.word(),
                 "an attempt failed"
             ),
-            FailureEvent::Component { name, message } => {
-                tracing::error!(
-                    event = "component_failed",
-                    component = name,
-                    message,
-                    "a component failed"
-                );
-            }
+            FailureEvent::Component(failed) => tracing::error!(
+                event = "component_failed",
+                component = %failed.component,
+                kind = failed.kind.word(),
+                error = failed.error,
+                "a component failed"
+            ),
             _ => tracing::warn!(event = "failure_reported", "something failed"),
         }
     }

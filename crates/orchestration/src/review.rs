@@ -153,6 +153,7 @@ impl Reviewer {
             StageOutcome::Failed { reasons } => self.failures.plan(&AttemptFailure {
                 task: task.id,
                 tenant: task.tenant,
+                kind: &assignment.stored.spec.kind,
                 agent: task.attempt.as_ref().map(|open| open.agent),
                 attempts: task.attempts,
                 max_attempts: task.terms.max_attempts,

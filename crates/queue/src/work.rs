@@ -313,6 +313,7 @@ impl SecureQueue {
         Ok(self.ports.failures.plan(&AttemptFailure {
             task: work.task,
             tenant: work.tenant,
+            kind: &stored.spec.kind,
             agent: agent.agent,
             attempts: stored.task.attempts,
             max_attempts: stored.task.terms.max_attempts,

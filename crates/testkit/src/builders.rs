@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use arbiter_core::lifecycle::{Command, Expect};
 use arbiter_core::model::{
-    AgentCost, AgentId, AgentProfile, Band, BatchId, Capabilities, CommandId, DecisionId, Digest, Failure,
-    FailureClass, Fence, Holder, Json, LaneKey, NodeId, Operation, OutboxId, Principal, PrincipalId,
-    PrincipalKind, RecordDraft, Report, Role, SecurityLevel, Shape, TaskId, TaskKind, TaskSpec, TenantId,
-    Transport, Usage, Work,
+    AgentCost, AgentId, AgentProfile, Band, BatchId, Capabilities, CommandId, ComponentName, DecisionId,
+    Digest, Failure, FailureClass, FailureKind, Fence, Holder, IncidentId, IncidentState, IncidentSummary,
+    Json, LaneKey, NodeId, Operation, OperationId, OutboxId, Principal, PrincipalId, PrincipalKind,
+    RecordDraft, Report, Role, SecurityLevel, Severity, Shape, SilenceId, TaskId, TaskKind, TaskSpec,
+    TenantId, Timestamp, Transport, Usage, Work,
 };
 use arbiter_core::ports::{
-    Draw, Effects, Idempotency, LeaseRef, NewOutboxEntry, NewTask, SubmitRequest, Transition,
+    Draw, Effects, Idempotency, IncidentNotice, LeaseRef, NewOutboxEntry, NewTask, NoticeStep, SubmitRequest,
+    Transition,
 };
 
 macro_rules! ids {
@@ -35,6 +37,9 @@ ids! {
     batch -> BatchId = 7,
     outbox -> OutboxId = 8,
     decision -> DecisionId = 9,
+    incident -> IncidentId = 10,
+    operation -> OperationId = 11,
+    silence -> SilenceId = 12,
 }
 
 /// A UUID of version 7 that names its sort, so that equal numbers of two sorts differ; the last seven bytes are the
@@ -59,6 +64,56 @@ const fn numbered(sort: u8, number: u64) -> [u8; 16] {
 )]
 pub fn kind() -> TaskKind {
     TaskKind::new("analysis").expect("a built-in kind")
+}
+
+/// The component with this name.
+///
+/// # Panics
+/// If the text does not name one.
+#[expect(clippy::expect_used, reason = "tests pass literals")]
+pub fn component(name: &str) -> ComponentName {
+    ComponentName::new(name).expect("the name of a component")
+}
+
+/// An open incident of high severity: the component `store` could not be reached, three times, one minute after the
+/// epoch.
+pub fn incident_summary(number: u64) -> IncidentSummary {
+    let at = Timestamp::from_micros(60_000_000);
+    IncidentSummary {
+        id: incident(number),
+        title: "store: could not be reached 3 times in 5 minutes".to_owned(),
+        component: component("store"),
+        kind: FailureKind::Connection,
+        severity: Severity::High,
+        state: IncidentState::Open,
+        opened_at: at,
+        last_failure_at: at,
+        failures: 3,
+        details: vec![("error".to_owned(), "connection refused".to_owned())],
+        links: vec![(
+            "Incident".to_owned(),
+            "https://arbiter.example/incidents/1".to_owned(),
+        )],
+    }
+}
+
+/// A step of [`incident_summary`].
+pub fn notice(number: u64, step: NoticeStep) -> IncidentNotice {
+    let mut incident = incident_summary(number);
+    incident.state = match step {
+        NoticeStep::Open | NoticeStep::Update => IncidentState::Open,
+        NoticeStep::Acknowledge => IncidentState::Acknowledged,
+        NoticeStep::Resolve => IncidentState::Resolved,
+    };
+    IncidentNotice {
+        id: format!("notice-{number}-{}", step.word()),
+        step,
+        key: format!("arbiter/incident-{number}"),
+        at: incident.opened_at,
+        incident,
+        why: "a test".to_owned(),
+        reference: None,
+    }
 }
 
 /// JSON of a text that is known to be valid.

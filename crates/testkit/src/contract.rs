@@ -20,6 +20,7 @@
 
 mod desk;
 mod harness;
+mod outward;
 
 pub mod agent_registry;
 pub mod artifact_store;
@@ -31,6 +32,8 @@ pub mod clock;
 pub mod documents;
 pub mod entropy;
 pub mod id_source;
+pub mod incident_notifier;
+pub mod infrastructure;
 pub mod lease_store;
 pub mod metrics;
 pub mod model;
@@ -59,6 +62,7 @@ pub use harness::{
     ArtifactHarness, AuthenticatorHarness, Damage, Harness, LimiterHarness, ManualHarness, MetricsHarness,
     Read, SignerHarness, Stores, TelemetryHarness,
 };
+pub use outward::{InfrastructureHarness, NotifierHarness, NotifierTarget, Scene, TargetMood, Told};
 
 /// Lists the cases of a module and makes the macro that turns each into a test.
 macro_rules! suite {

@@ -92,8 +92,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use futures_util::FutureExt as _;
 
+    use arbiter_core::model::{ComponentFailure, ComponentName, FailureKind, Timestamp};
+
     use super::*;
-    use crate::builders::{failure, task, tenant};
+    use crate::builders::{failure, kind, task, tenant};
 
     #[test]
     fn what_was_done_is_kept_in_order() {
@@ -108,6 +110,7 @@ mod tests {
         let failed = AttemptFailure {
             task: task(1),
             tenant: tenant(1),
+            kind: &kind(),
             agent: None,
             attempts: 2,
             max_attempts: 3,
@@ -115,10 +118,10 @@ mod tests {
         };
         assert_eq!(failures.plan(&failed), RetryPlan::Retry { after: None });
         assert_eq!(failures.asked(), [(task(1), 2, failure())]);
-        let event = FailureEvent::Component {
-            name: "store",
-            message: "down".to_owned(),
-        };
+        let store = ComponentName::new("store").unwrap();
+        let at = Timestamp::from_micros(1);
+        let failed = ComponentFailure::new(store, FailureKind::Connection, "down", at);
+        let event = FailureEvent::Component(Box::new(failed));
         failures.report(event.clone());
         assert_eq!(failures.told(), [event]);
     }

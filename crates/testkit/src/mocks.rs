@@ -1,9 +1,13 @@
 //! Mocks of the outward ports and of services, made by `mockall`. Storage is tested on the in-memory store instead.
 
-use arbiter_core::model::{Operation, Principal, ReviewPlan, Stage, Target};
+use std::collections::BTreeSet;
+
+use arbiter_core::model::{ComponentName, Operation, OperationId, Principal, ReviewPlan, Stage, Target};
 use arbiter_core::ports::{
-    AgentTransport, AuthenticationError, Authenticator, AuthorizationError, Authorizer, Credential,
-    Delivered, Delivery, TransportError, Verdict,
+    AgentTransport, AuthenticationError, Authenticator, AuthorizationError, Authorizer, ComponentHealth,
+    Credential, Delivered, Delivery, IncidentNotice, IncidentNotifier, InfrastructureController,
+    InfrastructureError, Notified, NotifyError, OperationRequest, OperationStatus, TransportError, VerbName,
+    Verdict,
 };
 use arbiter_core::services::{ReviewError, ReviewStage, ReviewVerdict, ReviewWork};
 use async_trait::async_trait;
@@ -15,6 +19,28 @@ mock! {
     #[async_trait]
     impl AgentTransport for AgentTransport {
         async fn deliver(&self, delivery: Delivery) -> Result<Delivered, TransportError>;
+    }
+}
+
+mock! {
+    pub IncidentNotifier {}
+
+    #[async_trait]
+    impl IncidentNotifier for IncidentNotifier {
+        async fn notify(&self, notice: &IncidentNotice) -> Result<Notified, NotifyError>;
+    }
+}
+
+mock! {
+    pub InfrastructureController {}
+
+    #[async_trait]
+    impl InfrastructureController for InfrastructureController {
+        fn verbs(&self) -> BTreeSet<VerbName>;
+        async fn start(&self, request: OperationRequest) -> Result<OperationStatus, InfrastructureError>;
+        async fn status(&self, id: OperationId) -> Result<Option<OperationStatus>, InfrastructureError>;
+        async fn cancel(&self, id: OperationId) -> Result<Option<OperationStatus>, InfrastructureError>;
+        async fn health(&self, component: &ComponentName) -> Result<ComponentHealth, InfrastructureError>;
     }
 }
 

@@ -100,6 +100,15 @@ id!(
 id!(
     /// Identifies an erasure.
     ErasureId, "erasure id");
+id!(
+    /// Identifies an incident.
+    IncidentId, "incident id");
+id!(
+    /// Identifies an operation on infrastructure.
+    OperationId, "operation id");
+id!(
+    /// Identifies a silence: a rule that keeps incidents quiet for a while.
+    SilenceId, "silence id");
 
 macro_rules! number {
     ($(#[$meta:meta])* $name:ident($inner:ty)) => {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::model::{
-    AgentId, BatchId, CommandId, DecisionId, ErasureId, HookId, NodeId, OutboxId, PrincipalId, ScheduleId,
-    TaskId, TenantId, Timestamp,
+    AgentId, BatchId, CommandId, DecisionId, ErasureId, HookId, IncidentId, NodeId, OperationId, OutboxId,
+    PrincipalId, ScheduleId, SilenceId, TaskId, TenantId, Timestamp,
 };
 
 /// Time.
@@ -59,6 +59,9 @@ id_makers! {
     hook -> HookId,
     schedule -> ScheduleId,
     erasure -> ErasureId,
+    incident -> IncidentId,
+    operation -> OperationId,
+    silence -> SilenceId,
 }
 
 /// Chance, good enough for keys and salts.

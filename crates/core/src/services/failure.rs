@@ -1,7 +1,7 @@
 //! What to do after failures: implemented by `failure`, used by `queue` and `orchestration`.
 
 use crate::lifecycle::RetryPlan;
-use crate::model::{AgentId, Failure, TaskId, TaskKind, TenantId};
+use crate::model::{AgentId, ComponentFailure, Failure, TaskId, TaskKind, TenantId};
 
 /// Decides what follows a failed attempt, and hears of failures.
 pub trait FailureHandler: Send + Sync + 'static {
@@ -19,6 +19,8 @@ pub struct AttemptFailure<'a> {
     pub task: TaskId,
     /// Its tenant.
     pub tenant: TenantId,
+    /// Its kind.
+    pub kind: &'a TaskKind,
     /// The agent.
     pub agent: Option<AgentId>,
     /// Attempts that count so far, this one included.
@@ -46,11 +48,6 @@ pub enum FailureEvent {
         /// How.
         failure: Failure,
     },
-    /// A part of the control plane.
-    Component {
-        /// Which.
-        name: &'static str,
-        /// What it says.
-        message: String,
-    },
+    /// A part of the system.
+    Component(Box<ComponentFailure>),
 }

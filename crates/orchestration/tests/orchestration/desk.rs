@@ -138,10 +138,12 @@ impl WorkDesk for PlainDesk {
     async fn fail(&self, agent: &Principal, work: WorkRef, failure: Failure) -> Result<Task, WorkError> {
         let scope = TenantScope::Tenant(work.tenant);
         let found = self.reader.get(scope, &[work.task]).await?;
-        let task = found.into_iter().flatten().next().expect("the task exists").task;
+        let stored = found.into_iter().flatten().next().expect("the task exists");
+        let task = &stored.task;
         let plan = self.failures.plan(&AttemptFailure {
             task: task.id,
             tenant: task.tenant,
+            kind: &stored.spec.kind,
             agent: agent.agent,
             attempts: task.attempts,
             max_attempts: task.terms.max_attempts,

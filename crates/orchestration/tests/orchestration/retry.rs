@@ -8,7 +8,7 @@ use arbiter_core::mechanism::keyed_jitter;
 use arbiter_core::model::{Failure, FailureClass, Holder, State, Task, TaskId, Wait};
 use arbiter_core::services::{AttemptFailure, FailureHandler as _};
 use arbiter_orchestration::PlainRetry;
-use arbiter_testkit::builders::{agent, failure, task, tenant};
+use arbiter_testkit::builders::{agent, failure, kind, task, tenant};
 use arbiter_testkit::choosers::AssignAll;
 
 use crate::agents::Act;
@@ -51,6 +51,7 @@ fn every_failure_is_tried_again_after_the_rules_own_back_off() {
         let plan = PlainRetry.plan(&AttemptFailure {
             task: task(1),
             tenant: tenant(1),
+            kind: &kind(),
             agent: None,
             attempts: 3,
             max_attempts: 3,
