@@ -107,6 +107,7 @@ fn offer((agent, free): (&AgentId, &u32)) -> Option<Offer> {
         agent: *agent,
         free: *free,
         acknowledges: true,
+        without: Vec::new(),
     })
 }
 

@@ -222,6 +222,7 @@ impl Plane {
             agent: id,
             free: take,
             acknowledges: true,
+            without: Vec::new(),
         };
         let request = ClaimRequest {
             lanes: vec![LaneQuota {

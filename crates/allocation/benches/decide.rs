@@ -174,6 +174,7 @@ fn decide(criterion: &mut Criterion) {
                     agent: id(number),
                     free: 2,
                     acknowledges: false,
+                    without: Vec::new(),
                 })
                 .collect();
             // Offers are the dispatcher's; a claim of twenty tasks shares one chooser.

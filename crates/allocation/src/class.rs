@@ -39,7 +39,7 @@ impl<'a> Classes<'a> {
             let members = capable.into_iter().filter_map(|agent| {
                 // Both stand in the same order.
                 let (offer, offered) = places.find(|(_, offer)| offer.agent == agent.profile.id)?;
-                Some(Member {
+                (!offered.without.contains(&shape.kind)).then(|| Member {
                     offer,
                     health: agent.health(now, settings.heartbeat),
                     candidate: Candidate::new(agent, offered.free, shape),

@@ -212,7 +212,8 @@ impl Allocator for Allocation {
                 let capable = snapshot.capable(*tenant, shape, offers.iter().map(|offer| offer.agent));
                 let rooms = capable.iter().filter_map(|agent| {
                     let offer = free.get(&agent.profile.id)?;
-                    takes_work(agent, offer.acknowledges).then_some(offer.free)
+                    let may = !offer.without.contains(&shape.kind) && takes_work(agent, offer.acknowledges);
+                    may.then_some(offer.free)
                 });
                 rooms.fold(0, u32::saturating_add)
             })

@@ -93,6 +93,7 @@ fn choosing(strategy: Strategy, agents: &[RegisteredAgent], offers: &[(u8, u32)]
         agent: AgentId::from_bytes([*number; 16]),
         free: *free,
         acknowledges: false,
+        without: Vec::new(),
     });
     Choosing {
         settings: Arc::new(Settings {
@@ -348,6 +349,7 @@ fn every_reason_for_no_agent_has_its_word() {
         agent: dear.profile.id,
         free,
         acknowledges: false,
+        without: Vec::new(),
     };
     let (free, full) = ([offer(1)], [offer(0)]);
     let question = Question {
@@ -461,6 +463,7 @@ fn an_agent_that_this_process_runs_is_healthy_without_a_word() {
         agent: made.profile.id,
         free: 1,
         acknowledges: true,
+        without: Vec::new(),
     }];
     let question = Question {
         tenant,
@@ -504,6 +507,7 @@ fn an_explanation_names_who_could_do_it_or_the_last_thing_that_is_missing() {
         agent: AgentId::from_bytes([number; 16]),
         free,
         acknowledges: false,
+        without: Vec::new(),
     };
     let ask = |agents: &[RegisteredAgent], offers: &[Offer], budget: Budget, deadline, now| {
         let agents = agents
@@ -633,6 +637,7 @@ fn of_two_offers_of_one_agent_the_later_one_counts() {
         agent: AgentId::from_bytes([number; 16]),
         free,
         acknowledges: false,
+        without: Vec::new(),
     };
     let offers = in_order(vec![
         offer(2, 1),

@@ -128,6 +128,7 @@ fn offer() -> Offer {
         agent: agent(1),
         free: 1,
         acknowledges: false,
+        without: Vec::new(),
     }
 }
 
@@ -218,6 +219,7 @@ async fn half_a_feed_makes_no_profile_young() {
     // One that this process runs itself is healthy without a word.
     let hosted = Offer {
         acknowledges: true,
+        without: Vec::new(),
         ..offer()
     };
     let known = |bench: &Bench| {

@@ -220,6 +220,7 @@ impl Dispatcher {
                 agent,
                 free,
                 acknowledges: true,
+                without: Vec::new(),
             })
             .collect()
     }

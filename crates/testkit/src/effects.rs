@@ -121,7 +121,7 @@ mod tests {
         let store = ComponentName::new("store").unwrap();
         let at = Timestamp::from_micros(1);
         let failed = ComponentFailure::new(store, FailureKind::Connection, "down", at);
-        let event = FailureEvent::Component(Box::new(failed));
+        let event = FailureEvent::Component(failed);
         failures.report(event.clone());
         assert_eq!(failures.told(), [event]);
     }

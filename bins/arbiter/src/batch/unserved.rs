@@ -25,6 +25,7 @@ impl Unserved {
             agent: entry.profile.id,
             free: entry.profile.slots,
             acknowledges: true,
+            without: Vec::new(),
         });
         Self {
             allocation,

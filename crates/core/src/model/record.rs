@@ -90,6 +90,28 @@ words! {
         Erased = "erased",
         /// A backup was taken.
         BackedUp = "backed_up",
+        /// A recovery of a component began.
+        RecoveryBegan = "recovery_began",
+        /// A recovery went on: an action began, or came to an end.
+        RecoveryStepped = "recovery_stepped",
+        /// A recovery ended.
+        RecoveryEnded = "recovery_ended",
+        /// An isolated component was given work again.
+        Reinstated = "reinstated",
+        /// An incident was opened.
+        IncidentOpened = "incident_opened",
+        /// An incident got worse, or went on.
+        IncidentUpdated = "incident_updated",
+        /// The next level of an escalation policy is told of an incident.
+        IncidentEscalated = "incident_escalated",
+        /// Somebody took note of an incident, or works on it.
+        IncidentAcknowledged = "incident_acknowledged",
+        /// What an incident was about works again.
+        IncidentResolved = "incident_resolved",
+        /// An incident was looked back on.
+        IncidentClosed = "incident_closed",
+        /// An agent gets no more tasks of a kind for a while, or none at all.
+        AgentRestricted = "agent_restricted",
     }
 }
 

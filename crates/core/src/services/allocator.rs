@@ -31,6 +31,8 @@ pub struct Offer {
     pub free: u32,
     /// Whether being chosen is its acknowledgement (it waits in a poll, or this node hosts it).
     pub acknowledges: bool,
+    /// Kinds of tasks that it must not get now: it fails at them.
+    pub without: Vec<TaskKind>,
 }
 
 /// How an attempt ended.

@@ -49,5 +49,5 @@ pub enum FailureEvent {
         failure: Failure,
     },
     /// A part of the system.
-    Component(Box<ComponentFailure>),
+    Component(ComponentFailure),
 }

@@ -1,5 +1,6 @@
 //! The contract of `IncidentNotifier`.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use arbiter_core::ports::{MAX_ANSWER_BYTES, NoticeStep, NotifyError};
@@ -121,7 +122,7 @@ fn holds_no_secret(h: &NotifierHarness, error: &NotifyError) {
     let mut text = format!("{error} {error:?}");
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {
-        text.push_str(&format!(" {inner} {inner:?}"));
+        let _written = write!(text, " {inner} {inner:?}");
         source = inner.source();
     }
     for secret in &h.secrets {
