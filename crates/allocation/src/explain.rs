@@ -135,7 +135,8 @@ pub(crate) fn explain(
             question.priority,
             &question.budget,
         );
-        if fits == Err(Unfit::Unhealthy) {
+        let kept_away = offer.is_some_and(|offer| offer.without.contains(&question.shape.kind));
+        if fits == Err(Unfit::Unhealthy) || kept_away {
             continue;
         }
         healthy = true;

@@ -219,8 +219,11 @@ async fn half_a_feed_makes_no_profile_young() {
     // One that this process runs itself is healthy without a word.
     let hosted = Offer {
         acknowledges: true,
-        without: Vec::new(),
         ..offer()
+    };
+    let without = Offer {
+        without: vec![kind()],
+        ..hosted.clone()
     };
     let known = |bench: &Bench| {
         bench
@@ -229,6 +232,8 @@ async fn half_a_feed_makes_no_profile_young() {
     };
     bench.refresh_in_part(&["changes"]).await;
     assert_eq!(known(&bench), [1]);
+    let kept_away = bench.allocation.capacity(&[(tenant(1), shape())], &[without]);
+    assert_eq!(kept_away, [0], "a kind that it is offered without");
     bench.clock.advance(Duration::from_millis(1));
     assert_eq!(known(&bench), [0], "too old");
     bench.refresh().await;
