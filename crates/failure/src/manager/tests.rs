@@ -249,11 +249,31 @@ async fn two_escalators_tell_a_level_once() {
     world.report("store", FailureKind::Internal, Some(Severity::High));
     world.manager.round().await.unwrap();
     world.pass(seconds(10)).await;
+    world.documents.interleave();
     let (one, other) = (world.manager.escalator(), world.another_node().escalator());
     let (first, second) = futures_util::future::join(one.round(), other.round()).await;
     first.unwrap();
     second.unwrap();
     world.deliver().await;
+    assert_eq!(world.target.steps(), [NoticeStep::Open]);
+}
+
+#[tokio::test]
+async fn two_nodes_that_see_failures_at_the_same_time_open_one_incident() {
+    let world = World::new();
+    let other = world.another_node();
+    world.documents.interleave();
+    world.report("store", FailureKind::Internal, Some(Severity::High));
+    let mut failure = world.failure("store", FailureKind::Internal);
+    failure.severity = Some(Severity::High);
+    other.report(arbiter_core::services::FailureEvent::Component(failure));
+    let (first, second) = futures_util::future::join(world.manager.round(), other.round()).await;
+    first.unwrap();
+    second.unwrap();
+    world.deliver().await;
+    let incidents = world.incidents(open()).await;
+    assert_eq!(incidents.len(), 1);
+    assert_eq!(incidents[0].failures, 2);
     assert_eq!(world.target.steps(), [NoticeStep::Open]);
 }
 

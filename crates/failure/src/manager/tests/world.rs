@@ -72,6 +72,7 @@ impl World {
         let documents = Arc::new(Faulty {
             inner: Arc::clone(&store) as _,
             fails: AtomicBool::new(false),
+            interleaves: AtomicBool::new(false),
         });
         let parts = Parts {
             controller: Arc::new(Scripted::new()),
@@ -348,6 +349,8 @@ impl Allocator for Probe {
 pub(super) struct Faulty {
     inner: Arc<dyn Documents>,
     fails: AtomicBool,
+    /// Others get their turn before each call, as with a real store.
+    interleaves: AtomicBool,
 }
 
 impl Faulty {
@@ -355,7 +358,14 @@ impl Faulty {
         self.fails.store(fails, Ordering::Relaxed);
     }
 
-    fn check(&self) -> Result<(), StoreError> {
+    pub(super) fn interleave(&self) {
+        self.interleaves.store(true, Ordering::Relaxed);
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        if self.interleaves.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
         if self.fails.load(Ordering::Relaxed) {
             return Err(StoreError::Backend {
                 operation: "documents",
@@ -375,22 +385,22 @@ impl Documents for Faulty {
         scope: TenantScope,
         keys: &[DocumentKey],
     ) -> Result<Vec<Option<Document>>, StoreError> {
-        self.check()?;
+        self.check().await?;
         self.inner.get(scope, keys).await
     }
 
     async fn write(&self, writes: Vec<DocumentWrite>, effects: Effects) -> Result<Vec<u64>, DocumentError> {
-        self.check()?;
+        self.check().await?;
         self.inner.write(writes, effects).await
     }
 
     async fn clear(&self, clearance: Clearance) -> Result<usize, StoreError> {
-        self.check()?;
+        self.check().await?;
         self.inner.clear(clearance).await
     }
 
     async fn list(&self, scope: TenantScope, query: DocumentQuery) -> Result<Vec<Document>, StoreError> {
-        self.check()?;
+        self.check().await?;
         self.inner.list(scope, query).await
     }
 }

@@ -174,6 +174,21 @@ fn an_operation_that_does_not_end_is_cancelled_at_the_time_limit() {
 }
 
 #[test]
+fn whatever_it_waits_for_the_time_limit_ends_it_as_timed_out() {
+    let mut waiting = recovery(FailureKind::Connection);
+    waiting.begins(operation(2), None);
+    waiting.saw(&Seen::Failed("no".to_owned()), at(290));
+    assert_eq!(waiting.next(at(299)), Next::Wait(at(300)));
+    assert_eq!(waiting.next(at(300)), Next::End(Outcome::TimedOut));
+    let mut checking = recovery(FailureKind::HealthCheck);
+    checking.begins(operation(2), None);
+    checking.saw(&Seen::Succeeded, at(290));
+    assert_eq!(checking.next(at(299)), Next::Check);
+    assert!(!checking.saw(&Seen::Healthy, at(300)), "too late");
+    assert_eq!(checking.next(at(300)), Next::End(Outcome::TimedOut));
+}
+
+#[test]
 fn what_runs_is_cancelled_when_it_is_ended_from_outside() {
     let mut stopped = recovery(FailureKind::HealthCheck);
     stopped.begins(operation(2), None);
