@@ -254,6 +254,8 @@ async fn two_escalators_tell_a_level_once() {
     let (first, second) = futures_util::future::join(one.round(), other.round()).await;
     first.unwrap();
     second.unwrap();
+    let told = world.metrics.total("failure_manager.escalations_total");
+    assert_eq!(told, 1, "one of them wrote, the other one saw that");
     world.deliver().await;
     assert_eq!(world.target.steps(), [NoticeStep::Open]);
 }
