@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use arbiter_core::ports::Clock;
 use arbiter_layers::Classify as _;
-use arbiter_net::{Bytes, HttpClient, HttpPorts, InvalidConfig, NetError, Request, retry_after};
+use arbiter_net::{HttpClient, HttpPorts, InvalidConfig, retry_after};
 
 use crate::config::WebhookConfig;
 use crate::delivery::{Delivery, Trouble, Worth, trouble, worth};
 use crate::message::{Endpoint, Message};
-use crate::signature::sign;
+use crate::request::signed;
 
 /// Delivers messages, one try per call. Needs a tokio runtime with I/O and time.
 #[derive(Debug)]
@@ -55,8 +55,8 @@ impl WebhookDeliverer {
     /// # Cancel safety
     /// The endpoint may get the message although the future is dropped; it drops repeats by the message's id.
     pub async fn deliver(&self, endpoint: &Endpoint, message: &Message) -> Delivery {
-        let answer = match self.request(endpoint, message) {
-            Ok(request) => self.client.open(request).await,
+        let answer = match signed(endpoint, message, self.clock.0.now()) {
+            Ok(request) => self.client.open(request.operation("webhook.deliver")).await,
             Err(error) => Err(error),
         };
         let answer = match answer {
@@ -73,23 +73,6 @@ impl WebhookDeliverer {
         let after = retry_after(answer.headers(), self.clock.0.now());
         let (trouble, worth) = trouble(status);
         self.not_taken(message, trouble, worth, after)
-    }
-
-    fn request(&self, endpoint: &Endpoint, message: &Message) -> Result<Request, NetError> {
-        let body = message.body().as_str();
-        let timestamp = self.clock.0.now().as_micros().div_euclid(1_000_000).to_string();
-        let signature = sign(endpoint.secrets(), message.id(), &timestamp, body.as_bytes());
-        let request = Request::post(endpoint.url().clone(), Bytes::copy_from_slice(body.as_bytes()))
-            .secret_path()
-            .operation("webhook.deliver")
-            .header("content-type", "application/json")?
-            .header("webhook-id", message.id())?
-            .header("webhook-timestamp", &timestamp)?
-            .header("webhook-signature", &signature)?;
-        Ok(match message.trace_context() {
-            Some(context) => request.trace(context),
-            None => request,
-        })
     }
 
     fn not_taken(&self, message: &Message, why: Trouble, worth: Worth, after: Option<Duration>) -> Delivery {

@@ -5,6 +5,8 @@ mod deliveries;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
+mod notifier;
+#[cfg(test)]
 mod port;
 #[cfg(test)]
 mod python;
