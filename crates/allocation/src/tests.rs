@@ -487,7 +487,7 @@ fn an_agent_that_this_process_runs_is_healthy_without_a_word() {
 #[test]
 fn an_agent_gets_none_of_the_kinds_that_it_is_offered_without() {
     let agents = [agent(1), agent(2)];
-    let chooser = choosing(Strategy::default(), &agents, &[(1, 5), (2, 1)], 1);
+    let chooser = choosing(Strategy::MatchScore, &agents, &[(1, 5), (2, 1)], 1);
     chooser.offers.lock().expect("the offers")[0].without = vec![kind()];
     let choices = chooser.choose(&[task(1, shape()), task(2, shape())], NOW);
     let chosen: Vec<_> = choices.iter().map(|choice| agent_of(choice.as_ref())).collect();

@@ -10,6 +10,18 @@ pub(crate) fn describe(name: &str) -> &'static str {
         "attempt.refused_total" => "Hand-ins of attempts that were refused",
         "dispatcher.assigned_total" => "Tasks and reviews that were assigned",
         "dispatcher.full_total" => "Choices that the store refused because an agent or a tenant was full",
+        "failure_manager.agent_restrictions_total" => "Changes of what agents may do, by what it was",
+        "failure_manager.dropped_total" => {
+            "Failures that were dropped because too many components failed, by kind"
+        }
+        "failure_manager.escalation_seconds" => {
+            "From the opening of an incident to the first notice that a target took"
+        }
+        "failure_manager.escalations_total" => "Notices of escalations, by severity and target",
+        "failure_manager.failures_total" => "Failures of components and agents, by kind",
+        "failure_manager.notices_total" => "Tries to bring notices to targets, by target and outcome",
+        "failure_manager.recoveries_total" => "Recoveries that ended, by kind and outcome",
+        "failure_manager.recovery_seconds" => "How long recoveries took, by outcome",
         "guard.breaker_state" => "Circuit breakers: 0 closed, 1 half-open, 2 open",
         "guard.calls_total" => "Calls through a guard, by operation and outcome",
         "guard.duration_seconds" => "How long calls through a guard took, retries included",
