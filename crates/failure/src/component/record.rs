@@ -17,6 +17,8 @@ pub(crate) const KIND: &str = "component";
 /// Records are found by this index while something is under way for their component.
 pub(crate) const RECOVERING: (&str, &str) = ("under_way", "yes");
 
+/// How long a component is remembered after the last change, once nothing is under way for it: 30 days. Agents come and go.
+const KEPT: std::time::Duration = std::time::Duration::from_hours(24 * 30);
 /// How many recoveries are remembered.
 const HISTORY: usize = 32;
 
@@ -157,13 +159,13 @@ impl ComponentRecord {
     }
 }
 
-/// Where the record can be found.
-pub(crate) fn placed(record: &ComponentRecord) -> Placed {
+/// Where the record can be found, and when it goes.
+pub(crate) fn placed(record: &ComponentRecord, now: Timestamp) -> Placed {
     let under_way = record.recovery.is_some() || record.isolated_until.is_some();
     let index = under_way.then(|| (RECOVERING.0, RECOVERING.1.to_owned()));
     Placed {
         index: index.into_iter().collect(),
-        expires_at: None,
+        expires_at: (!under_way).then(|| now.plus(KEPT)),
     }
 }
 
@@ -239,6 +241,18 @@ mod tests {
             note(&mut record, 1_011),
             Verdict::Recover,
             "at once if it fails again"
+        );
+    }
+
+    #[test]
+    fn a_component_is_forgotten_only_when_nothing_is_under_way_for_it() {
+        let mut record = ComponentRecord::default();
+        assert_eq!(placed(&record, at(5)).expires_at, Some(at(5).plus(KEPT)));
+        record.isolated_until = Some(at(10));
+        assert_eq!(placed(&record, at(5)).expires_at, None);
+        assert_eq!(
+            placed(&record, at(5)).index,
+            [(RECOVERING.0, RECOVERING.1.to_owned())]
         );
     }
 

@@ -82,7 +82,7 @@ impl FailureManager {
             &kept.id,
             kept.unchanged(),
             &kept.body,
-            placed(&kept.body),
+            placed(&kept.body, now),
         )?);
         let told = !writes.outbox.is_empty();
         self.book.commit(writes, None).await?;

@@ -14,6 +14,8 @@ use crate::component::{ComponentRecord, RECOVERING};
 
 /// Rounds follow each other no faster: failures of a storm are summed up meanwhile.
 const PACE: Duration = Duration::from_millis(200);
+/// How long failures wait that could not be noted.
+const AFTER_ERROR: Duration = Duration::from_secs(2);
 /// How often it is looked for recoveries that nobody drives, isolations that are over, and restrictions of other nodes.
 const SWEEP: Duration = Duration::from_secs(5);
 /// How many recoveries one node drives at once. More wait for the next sweep.
@@ -46,6 +48,7 @@ impl FailureManager {
             if now >= next_round {
                 next_round = now + PACE;
                 if let Err(error) = self.round().await {
+                    next_round = now + AFTER_ERROR;
                     tracing::error!(event = "failures_not_noted", error = %error, "failures could not be noted; they wait");
                     self.work.notify_one();
                 }

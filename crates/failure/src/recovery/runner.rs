@@ -267,10 +267,12 @@ impl Runner {
     /// Stores how a recovery stands. Somebody else's change of the record comes first: the step is decided again then.
     async fn save(&self, mut kept: Kept<ComponentRecord>, recovery: Recovery) -> Result<(), StoreError> {
         kept.body.recovery = Some(recovery);
-        let write = self
-            .0
-            .records
-            .put(&kept.id, kept.unchanged(), &kept.body, placed(&kept.body))?;
+        let write = self.0.records.put(
+            &kept.id,
+            kept.unchanged(),
+            &kept.body,
+            placed(&kept.body, self.0.clock.now()),
+        )?;
         let detail = kept.body.recovery.as_ref().map(|recovery| {
             Json::of(&serde_json::json!({
                 "recovery": recovery.id.to_string(),
