@@ -218,7 +218,6 @@ impl FailureManager {
     /// What brings notices to targets.
     pub fn courier(&self, settings: CourierSettings) -> Courier {
         let ports = CourierPorts {
-            node: self.ports.node,
             outbox: Arc::clone(&self.ports.outbox),
             documents: Arc::clone(&self.ports.documents),
             notifiers: self.ports.notifiers.clone(),

@@ -1,6 +1,7 @@
 //! Typed records kept as versioned documents, and the error of what is done to them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arbiter_core::model::{Json, TenantId, TenantScope, Timestamp};
 use arbiter_core::ports::{
@@ -226,6 +227,29 @@ fn decode<T: DeserializeOwned>(document: Document) -> Result<Kept<T>, StoreError
         body,
         revision: document.revision,
     })
+}
+
+/// How often a change is decided again because others wrote first.
+pub(crate) const TRIES: usize = 16;
+
+/// Whether a write was done: false when somebody else wrote first, so that it must be read and decided again.
+///
+/// # Errors
+/// The store's.
+pub(crate) fn written<T>(result: Result<T, DocumentError>) -> Result<bool, StoreError> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(DocumentError::Precondition { .. }) => Ok(false),
+        Err(DocumentError::Store(error)) => Err(error),
+        Err(error) => Err(corrupt("document", error.to_string())),
+    }
+}
+
+/// Others wrote first each of [`TRIES`] times.
+pub(crate) const fn contended() -> StoreError {
+    StoreError::Busy {
+        retry_after: Duration::from_secs(1),
+    }
 }
 
 /// A stored record that cannot be read.

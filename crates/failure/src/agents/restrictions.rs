@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use arbiter_core::model::{AgentId, AuditAction, ComponentName, Json, RecordDraft, TaskKind, Timestamp};
-use arbiter_core::ports::{Clock, DocumentError, Documents, Effects, Hint, Metrics, StoreError, Wakeups};
+use arbiter_core::ports::{Clock, Documents, Effects, Hint, Metrics, StoreError, Wakeups};
 use async_trait::async_trait;
 use serde_json::json;
 
 use super::restriction::{BreakerSettings, Restriction};
 use crate::actions::Action;
-use crate::records::{Kept, Placed, Shelf, corrupt};
+use crate::records::{Kept, Placed, Shelf, written};
 use crate::recovery::Containment;
 
 /// What a restriction's kind is called in the store.
@@ -189,30 +189,26 @@ impl Restrictions {
                 detail: Some(Json::of(&json!({ "agent": id, "what": what }))),
                 ..RecordDraft::default()
             };
-            match self
+            let result = self
                 .records
                 .documents
                 .write(vec![write], Effects::of(draft))
-                .await
-            {
-                Ok(_) => {
-                    self.metrics
-                        .count("failure_manager.agent_restrictions_total", &[("what", what)], 1);
-                    tracing::warn!(event = "agent_restricted", agent.id = %agent, what, "what an agent may do has changed");
-                    let mut all = self.all().as_ref().clone();
-                    if kept.body.is_empty() {
-                        all.remove(&agent);
-                    } else {
-                        all.insert(agent, kept.body);
-                    }
-                    self.know(all);
-                    self.wakeups.publish(&[Hint::Agents]);
-                    return Ok(());
-                }
-                Err(DocumentError::Precondition { .. }) => {}
-                Err(DocumentError::Store(error)) => return Err(error),
-                Err(error) => return Err(corrupt(KIND, error.to_string())),
+                .await;
+            if !written(result)? {
+                continue;
             }
+            self.metrics
+                .count("failure_manager.agent_restrictions_total", &[("what", what)], 1);
+            tracing::warn!(event = "agent_restricted", agent.id = %agent, what, "what an agent may do has changed");
+            let mut all = self.all().as_ref().clone();
+            if kept.body.is_empty() {
+                all.remove(&agent);
+            } else {
+                all.insert(agent, kept.body);
+            }
+            self.know(all);
+            self.wakeups.publish(&[Hint::Agents]);
+            return Ok(());
         }
         tracing::warn!(event = "agent_not_restricted", agent.id = %agent, what, "others changed it too often at the same time");
         Ok(())

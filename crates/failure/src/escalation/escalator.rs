@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_core::model::{AuditAction, IncidentId, Timestamp};
-use arbiter_core::ports::{Clock, DocumentError, StopSignal, StoreError};
+use arbiter_core::ports::{Clock, StopSignal, StoreError};
 use futures_util::{FutureExt as _, select_biased};
 use tokio::sync::Notify;
 
 use super::step::advance;
 use super::store::Policies;
 use crate::incident::{Book, IncidentRecord, OPEN, Writes};
-use crate::records::Kept;
+use crate::records::{Kept, written};
 
 /// It looks at least this often: incidents are opened by other nodes too.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -120,12 +120,9 @@ impl Escalator {
         let next = kept.body.escalation.next_at;
         writes.documents.push(self.book.changed(&kept)?);
         let told = !writes.outbox.is_empty();
-        match self.book.commit(writes, None).await {
-            Ok(()) if told => self.notices.notify_one(),
-            // another node was first, or somebody took note of it
-            Ok(()) | Err(DocumentError::Precondition { .. }) => {}
-            Err(DocumentError::Store(error)) => return Err(error),
-            Err(error) => return Err(crate::records::corrupt("incident", error.to_string())),
+        // another node may have been first, or somebody took note of it
+        if written(self.book.commit(writes, None).await)? && told {
+            self.notices.notify_one();
         }
         Ok(next)
     }

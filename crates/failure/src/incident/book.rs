@@ -18,7 +18,7 @@ use serde_json::json;
 use super::record::{IncidentRecord, KEY_KIND, KIND, TimelineEvent, deduplication_key, key_id};
 use crate::escalation::{Policies, advance, begin, end_of_silences};
 use crate::notify::{Parcel, TOPIC};
-use crate::records::{Kept, Placed, Shelf, corrupt};
+use crate::records::{Kept, Placed, Shelf, corrupt, written};
 
 /// What the book needs.
 #[derive(Clone)]
@@ -66,6 +66,14 @@ pub(crate) struct Writes {
     pub(crate) escalated: Vec<(IncidentId, Severity, String)>,
 }
 
+/// What was found of a component and kind.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    key: Option<Kept<OpenKey>>,
+    /// The open incident, if there is one.
+    pub(crate) open: Option<(IncidentId, Kept<IncidentRecord>)>,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct OpenKey {
     #[serde(with = "crate::word::as_text")]
@@ -86,30 +94,50 @@ impl Book {
         self.incidents.get(&id.to_string()).await
     }
 
-    /// The open incident of a component and kind.
-    pub(crate) async fn open_of(
+    /// What there is of a component and kind.
+    pub(crate) async fn look(
         &self,
         component: &ComponentName,
         kind: FailureKind,
-    ) -> Result<Option<(IncidentId, Kept<IncidentRecord>)>, StoreError> {
+    ) -> Result<Found, StoreError> {
         let key = key_id(&deduplication_key(component, kind));
-        let Some(found) = self.keys.get::<OpenKey>(&key).await? else {
-            return Ok(None);
+        let Some(kept) = self.keys.get::<OpenKey>(&key).await? else {
+            return Ok(Found::default());
         };
-        let id = found.body.incident;
-        let kept = self.get(id).await?.filter(|kept| kept.body.state.is_open());
-        Ok(kept.map(|kept| (id, kept)))
+        let id = kept.body.incident;
+        let incident = self.get(id).await?.filter(|kept| kept.body.state.is_open());
+        Ok(Found {
+            key: Some(kept),
+            open: incident.map(|incident| (id, incident)),
+        })
     }
 
     /// The writes that open the incident of a cause, or add to the open one. A repeat after another's write finds that.
     pub(crate) async fn raise(&self, cause: &Cause, now: Timestamp) -> Result<Writes, StoreError> {
-        match self.open_of(&cause.component, cause.kind).await? {
+        let found = self.look(&cause.component, cause.kind).await?;
+        self.raise_found(found, cause, now).await
+    }
+
+    /// As [`Self::raise`], with what was found for the cause already.
+    pub(crate) async fn raise_found(
+        &self,
+        found: Found,
+        cause: &Cause,
+        now: Timestamp,
+    ) -> Result<Writes, StoreError> {
+        match found.open {
             Some((id, kept)) => self.go_on(id, kept, cause, now).await,
-            None => self.open(cause, now).await,
+            None => self.open(found.key.as_ref(), cause, now).await,
         }
     }
 
-    async fn open(&self, cause: &Cause, now: Timestamp) -> Result<Writes, StoreError> {
+    /// A key that there is already is left over from an incident that has ended; it is replaced.
+    async fn open(
+        &self,
+        old: Option<&Kept<OpenKey>>,
+        cause: &Cause,
+        now: Timestamp,
+    ) -> Result<Writes, StoreError> {
         let id = self.ports.ids.incident();
         let mut record = IncidentRecord::opened(
             cause.component.clone(),
@@ -137,9 +165,7 @@ impl Book {
             self.tell(&mut record, id, targets, None, &cause.why, now, &mut writes)?;
         }
         let key = key_id(&deduplication_key(&cause.component, cause.kind));
-        // A key whose incident has ended is left over from nothing that was done here; whatever it says is replaced.
-        let old = self.keys.get::<OpenKey>(&key).await?;
-        let unchanged = old.as_ref().map_or(Precondition::Absent, Kept::unchanged);
+        let unchanged = old.map_or(Precondition::Absent, Kept::unchanged);
         writes.detail = Some(detail(id, &record));
         writes.documents = vec![
             self.incidents
@@ -200,7 +226,7 @@ impl Book {
         why: &str,
         now: Timestamp,
     ) -> Result<Option<Writes>, StoreError> {
-        let Some((id, mut kept)) = self.open_of(component, kind).await? else {
+        let Some((id, mut kept)) = self.look(component, kind).await?.open else {
             return Ok(None);
         };
         self.end(id, &mut kept, IncidentState::Resolved, None, why, now)
@@ -268,11 +294,8 @@ impl Book {
                 actions: vec![AuditAction::IncidentUpdated],
                 ..Writes::default()
             };
-            match self.commit(writes, None).await {
-                Err(DocumentError::Precondition { .. }) => {}
-                Err(DocumentError::Store(error)) => return Err(error),
-                Err(error) => return Err(corrupt(KIND, error.to_string())),
-                Ok(()) => return Ok(()),
+            if written(self.commit(writes, None).await)? {
+                return Ok(());
             }
         }
         tracing::warn!(event = "timeline_not_written", incident.id = %id, text, "a line of a time line was not written");

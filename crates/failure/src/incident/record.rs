@@ -1,12 +1,11 @@
 //! What is stored of an incident. Pure.
 
 use arbiter_core::model::{
-    ComponentName, FailureKind, Impact, IncidentId, IncidentState, IncidentSummary, PrincipalId, Severity,
-    Timestamp,
+    ComponentName, Digest, FailureKind, Impact, IncidentId, IncidentState, IncidentSummary, PrincipalId,
+    Severity, Timestamp,
 };
 use arbiter_core::ports::NoticeStep;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::records::Placed;
 
@@ -102,8 +101,6 @@ pub enum TimelineEvent {
     Failed,
     /// It got worse.
     Worsened,
-    /// A recovery ended.
-    RecoveryEnded,
     /// A level of its policy is told.
     Escalated,
     /// Nobody is told now: a silence, or the hours of a level.
@@ -116,8 +113,6 @@ pub enum TimelineEvent {
     Resolved,
     /// It was looked back on.
     Closed,
-    /// A target took a notice.
-    Delivered,
     /// A target refused a notice for good, or was away for too long.
     Undelivered,
     /// Somebody wrote something down.
@@ -131,14 +126,12 @@ impl TimelineEvent {
             Self::Opened => "opened",
             Self::Failed => "failed",
             Self::Worsened => "worsened",
-            Self::RecoveryEnded => "recovery_ended",
             Self::Escalated => "escalated",
             Self::Held => "held",
             Self::Acknowledged => "acknowledged",
             Self::Investigating => "investigating",
             Self::Resolved => "resolved",
             Self::Closed => "closed",
-            Self::Delivered => "delivered",
             Self::Undelivered => "undelivered",
             Self::Note => "note",
         }
@@ -152,7 +145,7 @@ pub(crate) fn deduplication_key(component: &ComponentName, kind: FailureKind) ->
 
 /// The id of the document that says which incident is the open one of a key.
 pub(crate) fn key_id(key: &str) -> String {
-    hex::encode(Sha256::digest(key.as_bytes()))
+    Digest::of(key.as_bytes()).to_string()
 }
 
 /// The key that targets are told: with the incident's id, so that a new incident of the same component is a new alert.

@@ -7,14 +7,11 @@ use serde_json::json;
 use super::FailureManager;
 use super::handler::TASK_KIND;
 use crate::classify::{Tier, severity};
-use crate::component::{ComponentRecord, KIND, Verdict, placed};
+use crate::component::{ComponentRecord, Verdict, placed};
 use crate::incident::{Cause, Writes};
 use crate::intake::Summed;
-use crate::records::{Kept, corrupt};
+use crate::records::{Kept, TRIES, contended, written};
 use crate::recovery::Recovery;
-
-/// How often a change is tried that others come before.
-const TRIES: usize = 16;
 
 impl FailureManager {
     /// Deals with everything that waits. What could not be dealt with waits again.
@@ -34,16 +31,11 @@ impl FailureManager {
 
     async fn deal(&self, summed: &Summed) -> Result<(), StoreError> {
         for _ in 0..TRIES {
-            match self.try_deal(summed).await {
-                Err(DocumentError::Precondition { .. }) => {}
-                Err(DocumentError::Store(error)) => return Err(error),
-                Err(error) => return Err(corrupt(KIND, error.to_string())),
-                Ok(()) => return Ok(()),
+            if written(self.try_deal(summed).await)? {
+                return Ok(());
             }
         }
-        Err(StoreError::Busy {
-            retry_after: std::time::Duration::from_secs(1),
-        })
+        Err(contended())
     }
 
     async fn try_deal(&self, summed: &Summed) -> Result<(), DocumentError> {
@@ -68,14 +60,10 @@ impl FailureManager {
             })));
             kept.body.recovery = Some(recovery);
         }
-        let cause = self.cause(summed, kept.body.recent(&self.settings, now), now);
-        let is_open = self
-            .book
-            .open_of(&failure.component, failure.kind)
-            .await?
-            .is_some();
-        if is_open || self.is_told_at_once(failure) {
-            let raised = self.book.raise(&cause, now).await?;
+        let found = self.book.look(&failure.component, failure.kind).await?;
+        if found.open.is_some() || self.is_told_at_once(failure) {
+            let cause = self.cause(summed, kept.body.recent(&self.settings, now), now);
+            let raised = self.book.raise_found(found, &cause, now).await?;
             writes = raised.and(writes);
         }
         writes.documents.push(self.components.put(

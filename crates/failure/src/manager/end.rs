@@ -9,11 +9,9 @@ use serde_json::json;
 use super::FailureManager;
 use crate::actions::Action;
 use crate::classify::severity;
-use crate::component::{KIND, Outcome, PastRecovery, placed};
+use crate::component::{Outcome, PastRecovery, placed};
 use crate::incident::{Cause, Writes};
-use crate::records::corrupt;
-
-const TRIES: usize = 16;
+use crate::records::{TRIES, contended, written};
 
 impl FailureManager {
     /// Drives the recovery of a component to its end, and does what its end leads to. Nothing when another node has it.
@@ -34,16 +32,11 @@ impl FailureManager {
         outcome: Outcome,
     ) -> Result<(), StoreError> {
         for _ in 0..TRIES {
-            match self.try_end(component, id, outcome).await {
-                Err(DocumentError::Precondition { .. }) => {}
-                Err(DocumentError::Store(error)) => return Err(error),
-                Err(error) => return Err(corrupt(KIND, error.to_string())),
-                Ok(()) => return Ok(()),
+            if written(self.try_end(component, id, outcome).await)? {
+                return Ok(());
             }
         }
-        Err(StoreError::Busy {
-            retry_after: Duration::from_secs(1),
-        })
+        Err(contended())
     }
 
     async fn try_end(

@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::FailureManager;
 use crate::classify::severity;
-use crate::component::{KIND, placed};
+use crate::component::placed;
 use crate::incident::{Cause, Writes};
-use crate::records::corrupt;
+use crate::records::{TRIES, contended, written};
 use crate::recovery::lease_name;
 
 /// How long a node has a reinstatement without a word.
@@ -82,17 +82,12 @@ impl FailureManager {
         component: &ComponentName,
         result: Result<(), String>,
     ) -> Result<(), StoreError> {
-        for _ in 0..16 {
-            match self.try_end_isolation(component, &result).await {
-                Err(DocumentError::Precondition { .. }) => {}
-                Err(DocumentError::Store(error)) => return Err(error),
-                Err(error) => return Err(corrupt(KIND, error.to_string())),
-                Ok(()) => return Ok(()),
+        for _ in 0..TRIES {
+            if written(self.try_end_isolation(component, &result).await)? {
+                return Ok(());
             }
         }
-        Err(StoreError::Busy {
-            retry_after: Duration::from_secs(1),
-        })
+        Err(contended())
     }
 
     async fn try_end_isolation(

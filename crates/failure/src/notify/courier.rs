@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_core::mechanism::{Backoff, keyed_jitter};
-use arbiter_core::model::{NodeId, OutboxId, RecordDraft, Timestamp};
+use arbiter_core::model::{OutboxId, RecordDraft, Timestamp};
 use arbiter_core::ports::{
-    Clock, DocumentError, Documents, Effects, IncidentNotice, IncidentNotifier, Metrics, NoticeStep,
-    NotifyError, Outbox, OutboxEntry, Precondition, StopSignal, StoreError,
+    Clock, Documents, Effects, IncidentNotice, IncidentNotifier, Metrics, NoticeStep, NotifyError, Outbox,
+    OutboxEntry, StopSignal, StoreError,
 };
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use super::parcel::{Parcel, TOPIC};
 use super::standing::Targets;
 use crate::incident::{Book, IncidentRecord, TimelineEvent, notice_key};
-use crate::records::{Kept, Placed, Shelf};
+use crate::records::{Kept, Placed, Shelf, written};
 
 /// What the record of what a target was told is called in the store.
 const KIND: &str = "incident_told";
@@ -72,8 +72,6 @@ impl Default for CourierSettings {
     reason = "a bundle of trait objects has nothing to show"
 )]
 pub struct CourierPorts {
-    /// This node.
-    pub node: NodeId,
     /// Where notices wait.
     pub outbox: Arc<dyn Outbox>,
     /// Where incidents are.
@@ -382,18 +380,9 @@ impl Courier {
             index: Vec::new(),
             expires_at: Some(now.plus(KEPT)),
         };
-        let precondition = match kept.revision {
-            0 => Precondition::Absent,
-            revision => Precondition::Revision(revision),
-        };
-        let write = self.told.put(&kept.id, precondition, &body, placed)?;
+        let write = self.told.put(&kept.id, kept.unchanged(), &body, placed)?;
         let effects = Effects::of(RecordDraft::default());
-        match self.told.documents.write(vec![write], effects).await {
-            Ok(_) => Ok(true),
-            Err(DocumentError::Precondition { .. }) => Ok(false),
-            Err(DocumentError::Store(error)) => Err(error),
-            Err(error) => Err(crate::records::corrupt(KIND, error.to_string())),
-        }
+        written(self.told.documents.write(vec![write], effects).await)
     }
 
     fn wait(&self, entry: &OutboxEntry, asked: Option<Duration>) -> Duration {

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use arbiter_core::model::{AuditAction, ComponentName, Json, NodeId, OperationId, RecordDraft, Timestamp};
 use arbiter_core::ports::{
-    Clock, ComponentHealth, DocumentError, Effects, IdSource, InfrastructureController, LeaseStore,
-    OperationRequest, OperationState, StoreError, Verb,
+    Clock, ComponentHealth, Effects, IdSource, InfrastructureController, LeaseStore, OperationRequest,
+    OperationState, StoreError, Verb,
 };
 use async_trait::async_trait;
 
 use super::machine::{Next, Recovery, Seen, one_more};
 use crate::actions::{Action, Means};
-use crate::component::{ComponentRecord, KIND, Outcome, placed};
-use crate::records::{Kept, Shelf};
+use crate::component::{ComponentRecord, Outcome, placed};
+use crate::records::{Kept, Shelf, written};
 use crate::settings::Settings;
 
 /// How long a node has a recovery without a word; the holder takes it again at each step.
@@ -284,10 +284,6 @@ impl Runner {
             detail,
             ..RecordDraft::default()
         });
-        match self.0.records.documents.write(vec![write], effects).await {
-            Ok(_) | Err(DocumentError::Precondition { .. }) => Ok(()),
-            Err(DocumentError::Store(error)) => Err(error),
-            Err(error) => Err(crate::records::corrupt(KIND, error.to_string())),
-        }
+        written(self.0.records.documents.write(vec![write], effects).await).map(|_| ())
     }
 }
