@@ -119,13 +119,8 @@ impl ClientConfig {
     /// The driver's settings: this host and no other, no redirects.
     pub(crate) fn http(&self, url: &HttpUrl, sort: Sort) -> HttpClientConfig {
         let prompt = sort == Sort::Prompt;
-        let egress = Egress::public().listed_only().allow_host(url.host());
         HttpClientConfig {
-            egress: if url.is_https() {
-                egress
-            } else {
-                egress.plain_http()
-            },
+            egress: Egress::only(url),
             connect_timeout: self.connect_timeout,
             guard: GuardSettings {
                 bulkhead: Some(BulkheadSettings {

@@ -7,6 +7,7 @@ mod redact;
 mod retry_budget;
 mod secret;
 mod suspicious;
+mod text;
 mod token_bucket;
 mod trend;
 
@@ -19,5 +20,6 @@ pub use redact::{InvalidRules, NotJson, REDACTED, RedactionRules, Redactor, is_s
 pub use retry_budget::{InvalidRetryBudget, RetryBudget, RetryBudgetSettings};
 pub use secret::{SecretBytes, SecretText};
 pub use suspicious::{Finding, InvalidDetector, MAX_FINDINGS, SuspicionDetector};
+pub use text::{cut, one_line, visible};
 pub use token_bucket::{Bucket, BucketState, Draw, DrawError, InvalidBucket, draw_all};
 pub use trend::{Direction, InvalidTrend, Trend, trend};

@@ -6,6 +6,7 @@ use arbiter_core::ports::BoxError;
 use arbiter_layers::{BulkheadSettings, GuardSettings, InvalidGuard};
 
 use crate::egress::Egress;
+use crate::url::HttpUrl;
 
 /// Settings of one [`HttpClient`](crate::HttpClient). [`HttpClientConfig::new`] gives the values named below.
 #[derive(Debug, Clone)]
@@ -80,6 +81,28 @@ impl HttpClientConfig {
         }
     }
 
+    /// Settings of a client that asks one host, and makes one try of each call: no redirects, no retries, no breaker. Four
+    /// times as many calls as may be under way may wait for a place, for at most the time of a try.
+    pub fn single_try(name: &'static str, url: &HttpUrl, settings: &SingleTry<'_>) -> Self {
+        Self {
+            egress: Egress::only(url),
+            connect_timeout: settings.connect_timeout,
+            chunk_timeout: settings.timeout,
+            guard: GuardSettings {
+                bulkhead: Some(BulkheadSettings {
+                    concurrent: settings.concurrent,
+                    waiting: settings.concurrent.saturating_mul(4),
+                    longest_wait: settings.timeout,
+                }),
+                total_timeout: Some(settings.timeout),
+                ..GuardSettings::default()
+            },
+            redirects: 0,
+            extra_roots_pem: settings.extra_roots_pem.to_vec(),
+            ..Self::new(name)
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), InvalidConfig> {
         if self.connect_timeout.is_zero() || self.chunk_timeout.is_zero() || self.idle_timeout.is_zero() {
             return Err(InvalidConfig::Timeout);
@@ -89,6 +112,19 @@ impl HttpClientConfig {
         }
         Ok(())
     }
+}
+
+/// What can be set of a client by [`HttpClientConfig::single_try`].
+#[derive(Debug, Clone, Copy)]
+pub struct SingleTry<'a> {
+    /// The longest that connecting may take.
+    pub connect_timeout: Duration,
+    /// The longest that a try may take.
+    pub timeout: Duration,
+    /// Tries under way at once.
+    pub concurrent: usize,
+    /// Further authorities to trust, as PEM texts.
+    pub extra_roots_pem: &'a [Vec<u8>],
 }
 
 /// Settings that no client can be made of.

@@ -79,6 +79,12 @@ pub enum Special {
 }
 
 impl Egress {
+    /// The host of an address and no other, over TLS unless the address says otherwise.
+    pub fn only(url: &HttpUrl) -> Self {
+        let only = Self::public().listed_only().allow_host(url.host());
+        if url.is_https() { only } else { only.plain_http() }
+    }
+
     /// The public Internet over TLS.
     pub fn public() -> Self {
         Self::default()

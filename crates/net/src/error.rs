@@ -126,6 +126,18 @@ impl std::fmt::Display for Waited {
 }
 
 impl NetError {
+    /// Whether the request cannot be sent as it is, however often it is tried.
+    pub const fn is_unsendable(&self) -> bool {
+        matches!(
+            self,
+            Self::Url(_)
+                | Self::Header { .. }
+                | Self::RequestTooLarge { .. }
+                | Self::RequestHeadersTooLarge { .. }
+                | Self::Denied(_)
+        )
+    }
+
     /// Whether the other side may have acted on the request.
     pub const fn applied(&self) -> Applied {
         match self {

@@ -7,6 +7,7 @@ mod connect;
 mod egress;
 mod error;
 mod exchange;
+pub mod notice;
 mod redirect;
 mod request;
 mod resolve;
@@ -19,7 +20,7 @@ pub use arbiter_layers::{BulkheadSettings, Classify, GuardSettings, RetrySetting
 pub use body::Content;
 pub use bytes::Bytes;
 pub use client::{HttpClient, HttpPorts};
-pub use config::{HttpClientConfig, InvalidConfig};
+pub use config::{HttpClientConfig, InvalidConfig, SingleTry};
 pub use connect::ConnectError;
 pub use egress::{Denied, Egress, Reason, Special, special};
 pub use error::{NetError, Waited};

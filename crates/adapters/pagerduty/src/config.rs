@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use arbiter_core::mechanism::SecretText;
-use arbiter_net::{
-    BulkheadSettings, Egress, GuardSettings, HttpClientConfig, HttpUrl, InvalidConfig, InvalidUrl,
-};
+use arbiter_net::{HttpClientConfig, HttpUrl, InvalidConfig, InvalidUrl, SingleTry};
 
 use crate::event::MAX_EVENT_BYTES;
 
@@ -129,29 +127,16 @@ impl PagerDutyConfig {
 
     /// The client's settings: this host and no other, no redirects, no retries, no breaker.
     pub(crate) fn http(&self, url: &HttpUrl) -> HttpClientConfig {
-        let egress = Egress::public().listed_only().allow_host(url.host());
-        HttpClientConfig {
-            egress: if url.is_https() {
-                egress
-            } else {
-                egress.plain_http()
-            },
+        let settings = SingleTry {
             connect_timeout: self.connect_timeout,
-            chunk_timeout: self.timeout,
-            guard: GuardSettings {
-                bulkhead: Some(BulkheadSettings {
-                    concurrent: self.concurrent,
-                    waiting: self.concurrent.saturating_mul(4),
-                    longest_wait: self.timeout,
-                }),
-                total_timeout: Some(self.timeout),
-                ..GuardSettings::default()
-            },
+            timeout: self.timeout,
+            concurrent: self.concurrent,
+            extra_roots_pem: &self.extra_roots_pem,
+        };
+        HttpClientConfig {
             max_request_bytes: MAX_EVENT_BYTES as u64,
             max_response_bytes: MAX_ANSWER_BODY_BYTES,
-            redirects: 0,
-            extra_roots_pem: self.extra_roots_pem.clone(),
-            ..HttpClientConfig::new("pagerduty")
+            ..HttpClientConfig::single_try("pagerduty", url, &settings)
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use arbiter_core::mechanism::one_line;
 use arbiter_core::ports::IncidentNotice;
 use serde::{Serialize, Serializer};
 
 use crate::event::moment;
-use crate::text::{lines, one_line};
+use crate::text::lines;
 
 /// Room for the incident's details, in bytes of JSON.
 const DETAILS_BYTES: usize = 384 << 10;

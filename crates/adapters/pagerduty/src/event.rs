@@ -2,12 +2,12 @@
 //!
 //! Source of names and limits: PagerDuty, "Send an alert event" (Events API v2).
 
+use arbiter_core::mechanism::{cut, one_line};
 use arbiter_core::model::{Digest, Severity, Timestamp};
 use arbiter_core::ports::{IncidentNotice, NoticeStep};
 use serde::Serialize;
 
 use crate::details::{CustomDetails, Link, links};
-use crate::text::{cut, one_line};
 
 /// The largest event, in bytes: PagerDuty takes 512 KB, read here as the smaller of its two meanings.
 pub(crate) const MAX_EVENT_BYTES: usize = 512_000;

@@ -11,7 +11,6 @@ mod text;
 
 pub use callback::{CallbackAction, PagerDutyCallback, Person};
 pub use config::{InvalidPagerDuty, PagerDutyConfig};
-pub use error::PagerDutyAnswer;
 pub use notifier::PagerDutyNotifier;
 pub use signature::{
     CallbackError, InvalidSigningSecrets, MAX_CALLBACK_BYTES, PagerDutySignature, REPLAY_WINDOW,

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use arbiter_core::mechanism::SecretText;
 use arbiter_core::ports::{Clock, IncidentNotice, IncidentNotifier, Notified, NotifyError};
+use arbiter_net::notice::{unanswered, unsendable};
 use arbiter_net::{HttpClient, HttpPorts, HttpUrl, NetError, Request};
 use async_trait::async_trait;
 
 use crate::config::{InvalidPagerDuty, PagerDutyConfig};
-use crate::error::{judge, unanswered, unsendable};
+use crate::error::judge;
 use crate::event::{Event, Sender};
 
 /// Tells one service of PagerDuty of incidents, one event per call. Needs a tokio runtime with I/O and time.

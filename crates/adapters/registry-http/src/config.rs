@@ -104,13 +104,8 @@ impl RegistryConfig {
 
     /// The driver's settings: this host and no other, no redirects.
     pub(crate) fn http(&self, url: &HttpUrl) -> HttpClientConfig {
-        let egress = Egress::public().listed_only().allow_host(url.host());
         HttpClientConfig {
-            egress: if url.is_https() {
-                egress
-            } else {
-                egress.plain_http()
-            },
+            egress: Egress::only(url),
             connect_timeout: self.connect_timeout,
             chunk_timeout: self.attempt_timeout,
             guard: GuardSettings {

@@ -3,16 +3,13 @@
 use std::time::Duration;
 
 use arbiter_core::mechanism::SecretText;
-use arbiter_net::{
-    BulkheadSettings, Egress, GuardSettings, HttpClientConfig, HttpUrl, InvalidConfig, InvalidUrl,
-};
+use arbiter_net::notice::secrets_of_address;
+use arbiter_net::{HttpClientConfig, HttpUrl, InvalidConfig, InvalidUrl, SingleTry};
 
 /// The longest name of a channel, in characters.
 const MAX_CHANNEL_LENGTH: usize = 255;
 /// The largest answer that is read, in bytes; that of `chat.postMessage` repeats the message.
 const MAX_ANSWER_BODY_BYTES: u64 = 1 << 20;
-/// The shortest part of a webhook's path that is hidden in answers; those that are secret have 24 characters.
-const SECRET_PART_LENGTH: usize = 16;
 
 /// Where messages go.
 #[derive(Debug, Clone)]
@@ -138,52 +135,23 @@ impl SlackConfig {
 
     /// What no answer may bring into an error, the longest first.
     pub(crate) fn secrets(&self) -> Vec<SecretText> {
-        let url = match &self.target {
-            SlackTarget::Bot { token, .. } => return vec![token.clone()],
-            SlackTarget::Webhook(url) => url,
-        };
-        let text = url.expose();
-        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
-        let path = rest.split_once('/').map_or("", |(_, path)| path);
-        let whole = (!path.is_empty()).then(|| format!("/{path}"));
-        let parts = path
-            .split(['/', '?', '&', '=', '#'])
-            .filter(|part| part.len() >= SECRET_PART_LENGTH)
-            .map(SecretText::new);
-        let mut secrets = vec![url.clone()];
-        secrets.extend(
-            whole
-                .filter(|path| path.len() >= SECRET_PART_LENGTH)
-                .map(SecretText::new),
-        );
-        secrets.extend(parts);
-        secrets
+        match &self.target {
+            SlackTarget::Bot { token, .. } => vec![token.clone()],
+            SlackTarget::Webhook(url) => secrets_of_address(url),
+        }
     }
 
     /// The client's settings: this host and no other, no redirects, no retries, no breaker.
     pub(crate) fn http(&self, url: &HttpUrl) -> HttpClientConfig {
-        let egress = Egress::public().listed_only().allow_host(url.host());
-        HttpClientConfig {
-            egress: if url.is_https() {
-                egress
-            } else {
-                egress.plain_http()
-            },
+        let settings = SingleTry {
             connect_timeout: self.connect_timeout,
-            chunk_timeout: self.timeout,
-            guard: GuardSettings {
-                bulkhead: Some(BulkheadSettings {
-                    concurrent: self.concurrent,
-                    waiting: self.concurrent.saturating_mul(4),
-                    longest_wait: self.timeout,
-                }),
-                total_timeout: Some(self.timeout),
-                ..GuardSettings::default()
-            },
+            timeout: self.timeout,
+            concurrent: self.concurrent,
+            extra_roots_pem: &self.extra_roots_pem,
+        };
+        HttpClientConfig {
             max_response_bytes: MAX_ANSWER_BODY_BYTES,
-            redirects: 0,
-            extra_roots_pem: self.extra_roots_pem.clone(),
-            ..HttpClientConfig::new("slack")
+            ..HttpClientConfig::single_try("slack", url, &settings)
         }
     }
 }

@@ -11,7 +11,6 @@ mod signature;
 mod text;
 
 pub use config::{InvalidSlack, SlackConfig, SlackTarget};
-pub use error::SlackAnswer;
 pub use interaction::{SlackAction, SlackInteraction};
 pub use notifier::SlackNotifier;
 pub use signature::{

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use arbiter_core::mechanism::SecretText;
 use arbiter_core::ports::{Clock, IncidentNotice, IncidentNotifier, Notified, NotifyError};
+use arbiter_net::notice::{Judge, unanswered, unsendable};
 use arbiter_net::{HttpClient, HttpPorts, HttpUrl, NetError, Request};
 use async_trait::async_trait;
 
 use crate::config::{InvalidSlack, SlackConfig, SlackTarget};
-use crate::error::{Judge, unanswered, unsendable};
+use crate::error::{api, webhook};
 use crate::message::{Message, Place};
 
 /// Tells one channel of Slack of incidents, one message per call. Needs a tokio runtime with I/O and time.
@@ -73,13 +74,14 @@ impl IncidentNotifier for SlackNotifier {
         let request = self.request(&Message::of(notice, place, self.buttons))?;
         let answer = self.http.send(request).await.map_err(unanswered)?;
         let judge = Judge {
+            target: "Slack",
             secrets: &self.secrets,
             now: self.clock.now(),
             longest_wait: self.longest_wait,
         };
         match &self.target {
-            SlackTarget::Webhook(_) => judge.webhook(&answer),
-            SlackTarget::Bot { .. } => judge.api(&answer),
+            SlackTarget::Webhook(_) => webhook(judge, &answer),
+            SlackTarget::Bot { .. } => api(judge, &answer),
         }
     }
 }

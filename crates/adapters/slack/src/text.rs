@@ -1,9 +1,6 @@
-//! Texts as Slack takes them, and its own as a log takes them.
+//! Texts as Slack takes them.
 //!
 //! Source: Slack, "Formatting text for app surfaces": the three characters that are escaped, and mentions.
-
-use arbiter_core::mechanism::{REDACTED, SecretText};
-use arbiter_core::ports::MAX_ANSWER_BYTES;
 
 /// What calls everybody, where it stands as plain text.
 const MENTIONS: [&str; 3] = ["@here", "@channel", "@everyone"];
@@ -62,29 +59,6 @@ fn calls_everybody(rest: &str) -> bool {
     })
 }
 
-/// What the other side says: one line, without the secrets, at most [`MAX_ANSWER_BYTES`].
-pub(crate) fn said(text: &str, secrets: &[SecretText]) -> String {
-    let hidden = secrets
-        .iter()
-        .filter(|secret| !secret.is_empty())
-        .fold(text.to_owned(), |text, secret| {
-            text.replace(secret.expose(), REDACTED)
-        });
-    let line: String = hidden
-        .chars()
-        .map(|letter| if letter.is_control() { ' ' } else { letter })
-        .collect();
-    let line = line.trim();
-    if line.is_empty() {
-        return "it says nothing more".to_owned();
-    }
-    if line.len() <= MAX_ANSWER_BYTES {
-        return line.to_owned();
-    }
-    let end = line.floor_char_boundary(MAX_ANSWER_BYTES - '…'.len_utf8());
-    format!("{}…", line.get(..end).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -114,19 +88,6 @@ mod tests {
         assert_eq!(escaped("\u{1F525}\u{1F525}", 4), "\u{1F525}\u{1F525}");
         assert_eq!(escaped("\u{1F525}\u{1F525}", 3), "\u{1F525}…");
         assert_eq!(line(&"x".repeat(9_000), 150).chars().count(), 150);
-    }
-
-    #[test]
-    fn what_was_said_holds_no_secret_and_has_an_end() {
-        let secrets = [SecretText::new("canary"), SecretText::new("")];
-        assert_eq!(said("the canary\nsings", &secrets), "the [redacted] sings");
-        assert_eq!(said(" \n", &secrets), "it says nothing more");
-        let long = format!("{}canary{}", "a".repeat(MAX_ANSWER_BYTES - 3), "ü".repeat(99));
-        let said = said(&long, &secrets);
-        assert!(
-            said.len() <= MAX_ANSWER_BYTES && !said.contains("can") && said.ends_with('…'),
-            "{said}"
-        );
     }
 
     proptest! {

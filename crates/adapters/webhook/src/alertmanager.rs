@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use arbiter_core::mechanism::{cut, one_line};
 use arbiter_core::model::{Severity, Timestamp};
 use arbiter_core::ports::{IncidentNotice, NoticeStep};
 use arbiter_net::HttpUrl;
 use serde::Serialize;
-
-use crate::text::{cut, one_line};
 
 /// The name of every alert.
 const NAME: &str = "ArbiterIncident";

@@ -76,12 +76,9 @@ pub(crate) enum Worth {
 
 /// What another try is worth after this error.
 pub(crate) const fn worth(error: &NetError) -> Worth {
-    match error {
-        NetError::Url(_)
-        | NetError::Header { .. }
-        | NetError::RequestTooLarge { .. }
-        | NetError::RequestHeadersTooLarge { .. }
-        | NetError::Denied(_) => Worth::Nothing,
-        _ => Worth::AllTries,
+    if error.is_unsendable() {
+        Worth::Nothing
+    } else {
+        Worth::AllTries
     }
 }

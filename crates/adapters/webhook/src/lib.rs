@@ -12,10 +12,8 @@ mod notifier_config;
 mod request;
 mod secret;
 mod signature;
-mod text;
 mod transport;
 
-pub use answer::TargetAnswer;
 pub use config::WebhookConfig;
 pub use deliverer::WebhookDeliverer;
 pub use delivery::{Delivery, Trouble};

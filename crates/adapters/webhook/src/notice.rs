@@ -1,11 +1,10 @@
 //! The form of a notice for receivers that know Arbiter. Fields may be added; `version` changes when one is removed or
 //! means something else.
 
+use arbiter_core::mechanism::{cut, one_line};
 use arbiter_core::model::Digest;
 use arbiter_core::ports::{IncidentNotice, NoticeStep};
 use serde::Serialize;
-
-use crate::text::{cut, one_line};
 
 /// The version of this form.
 const VERSION: u8 = 1;

@@ -6,11 +6,12 @@ use std::time::Duration;
 use arbiter_core::mechanism::SecretText;
 use arbiter_core::model::Json;
 use arbiter_core::ports::{Clock, IncidentNotice, IncidentNotifier, Notified, NotifyError};
+use arbiter_net::notice::{Judge, unanswered, unsendable};
 use arbiter_net::{HttpClient, HttpPorts, HttpUrl, NetError, Request};
 use async_trait::async_trait;
 
 use crate::alertmanager::{Alert, Times, alerts};
-use crate::answer::{Judge, unanswered, unsendable};
+use crate::answer::{alertmanager, receiver};
 use crate::message::{Endpoint, Message};
 use crate::notice::{NoticeForm, message_id};
 use crate::notifier_config::{InvalidNotifier, NotifierConfig, Target};
@@ -98,13 +99,14 @@ impl IncidentNotifier for WebhookNotifier {
         let request = self.request(notice)?;
         let answer = self.http.send(request).await.map_err(unanswered)?;
         let judge = Judge {
+            target: "the target",
             secrets: &self.secrets,
             now: self.clock.now(),
             longest_wait: self.longest_wait,
         };
         match &self.target {
-            Target::Receiver(_) => judge.receiver(&answer),
-            Target::Alertmanager { .. } => judge.alertmanager(&answer),
+            Target::Receiver(_) => receiver(judge, &answer),
+            Target::Alertmanager { .. } => alertmanager(judge, &answer),
         }
     }
 }

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use arbiter_core::mechanism::SecretText;
-use arbiter_net::{
-    BulkheadSettings, Egress, GuardSettings, HttpClientConfig, HttpUrl, InvalidConfig, InvalidUrl,
-};
+use arbiter_net::notice::secrets_of_address;
+use arbiter_net::{HttpClientConfig, HttpUrl, InvalidConfig, InvalidUrl, SingleTry};
 
 use crate::alertmanager::Times;
 use crate::message::{Endpoint, InvalidEndpoint};
@@ -15,8 +14,6 @@ use crate::secret::WebhookSecret;
 const MAX_ANSWER_BODY_BYTES: u64 = 64 << 10;
 /// The largest notice, in bytes.
 const MAX_NOTICE_BYTES: u64 = 1 << 20;
-/// The shortest part of an address that is hidden in answers.
-const SECRET_PART_LENGTH: usize = 16;
 
 /// What is sent, and where to.
 #[derive(Debug, Clone)]
@@ -181,47 +178,24 @@ impl NotifierConfig {
 
     /// What no answer may bring into an error, the longest first.
     pub(crate) fn secrets(&self) -> Vec<SecretText> {
-        let url = match &self.format {
-            NoticeFormat::Alertmanager { token, .. } => return token.iter().cloned().collect(),
-            NoticeFormat::Arbiter { url, .. } => url,
-        };
-        let text = url.expose();
-        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
-        let path = rest.split_once('/').map_or("", |(_, path)| path);
-        let whole = format!("/{path}");
-        let parts = path.split(['/', '?', '&', '=', '#']);
-        let long = std::iter::once(whole.as_str())
-            .chain(parts)
-            .filter(|part| part.len() >= SECRET_PART_LENGTH)
-            .map(SecretText::new);
-        std::iter::once(url.clone()).chain(long).collect()
+        match &self.format {
+            NoticeFormat::Alertmanager { token, .. } => token.iter().cloned().collect(),
+            NoticeFormat::Arbiter { url, .. } => secrets_of_address(url),
+        }
     }
 
     /// The client's settings: this host and no other, no redirects, no retries, no breaker.
     pub(crate) fn http(&self, url: &HttpUrl) -> HttpClientConfig {
-        let egress = Egress::public().listed_only().allow_host(url.host());
-        HttpClientConfig {
-            egress: if url.is_https() {
-                egress
-            } else {
-                egress.plain_http()
-            },
+        let settings = SingleTry {
             connect_timeout: self.connect_timeout,
-            chunk_timeout: self.timeout,
-            guard: GuardSettings {
-                bulkhead: Some(BulkheadSettings {
-                    concurrent: self.concurrent,
-                    waiting: self.concurrent.saturating_mul(4),
-                    longest_wait: self.timeout,
-                }),
-                total_timeout: Some(self.timeout),
-                ..GuardSettings::default()
-            },
+            timeout: self.timeout,
+            concurrent: self.concurrent,
+            extra_roots_pem: &self.extra_roots_pem,
+        };
+        HttpClientConfig {
             max_request_bytes: MAX_NOTICE_BYTES,
             max_response_bytes: MAX_ANSWER_BODY_BYTES,
-            redirects: 0,
-            extra_roots_pem: self.extra_roots_pem.clone(),
-            ..HttpClientConfig::new("webhook_notifier")
+            ..HttpClientConfig::single_try("webhook_notifier", url, &settings)
         }
     }
 }
