@@ -62,7 +62,9 @@ pub use harness::{
     ArtifactHarness, AuthenticatorHarness, Damage, Harness, LimiterHarness, ManualHarness, MetricsHarness,
     Read, SignerHarness, Stores, TelemetryHarness,
 };
-pub use outward::{InfrastructureHarness, NotifierHarness, NotifierTarget, Scene, TargetMood, Told};
+pub use outward::{
+    InfrastructureHarness, NotifierHarness, NotifierTarget, Scene, StubTarget, TargetMood, Told, whole,
+};
 
 /// Lists the cases of a module and makes the macro that turns each into a test.
 macro_rules! suite {

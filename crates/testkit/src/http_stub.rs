@@ -3,11 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use crate::clock::ManualClock;
 
 /// A request as it came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +61,13 @@ impl StubAnswer {
             headers: Vec::new(),
             body: body.into(),
         }
+    }
+
+    /// Writes these bytes and nothing more, and moves the time on by an hour, so that whoever waits for the rest has waited
+    /// too long.
+    pub fn never(clock: &ManualClock, first: &[u8]) -> Self {
+        clock.advance(Duration::from_hours(1));
+        Self::Stall(first.to_vec())
     }
 
     /// With one more header, if it is a reply.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::BoxError;
+use crate::model::task_words as words;
 use crate::model::{IncidentSummary, Timestamp};
 
 /// Tells one target outside (a pager, a channel, a mailbox, a webhook) of incidents.
@@ -51,36 +52,17 @@ pub struct IncidentNotice {
     pub reference: Option<String>,
 }
 
-/// What happened to an incident.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum NoticeStep {
-    /// It was opened, or the target is told of it for the first time.
-    Open,
-    /// It got worse, or failures went on.
-    Update,
-    /// Somebody took note of it.
-    Acknowledge,
-    /// What failed works again.
-    Resolve,
-}
-
-impl NoticeStep {
-    /// Every step.
-    pub const ALL: &'static [Self] = &[Self::Open, Self::Update, Self::Acknowledge, Self::Resolve];
-
-    /// The stable word of stored and wire forms.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Update => "update",
-            Self::Acknowledge => "acknowledge",
-            Self::Resolve => "resolve",
-        }
-    }
-
-    /// The step that has this word.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|step| step.word() == word)
+words! {
+    /// What happened to an incident.
+    NoticeStep {
+        /// It was opened, or the target is told of it for the first time.
+        Open = "open",
+        /// It got worse, or failures went on.
+        Update = "update",
+        /// Somebody took note of it.
+        Acknowledge = "acknowledge",
+        /// What failed works again.
+        Resolve = "resolve",
     }
 }
 

@@ -1,12 +1,11 @@
 //! The contract of `IncidentNotifier`.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use arbiter_core::ports::{MAX_ANSWER_BYTES, NoticeStep, NotifyError};
 
 use crate::builders::notice;
-use crate::contract::{NotifierHarness, TargetMood, suite};
+use crate::contract::{NotifierHarness, TargetMood, suite, whole};
 
 suite!($ incident_notifier_contract, incident_notifier, [
     every_step_reaches_the_target_by_one_try,
@@ -119,12 +118,7 @@ pub async fn long_texts_are_cut_and_not_refused(h: &NotifierHarness) {
 }
 
 fn holds_no_secret(h: &NotifierHarness, error: &NotifyError) {
-    let mut text = format!("{error} {error:?}");
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        let _written = write!(text, " {inner} {inner:?}");
-        source = inner.source();
-    }
+    let text = whole(error);
     for secret in &h.secrets {
         assert!(!text.contains(secret.as_str()), "`{secret}` is in {text}");
     }

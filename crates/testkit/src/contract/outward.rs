@@ -1,12 +1,15 @@
 //! What the cases about ports that act outside need of an adapter.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arbiter_core::model::ComponentName;
 use arbiter_core::ports::{Clock, IncidentNotifier, InfrastructureController, Verb};
 use async_trait::async_trait;
+
+use crate::http_stub::{HttpStub, SeenRequest};
 
 /// A notifier, and the target that it tells.
 pub struct NotifierHarness {
@@ -57,6 +60,59 @@ pub trait NotifierTarget: Send + Sync {
 
     /// Whether it can ask to be left alone for a while.
     fn asks_for_time(&self) -> bool;
+}
+
+/// A target that is an HTTP server of the test.
+pub struct StubTarget {
+    /// The server. Its script reads `mood`.
+    pub stub: Arc<HttpStub>,
+    /// How it answers.
+    pub mood: Arc<Mutex<TargetMood>>,
+    /// Reads what came in with one request, and checks it.
+    pub read: Box<dyn Fn(&SeenRequest) -> String + Send + Sync>,
+    /// See [`NotifierTarget::knows_keys`].
+    pub knows_keys: bool,
+    /// See [`NotifierTarget::asks_for_time`].
+    pub asks_for_time: bool,
+}
+
+impl std::fmt::Debug for StubTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StubTarget")
+            .field("mood", &self.mood)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl NotifierTarget for StubTarget {
+    async fn set(&self, mood: TargetMood) {
+        *self.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
+    }
+
+    async fn told(&self) -> Vec<Told> {
+        let seen = self.stub.seen();
+        seen.iter().map(|request| Told((self.read)(request))).collect()
+    }
+
+    fn knows_keys(&self) -> bool {
+        self.knows_keys
+    }
+
+    fn asks_for_time(&self) -> bool {
+        self.asks_for_time
+    }
+}
+
+/// An error with all its sources, as texts for people and for developers.
+pub fn whole(error: &dyn Error) -> String {
+    let mut text = format!("{error} {error:?}");
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = format!("{text} {inner} {inner:?}");
+        source = inner.source();
+    }
+    text
 }
 
 /// A controller, and what it acts on.

@@ -5,10 +5,11 @@ use std::time::Duration;
 use arbiter_core::ports::{NoticeStep, NotifyError};
 use arbiter_testkit::StubAnswer;
 use arbiter_testkit::builders::notice;
+use arbiter_testkit::contract::whole;
 use serde_json::Value;
 
 use crate::schema::violations;
-use crate::support::{KEY, World, refused, taken, whole};
+use crate::support::{KEY, World, refused, taken};
 
 async fn told(answer: StubAnswer) -> Result<Option<String>, NotifyError> {
     let world = World::answering(move |_, _| answer.clone()).await;

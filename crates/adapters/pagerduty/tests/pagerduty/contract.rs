@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use arbiter_testkit::StubAnswer;
-use arbiter_testkit::contract::{NotifierHarness, TargetMood};
+use arbiter_testkit::contract::{NotifierHarness, StubTarget, TargetMood};
 
-use crate::support::{KEY, Pager, World, never_answers, refused, taken};
+use crate::schema::event;
+use crate::support::{KEY, World, refused, taken};
 
 async fn harness() -> NotifierHarness {
     let mood = Arc::new(Mutex::new(TargetMood::Takes));
@@ -21,14 +22,17 @@ async fn harness() -> NotifierHarness {
             let body = format!("slow down, {KEY}");
             StubAnswer::reply(429, body).with("retry-after", &wait.as_secs().to_string())
         }
-        TargetMood::Silent => never_answers(clock, b""),
+        TargetMood::Silent => StubAnswer::never(clock, b""),
     })
     .await;
     NotifierHarness {
         notifier: Arc::new(world.notifier),
-        target: Box::new(Pager {
+        target: Box::new(StubTarget {
             stub: world.stub,
             mood,
+            read: Box::new(|request| event(&request.body).to_string()),
+            knows_keys: true,
+            asks_for_time: true,
         }),
         secrets: vec![KEY.to_owned()],
         kept: Box::new(world.clock),

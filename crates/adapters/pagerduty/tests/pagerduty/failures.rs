@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use arbiter_core::ports::{Clock as _, IncidentNotifier as _, NoticeStep, NotifyError};
 use arbiter_testkit::builders::notice;
+use arbiter_testkit::contract::whole;
 use arbiter_testkit::{ManualClock, StubAnswer};
 
-use crate::support::{KEY, World, config, never_answers, notifier, taken, whole};
+use crate::support::{KEY, World, config, notifier, taken};
 
 async fn later(world: &World) -> String {
     let error = world.notify(&notice(1, NoticeStep::Open)).await.unwrap_err();
@@ -29,14 +30,14 @@ async fn later(world: &World) -> String {
 
 #[tokio::test]
 async fn an_answer_that_never_comes_may_be_asked_for_again() {
-    let world = World::answering(|_, clock| never_answers(clock, b"")).await;
+    let world = World::answering(|_, clock| StubAnswer::never(clock, b"")).await;
     assert!(later(&world).await.contains("10"), "the limit is told");
 }
 
 #[tokio::test]
 async fn an_answer_that_stops_in_its_middle_may_be_asked_for_again() {
     let head = b"HTTP/1.1 202 -\r\ncontent-length: 90\r\n\r\n{\"status\":\"success\"";
-    let world = World::answering(move |_, clock| never_answers(clock, head)).await;
+    let world = World::answering(move |_, clock| StubAnswer::never(clock, head)).await;
     later(&world).await;
 }
 
@@ -74,7 +75,7 @@ async fn nobody_there_may_be_tried_again() {
 async fn what_failed_is_taken_once_pagerduty_is_back() {
     let world = World::answering(|request, clock| {
         if clock.now() == ManualClock::START {
-            never_answers(clock, b"")
+            StubAnswer::never(clock, b"")
         } else {
             taken(request)
         }

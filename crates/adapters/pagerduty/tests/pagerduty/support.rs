@@ -1,29 +1,20 @@
 //! A server that answers as PagerDuty does, and a notifier that tells it.
 
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use arbiter_adapter_pagerduty::{PagerDutyConfig, PagerDutyNotifier};
 use arbiter_core::mechanism::SecretText;
 use arbiter_core::ports::{IncidentNotice, IncidentNotifier as _, Notified, NotifyError};
 use arbiter_net::{HttpPorts, SystemResolver};
-use arbiter_testkit::contract::{NotifierTarget, TargetMood, Told};
 use arbiter_testkit::{
     HttpStub, ManualClock, RecordingMetrics, SeededEntropy, SeenRequest, StubAnswer, TestSpawner,
 };
-use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use crate::schema::event;
 
 /// A routing key that must never be shown.
 pub(crate) const KEY: &str = "canary0canary0canary0canary0cana";
-
-/// What a script does besides answering: moves the time, so that whoever waits for this answer has waited too long.
-pub(crate) fn never_answers(clock: &ManualClock, first: &[u8]) -> StubAnswer {
-    clock.advance(Duration::from_hours(1));
-    StubAnswer::Stall(first.to_vec())
-}
 
 /// The answer of an Events API that takes the event.
 pub(crate) fn taken(request: &SeenRequest) -> StubAnswer {
@@ -103,42 +94,4 @@ pub(crate) fn notifier(config: &PagerDutyConfig, clock: &Arc<ManualClock>) -> Pa
         resolver: Arc::new(SystemResolver),
     };
     PagerDutyNotifier::new(config, ports).unwrap()
-}
-
-/// The error with all its sources, as text.
-pub(crate) fn whole(error: &NotifyError) -> String {
-    let mut text = format!("{error} {error:?}");
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        text = format!("{text} {inner} {inner:?}");
-        source = inner.source();
-    }
-    text
-}
-
-/// The target of the contract's cases.
-pub(crate) struct Pager {
-    pub(crate) stub: Arc<HttpStub>,
-    pub(crate) mood: Arc<Mutex<TargetMood>>,
-}
-
-#[async_trait]
-impl NotifierTarget for Pager {
-    async fn set(&self, mood: TargetMood) {
-        *self.mood.lock().unwrap() = mood;
-    }
-
-    async fn told(&self) -> Vec<Told> {
-        let seen = self.stub.seen();
-        let checked = seen.iter().map(|request| event(&request.body).to_string());
-        checked.map(Told).collect()
-    }
-
-    fn knows_keys(&self) -> bool {
-        true
-    }
-
-    fn asks_for_time(&self) -> bool {
-        true
-    }
 }

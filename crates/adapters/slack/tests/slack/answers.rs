@@ -5,8 +5,9 @@ use std::time::Duration;
 use arbiter_core::ports::{NoticeStep, Notified, NotifyError};
 use arbiter_testkit::StubAnswer;
 use arbiter_testkit::builders::notice;
+use arbiter_testkit::contract::whole;
 
-use crate::support::{PART, PATH, Sort, TOKEN, World, not_ok, whole};
+use crate::support::{PART, PATH, Sort, TOKEN, World, not_ok};
 
 async fn told(sort: Sort, answer: StubAnswer) -> Result<Notified, NotifyError> {
     let world = World::answering(sort, move |_, _| answer.clone()).await;

@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use arbiter_testkit::StubAnswer;
-use arbiter_testkit::contract::{NotifierHarness, TargetMood};
+use arbiter_testkit::contract::{NotifierHarness, StubTarget, TargetMood};
 
-use crate::support::{Channel, PART, PATH, Sort, TOKEN, World, never_answers, not_ok, ok, posted};
+use crate::schema::message;
+use crate::support::{PART, PATH, Sort, TOKEN, World, not_ok, ok, posted};
 
 async fn harness(sort: Sort) -> NotifierHarness {
     let mood = Arc::new(Mutex::new(TargetMood::Takes));
@@ -21,15 +22,18 @@ async fn harness(sort: Sort) -> NotifierHarness {
             (TargetMood::Busy(wait), _) => {
                 StubAnswer::reply(429, "").with("retry-after", &wait.as_secs().to_string())
             }
-            (TargetMood::Silent, _) => never_answers(clock, b""),
+            (TargetMood::Silent, _) => StubAnswer::never(clock, b""),
         }
     })
     .await;
     NotifierHarness {
         notifier: Arc::new(world.notifier),
-        target: Box::new(Channel {
+        target: Box::new(StubTarget {
             stub: world.stub,
             mood,
+            read: Box::new(|request| message(&request.body).to_string()),
+            knows_keys: false,
+            asks_for_time: true,
         }),
         secrets: match sort {
             Sort::Webhook => vec![PATH.to_owned(), PART.to_owned()],

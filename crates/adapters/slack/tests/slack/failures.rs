@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use arbiter_core::ports::{IncidentNotifier as _, NoticeStep, NotifyError};
 use arbiter_testkit::builders::notice;
+use arbiter_testkit::contract::whole;
 use arbiter_testkit::{ManualClock, StubAnswer};
 
-use crate::support::{Sort, World, config, never_answers, notifier, whole};
+use crate::support::{Sort, World, config, notifier};
 
 const BOTH: [Sort; 2] = [Sort::Webhook, Sort::Bot];
 
@@ -31,7 +32,7 @@ async fn later(world: &World) {
 #[tokio::test]
 async fn an_answer_that_never_comes_may_be_asked_for_again() {
     for sort in BOTH {
-        later(&World::answering(sort, |_, clock| never_answers(clock, b"")).await).await;
+        later(&World::answering(sort, |_, clock| StubAnswer::never(clock, b"")).await).await;
     }
 }
 
@@ -39,7 +40,7 @@ async fn an_answer_that_never_comes_may_be_asked_for_again() {
 async fn an_answer_that_stops_in_its_middle_may_be_asked_for_again() {
     for sort in BOTH {
         let head = b"HTTP/1.1 200 -\r\ncontent-length: 9\r\n\r\no";
-        later(&World::answering(sort, move |_, clock| never_answers(clock, head)).await).await;
+        later(&World::answering(sort, move |_, clock| StubAnswer::never(clock, head)).await).await;
     }
 }
 

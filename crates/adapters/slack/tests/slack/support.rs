@@ -1,17 +1,14 @@
 //! A server that answers as Slack does, and a notifier that tells it.
 
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use arbiter_adapter_slack::{SlackConfig, SlackNotifier, SlackTarget};
 use arbiter_core::mechanism::SecretText;
 use arbiter_core::ports::{IncidentNotice, IncidentNotifier as _, Notified, NotifyError};
 use arbiter_net::{HttpPorts, SystemResolver};
-use arbiter_testkit::contract::{NotifierTarget, TargetMood, Told};
 use arbiter_testkit::{
     HttpStub, ManualClock, RecordingMetrics, SeededEntropy, SeenRequest, StubAnswer, TestSpawner,
 };
-use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use crate::schema::message;
@@ -24,12 +21,6 @@ pub(crate) const PART: &str = "canary0123456789abcdef01";
 pub(crate) const TOKEN: &str = "xoxb-canary-token";
 /// Where the bot posts.
 pub(crate) const CHANNEL: &str = "C0123ABC";
-
-/// Moves the time, so that whoever waits for this answer has waited too long.
-pub(crate) fn never_answers(clock: &ManualClock, first: &[u8]) -> StubAnswer {
-    clock.advance(Duration::from_hours(1));
-    StubAnswer::Stall(first.to_vec())
-}
 
 /// The answer of an incoming webhook that takes the message.
 pub(crate) fn ok() -> StubAnswer {
@@ -145,42 +136,4 @@ pub(crate) fn notifier(config: &SlackConfig, clock: &Arc<ManualClock>) -> SlackN
         resolver: Arc::new(SystemResolver),
     };
     SlackNotifier::new(config, ports).unwrap()
-}
-
-/// The error with all its sources, as text.
-pub(crate) fn whole(error: &NotifyError) -> String {
-    let mut text = format!("{error} {error:?}");
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        text = format!("{text} {inner} {inner:?}");
-        source = inner.source();
-    }
-    text
-}
-
-/// The target of the contract's cases.
-pub(crate) struct Channel {
-    pub(crate) stub: Arc<HttpStub>,
-    pub(crate) mood: Arc<Mutex<TargetMood>>,
-}
-
-#[async_trait]
-impl NotifierTarget for Channel {
-    async fn set(&self, mood: TargetMood) {
-        *self.mood.lock().unwrap() = mood;
-    }
-
-    async fn told(&self) -> Vec<Told> {
-        let seen = self.stub.seen();
-        let checked = seen.iter().map(|request| message(&request.body).to_string());
-        checked.map(Told).collect()
-    }
-
-    fn knows_keys(&self) -> bool {
-        false
-    }
-
-    fn asks_for_time(&self) -> bool {
-        true
-    }
 }

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use arbiter_testkit::StubAnswer;
-use arbiter_testkit::contract::{NotifierHarness, TargetMood};
+use arbiter_testkit::contract::{NotifierHarness, StubTarget, TargetMood};
 
-use super::support::{Listener, PATH, Sort, TOKEN, World, never_answers};
+use super::support::{PATH, Sort, TOKEN, World, checked};
 
 async fn harness(sort: Sort) -> NotifierHarness {
     let mood = Arc::new(Mutex::new(TargetMood::Takes));
@@ -18,15 +18,17 @@ async fn harness(sort: Sort) -> NotifierHarness {
             StubAnswer::reply(400, serde_json::to_string(&words).unwrap())
         }
         TargetMood::Busy(wait) => StubAnswer::reply(503, "").with("retry-after", &wait.as_secs().to_string()),
-        TargetMood::Silent => never_answers(clock, b""),
+        TargetMood::Silent => StubAnswer::never(clock, b""),
     })
     .await;
+    let clock = world.clock;
     NotifierHarness {
-        target: Box::new(Listener {
-            sort,
+        target: Box::new(StubTarget {
             stub: Arc::clone(&world.stub),
-            clock: Arc::clone(&world.clock),
             mood,
+            read: Box::new(move |request| checked(sort, request, &clock).to_string()),
+            knows_keys: true,
+            asks_for_time: true,
         }),
         notifier: Arc::new(world.notifier),
         secrets: match sort {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use arbiter_core::ports::{IncidentNotifier as _, NoticeStep, NotifyError};
 use arbiter_testkit::builders::notice;
+use arbiter_testkit::contract::whole;
 use arbiter_testkit::{ManualClock, StubAnswer};
 
-use super::support::{BOTH, World, config, never_answers, notifier, whole};
+use super::support::{BOTH, World, config, notifier};
 
 async fn later(world: &World) {
     let error = world.notify(&notice(1, NoticeStep::Open)).await.unwrap_err();
@@ -30,7 +31,7 @@ async fn later(world: &World) {
 async fn an_answer_that_does_not_come_whole_may_be_asked_for_again() {
     for sort in BOTH {
         for first in [&b""[..], b"HTTP/1.1 200 -\r\ncontent-length: 9\r\n\r\no"] {
-            later(&World::answering(sort, move |_, clock| never_answers(clock, first)).await).await;
+            later(&World::answering(sort, move |_, clock| StubAnswer::never(clock, first)).await).await;
             later(&World::answering(sort, move |_, _| StubAnswer::Raw(first.to_vec())).await).await;
         }
         later(&World::answering(sort, |_, _| StubAnswer::Raw(b"no HTTP\r\n\r\n".to_vec())).await).await;

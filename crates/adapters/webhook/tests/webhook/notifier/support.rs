@@ -1,17 +1,15 @@
 //! A server that answers as a target does, and a notifier that tells it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_adapter_webhook::{NoticeFormat, NotifierConfig, Signed, WebhookNotifier, verify};
 use arbiter_core::mechanism::SecretText;
 use arbiter_core::ports::{Clock as _, IncidentNotice, IncidentNotifier as _, Notified, NotifyError};
 use arbiter_net::{HttpPorts, SystemResolver};
-use arbiter_testkit::contract::{NotifierTarget, TargetMood, Told};
 use arbiter_testkit::{
     HttpStub, ManualClock, RecordingMetrics, SeededEntropy, SeenRequest, StubAnswer, TestSpawner,
 };
-use async_trait::async_trait;
 use serde_json::Value;
 
 use super::schema::alerts;
@@ -30,12 +28,6 @@ pub(crate) enum Sort {
 }
 
 pub(crate) const BOTH: [Sort; 2] = [Sort::Receiver, Sort::Alertmanager];
-
-/// Moves the time, so that whoever waits for this answer has waited too long.
-pub(crate) fn never_answers(clock: &ManualClock, first: &[u8]) -> StubAnswer {
-    clock.advance(Duration::from_hours(1));
-    StubAnswer::Stall(first.to_vec())
-}
 
 /// A server and a notifier.
 pub(crate) struct World {
@@ -129,46 +121,4 @@ pub(crate) fn notifier(config: &NotifierConfig, clock: &Arc<ManualClock>) -> Web
         resolver: Arc::new(SystemResolver),
     };
     WebhookNotifier::new(config, ports).unwrap()
-}
-
-/// The error with all its sources, as text.
-pub(crate) fn whole(error: &NotifyError) -> String {
-    let mut text = format!("{error} {error:?}");
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        text = format!("{text} {inner} {inner:?}");
-        source = inner.source();
-    }
-    text
-}
-
-/// The target of the contract's cases.
-pub(crate) struct Listener {
-    pub(crate) sort: Sort,
-    pub(crate) stub: Arc<HttpStub>,
-    pub(crate) clock: Arc<ManualClock>,
-    pub(crate) mood: Arc<Mutex<TargetMood>>,
-}
-
-#[async_trait]
-impl NotifierTarget for Listener {
-    async fn set(&self, mood: TargetMood) {
-        *self.mood.lock().unwrap() = mood;
-    }
-
-    async fn told(&self) -> Vec<Told> {
-        let seen = self.stub.seen();
-        let bodies = seen
-            .iter()
-            .map(|request| checked(self.sort, request, &self.clock).to_string());
-        bodies.map(Told).collect()
-    }
-
-    fn knows_keys(&self) -> bool {
-        true
-    }
-
-    fn asks_for_time(&self) -> bool {
-        true
-    }
 }
